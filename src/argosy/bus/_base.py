@@ -1,0 +1,223 @@
+"""What the rest of Argosy may expect of a bus, whichever engine stands behind it.
+
+Three things live on a bus. The *event log* keeps events in one order and is read by position: a consumer's position is
+moved by ``commit``, so a crash repeats what was not committed and never skips. The *action queue* keeps one item per
+action until it is done or dead, and remembers finished ids so that writing an action twice stores it once. A *bucket* is a
+durable dictionary for join state and cursors.
+
+Every engine inherits the suite ``tests/conformance/bus.py``; the words here and the tests there say the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from argosy.event import Event
+
+
+class Pair(NamedTuple):
+    """What a dependency names: an EventSource and one of its events. On JetStream ``default.<source>.<event>``."""
+
+    source: str
+    event: str
+
+
+Start = Literal["new", "earliest"]
+"""Where a consumer begins that the bus has never seen: after the last stored event, or at the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One entry of the log. ``event`` is None where the entry is not a CloudEvent; ``error`` then says why.
+
+    ``position`` grows along the log (gaps are normal). ``stored_at`` is seconds since the epoch, by the bus's clock.
+    ``repeated`` is True where an earlier reader of this consumer may have acted on the entry already without having
+    committed it: what it caused must be written with ``again=True``.
+    """
+
+    position: int
+    stored_at: float
+    event: Event | None
+    error: str = ""
+    repeated: bool = False
+
+
+class Subscription(ABC):
+    """An open reader of the log. Iterating yields batches, each entry once, in log order.
+
+    Iteration waits for ever: for events, and through every loss of the bus, after which it goes on where it stood.
+    At most ``max_in_flight`` entries are handed out beyond the committed position.
+    """
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[list[Delivery]]: ...
+
+    @abstractmethod
+    async def commit(self, position: int) -> None:
+        """Everything up to and including ``position`` is settled and will not be handed out again.
+
+        Returns once that is durable; waits through a loss of the bus.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An item that was given up. ``failures`` counts its tries; ``died_at`` is seconds since the epoch."""
+
+    id: str
+    body: bytes
+    reason: str
+    failures: int
+    died_at: float
+
+
+class Lease(ABC):
+    """One item of a queue, held by one worker until one of the four endings below is called.
+
+    The engine keeps the lease alive for as long as the worker's process lives and the ``take`` context is open. If the
+    process dies, the item is handed out again with the same ``failures``: dying is no failure of the item.
+    """
+
+    id: str
+    body: bytes
+    failures: int
+    """How often ``retry_in`` was called for this item, over all processes."""
+    last_error: str
+    """What the last ``retry_in`` said; empty at the first try."""
+
+    @abstractmethod
+    async def done(self, outcome: bytes = b"") -> None:
+        """The item succeeded. Returns once durable: neither it nor a later ``put`` of its id is handed out again.
+
+        ``outcome`` is kept beside the id for as long as the queue remembers finished items.
+        """
+
+    @abstractmethod
+    async def retry_in(self, seconds: float, error: str) -> None:
+        """The try failed: count it durably, hand the item out again after ``seconds``.
+
+        With ``max_in_flight=1`` later items wait behind it, so order is kept.
+        """
+
+    @abstractmethod
+    async def dead_letter(self, reason: str) -> None:
+        """Give the item up: move it to the dead letters, where it stays until a person acts. Durable on return."""
+
+    @abstractmethod
+    async def hand_back(self) -> None:
+        """Not tried (the process is stopping): hand it out again at once, to whoever takes, without counting."""
+
+
+class Queue(ABC):
+    """The durable queue of one trigger's actions. Safe to use concurrently; several processes may open one name."""
+
+    name: str
+
+    @abstractmethod
+    async def put(self, item_id: str, body: bytes, *, again: bool = False) -> bool:
+        """Store an item; durable on return. False if this id is waiting, held, done or dead already: nothing stored.
+
+        Ids are recognised within the engine's duplicate window (at least an hour). ``again=True`` says that this id may
+        have been put long ago (its event is being read again): the record of finished items is asked as well.
+        Waits through a loss of the bus. Raises EventTooLarge if ``body`` is larger than the bus accepts.
+        """
+
+    @abstractmethod
+    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        """Hand out items in the order they were put, at most ``max_in_flight`` at a time over all takers."""
+
+    @abstractmethod
+    async def depth(self) -> int:
+        """How many items wait or are held."""
+
+    @abstractmethod
+    async def outcome(self, item_id: str) -> bytes | None:
+        """What ``done`` kept for this id, or None where it is not finished or was forgotten."""
+
+    @abstractmethod
+    async def dead_letters(self) -> list[DeadLetter]:
+        """All dead letters of this queue, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value in a bucket. ``revision`` grows with every write of the bucket and is above 0."""
+
+    value: bytes
+    revision: int
+
+
+class Bucket(ABC):
+    """A durable dictionary. Keys are any text without NUL; values up to the bus's message size.
+
+    Every method waits through a loss of the bus.
+    """
+
+    @abstractmethod
+    async def get(self, key: str) -> Entry | None: ...
+
+    @abstractmethod
+    async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
+        """Store and return the new revision. With ``revision``, only if the key still stands at it (0: not there).
+
+        Raises BusError if it does not.
+        """
+
+    @abstractmethod
+    async def delete(self, key: str) -> None:
+        """Remove the key; nothing happens if it is not there."""
+
+    @abstractmethod
+    async def keys(self) -> list[str]:
+        """All keys, sorted."""
+
+
+class Bus(ABC):
+    """One event log with its queues and buckets. An async context manager: open on enter, closed on exit.
+
+    Names of consumers, queues and buckets are any text; an engine encodes what its store cannot hold. Entering raises
+    BusUnavailable if the bus cannot be reached within the engine's ``connect_timeout_seconds``, and BusError, with the way out,
+    if it is one that Argosy cannot use (too old, no JetStream, a stream whose settings do not fit).
+    """
+
+    @abstractmethod
+    async def __aenter__(self) -> Bus: ...
+
+    @abstractmethod
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether the bus can be reached now."""
+
+    @abstractmethod
+    async def publish(self, event: Event) -> None:
+        """Return once the log holds the event durably. Waits through a loss of the bus; safe to call concurrently.
+
+        An event of the same source, subject and id is stored once within the duplicate window.
+        Raises EventTooLarge if the bus does not accept its size.
+        """
+
+    @abstractmethod
+    def subscribe(
+        self, consumer: str, pairs: Collection[Pair], *, start: Start = "new", max_in_flight: int = 256
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """Read the log as ``consumer``, which may be read by one process at a time.
+
+        The consumer's position is durable before the context is entered: events stored from then on are not missed,
+        also by a later process. ``start`` counts only for a consumer that has no position yet. ``pairs`` may differ from the last
+        time; a new pair is read from the consumer's position on.
+        """
+
+    @abstractmethod
+    def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
+        """The queue of this name; made when first used."""
+
+    @abstractmethod
+    def bucket(self, name: str) -> Bucket:
+        """The bucket of this name; made when first used."""

@@ -1,0 +1,1 @@
+"""EventSource, EventBus and Sensor manifests: models, loading with line numbers, schema."""

@@ -1,0 +1,293 @@
+"""The small typed pieces that EventSources, Sensors and plug-ins are made of: selectors, durations, parameters.
+
+All models are frozen, use upstream's camelCase names in manifests, and refuse unknown keys. Who loads manifests turns
+pydantic's findings into sentences with file, line and "did you mean" (``argosy.manifests.loading``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic.alias_generators import to_camel
+
+from argosy.errors import LangError
+from argosy.lang import durations
+
+
+class Model(BaseModel):
+    """The base of every manifest model."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=False, str_strip_whitespace=False
+    )
+
+
+def _duration(value: object) -> float:
+    """Go's duration text, or a whole number of nanoseconds, as seconds (upstream ``Int64OrString`` in ``Backoff``)."""
+    if isinstance(value, bool):
+        raise ValueError("is not a duration; write for example 10s, 1m30s or 500ms")
+    if isinstance(value, int | float):
+        return value / 1e9
+    if isinstance(value, str):
+        try:
+            if value.lstrip("-").isdigit():
+                return int(value) / 1e9
+            return durations.parse(value)
+        except LangError as error:
+            raise ValueError(str(error)) from error
+    raise ValueError("is not a duration; write for example 10s, 1m30s or 500ms")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration, json_schema_input_type=str | int),
+    PlainSerializer(lambda seconds: durations.format(seconds), return_type=str, when_used="json"),
+]
+"""Seconds. In manifests Go's duration text (``1m30s``), or an integer of nanoseconds."""
+
+
+def _amount(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("is not a number")
+    return float(value)
+
+
+Amount = Annotated[float, BeforeValidator(_amount, json_schema_input_type=float | str)]
+"""A JSON number, or the same as text (upstream ``Amount``)."""
+
+
+def _int_or_text(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("is neither text nor a whole number")
+    return str(value)
+
+
+IntOrText = Annotated[str, BeforeValidator(_int_or_text, json_schema_input_type=int | str)]
+"""Text, where manifests may also write a whole number (upstream ``Int64OrString``)."""
+
+
+class SecretKeySelector(Model):
+    """One key of a Secret in the object's namespace."""
+
+    name: str = ""
+    key: str
+    optional: bool | None = None
+
+
+class ConfigMapKeySelector(Model):
+    """One key of a ConfigMap in the object's namespace."""
+
+    name: str = ""
+    key: str
+    optional: bool | None = None
+
+
+class ValueFrom(Model):
+    """A value out of a Secret or a ConfigMap."""
+
+    secret_key_ref: SecretKeySelector | None = None
+    config_map_key_ref: ConfigMapKeySelector | None = None
+
+
+class BasicAuth(Model):
+    """A user name and a password, both from Secrets."""
+
+    username: SecretKeySelector | None = None
+    password: SecretKeySelector | None = None
+
+
+class TLSConfig(Model):
+    """TLS of a client: who signed the server, and our certificate if the server wants one."""
+
+    ca_cert_secret: SecretKeySelector | None = None
+    client_cert_secret: SecretKeySelector | None = None
+    client_key_secret: SecretKeySelector | None = None
+    insecure_skip_verify: bool = False
+    enabled: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> TLSConfig:
+        # Upstream's rule (pkg/apis/events/v1alpha1/tls.go): skipping verification makes everything else moot.
+        if self.insecure_skip_verify:
+            return self
+        given = (self.ca_cert_secret, self.client_cert_secret, self.client_key_secret)
+        if not any(given) and not self.enabled:
+            raise ValueError("needs caCertSecret, or clientCertSecret and clientKeySecret, or enabled: true")
+        if (self.client_cert_secret is None) != (self.client_key_secret is None):
+            raise ValueError("needs clientCertSecret and clientKeySecret together")
+        return self
+
+
+class Backoff(Model):
+    """Pauses between tries. ``steps`` counts all tries; each pause is ``duration * factor**n``, up to ``jitter`` times longer.
+
+    The defaults of a given block are upstream's (``pkg/shared/util/retry.go``): 1 s, factor 1, jitter 1, 5 steps.
+    """
+
+    duration: Duration = 1.0
+    factor: Amount = 1.0
+    jitter: Amount = 1.0
+    steps: int = 5
+
+    @property
+    def tries(self) -> int:
+        """All tries, the first included; upstream reads 0 and less as 5."""
+        return self.steps if self.steps > 0 else 5
+
+    def pause_seconds(self, failures: int, random: float) -> float:
+        """The pause after ``failures`` (from 1) failed tries; ``random`` is in [0, 1)."""
+        return float(self.duration * self.factor ** (failures - 1) * (1.0 + random * self.jitter))
+
+
+class EventFilter(Model):
+    """A boolean expression over the event's data; events for which it is not true are dropped at the source."""
+
+    expression: str
+
+
+class Metadata(BaseModel):
+    """Kubernetes object metadata: what Argosy reads of it, the rest kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    name: str = Field(min_length=1)
+    namespace: str = "default"
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class TriggerParameterSource(Model):
+    """Where a parameter's value comes from: an event that matched, or the literal ``value``."""
+
+    dependency_name: str = ""
+    context_key: str = ""
+    context_template: str = ""
+    data_key: str = ""
+    data_template: str = ""
+    value: str | None = None
+    use_raw_data: bool = False
+
+
+class TriggerParameter(Model):
+    """A value and the place (an sjson path) where it is set."""
+
+    src: TriggerParameterSource
+    dest: str = ""
+    operation: Literal["", "overwrite", "append", "prepend"] = ""
+
+
+Json = Any
+"""A JSON value as Python has it: dict, list, str, int, float, bool or None."""
+
+
+class S3Bucket(Model):
+    """A bucket and a key in it."""
+
+    name: str = ""
+    key: str = ""
+
+
+class S3Source(Model):
+    """An object in S3."""
+
+    endpoint: str = ""
+    bucket: S3Bucket | None = None
+    region: str = ""
+    insecure: bool = False
+    access_key: SecretKeySelector | None = None
+    secret_key: SecretKeySelector | None = None
+    events: list[str] = Field(default_factory=list)
+    filter: dict[str, str] | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    ca_certificate: SecretKeySelector | None = None
+
+
+class GitCreds(Model):
+    """A user name and a password or token for git over HTTPS."""
+
+    username: SecretKeySelector | None = None
+    password: SecretKeySelector | None = None
+
+
+class GithubApp(Model):
+    """A GitHub App's key."""
+
+    private_key: SecretKeySelector | None = None
+    app_id: int = Field(0, alias="appID")
+    installation_id: int = Field(0, alias="installationID")
+
+
+class GitRemote(Model):
+    """A remote to add to the clone."""
+
+    name: str
+    urls: list[str] = Field(default_factory=list)
+
+
+class GitSource(Model):
+    """A file in a git repository."""
+
+    url: str = ""
+    clone_directory: str = ""
+    creds: GitCreds | None = None
+    github_app: GithubApp | None = None
+    ssh_key_secret: SecretKeySelector | None = None
+    insecure_ignore_host_key: bool = False
+    file_path: str = ""
+    branch: str = ""
+    tag: str = ""
+    ref: str = ""
+    remote: GitRemote | None = None
+
+
+class FileSource(Model):
+    """A local file."""
+
+    path: str = ""
+
+
+class URLSource(Model):
+    """A document on the web."""
+
+    path: str = ""
+    verify_cert: bool | None = None
+
+
+class ArtifactLocation(Model):
+    """Where a trigger's object comes from; upstream takes the first of s3, inline, file, url, git, configmap, resource."""
+
+    s3: S3Source | None = None
+    inline: str | None = None
+    file: FileSource | None = None
+    url: URLSource | None = None
+    git: GitSource | None = None
+    configmap: ConfigMapKeySelector | None = None
+    resource: dict[str, Json] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ArtifactLocation:
+        if not self.model_fields_set:
+            raise ValueError("names no place: give one of resource, inline, file, url, configmap, s3, git")
+        return self
+
+
+class K8sPolicy(Model):
+    """When a created object counts as a success: its labels."""
+
+    labels: dict[str, str]
+    backoff: Backoff | None = None
+    error_on_backoff_timeout: bool = False
+
+
+class StatusPolicy(Model):
+    """Which response statuses count as a success."""
+
+    allow: list[int]
+
+
+class TriggerPolicy(Model):
+    """What counts as a success of an action, beyond that it was accepted."""
+
+    k8s: K8sPolicy | None = None
+    status: StatusPolicy | None = None

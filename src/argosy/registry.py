@@ -1,0 +1,101 @@
+"""Finds plug-ins by the manifest's word. The files in ``argosy/sources`` and ``argosy/triggers`` are the catalogue.
+
+A kind's module is imported when the kind is first looked up, so a manifest that uses one kind pays for one. Third parties add
+kinds by the entry points ``argosy.sources`` and ``argosy.triggers`` (name = kind, value = the class).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from argosy.errors import ConfigError, ExtraMissing
+from argosy.sources._base import Source
+from argosy.triggers._base import Trigger
+
+LATER_SOURCES = frozenset(
+    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit github gitlab hdfs kafka minio"
+    " mns mqtt nats nsq pubSub pulsar redis redisStream sftp slack sns sqs storageGrid stripe".split()
+)
+"""Kinds of upstream that Argosy knows by name and does not run yet."""
+
+LATER_TRIGGERS = frozenset(
+    "awsLambda azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()
+)
+"""Trigger kinds of upstream that Argosy knows by name and does not run yet."""
+
+
+def _snake(kind: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match.group(1).lower(), kind)
+
+
+def _camel(module: str) -> str:
+    head, *rest = module.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+@cache
+def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=group)}
+
+
+def _kinds(package: str, group: str) -> list[str]:
+    module = importlib.import_module(package)
+    own = [_camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")]
+    return sorted({*own, *_entry_points(group)})
+
+
+@cache
+def _load(package: str, group: str, kind: str, base: type[Any]) -> type[Any] | None:
+    if point := _entry_points(group).get(kind):
+        found = point.load()
+    else:
+        name = f"{package}.{_snake(kind)}"
+        if kind.startswith("_") or importlib.util.find_spec(name) is None:
+            return None
+        module = importlib.import_module(name)
+        found = next(
+            (
+                value
+                for value in vars(module).values()
+                if isinstance(value, type) and issubclass(value, base) and value.__dict__.get("kind") == kind
+            ),
+            None,
+        )
+    if found is None or not issubclass(found, base) or found.kind != kind:
+        raise ConfigError(f"plug-in {kind!r} in {package} has no {base.__name__} class whose kind is {kind!r}")
+    return found
+
+
+@cache
+def source_kinds() -> list[str]:
+    """Every event source kind that can run here, sorted."""
+    return _kinds("argosy.sources", "argosy.sources")
+
+
+@cache
+def trigger_kinds() -> list[str]:
+    """Every trigger kind that can run here, sorted."""
+    return _kinds("argosy.triggers", "argosy.triggers")
+
+
+def source(kind: str) -> type[Source[Any]] | None:
+    """The source class of this kind, or None if there is none."""
+    return _load("argosy.sources", "argosy.sources", kind, Source)
+
+
+def trigger(kind: str) -> type[Trigger[Any]] | None:
+    """The trigger class of this kind, or None if there is none."""
+    return _load("argosy.triggers", "argosy.triggers", kind, Trigger)
+
+
+def require(plugin: type[Source[Any]] | type[Trigger[Any]]) -> None:
+    """Raise ExtraMissing if a library that the plug-in needs is not installed."""
+    for module in plugin.requires:
+        if importlib.util.find_spec(module) is None:
+            raise ExtraMissing(f"{plugin.kind!r}", plugin.extra)
