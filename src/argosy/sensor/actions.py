@@ -1,0 +1,58 @@
+"""The action record: "trigger T of sensor S shall run for these events", and the id that makes it recognisable.
+
+The id is a hash of what caused the action, so whoever causes it again (a redelivered event, a process that died between two writes)
+writes the same record once more, and the queue stores it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from argosy import event as events
+from argosy.errors import EventInvalid
+from argosy.event import Event
+
+
+def action_id(namespace: str, sensor: str, trigger: str, caused_by: Mapping[str, Event]) -> str:
+    """32 hex digits, the same for the same trigger and the same events whoever computes it."""
+    parts = [namespace, sensor, trigger]
+    for dependency in sorted(caused_by):
+        cause = caused_by[dependency]
+        parts += [dependency, cause.source, cause.subject, cause.id]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+class _Record(msgspec.Struct, frozen=True):
+    created: str
+    events: dict[str, msgspec.Raw]
+
+
+@dataclass(frozen=True)
+class ActionRecord:
+    """What the action queue stores. ``created`` is the RFC 3339 time of the event that completed the condition."""
+
+    created: str
+    events: Mapping[str, Event]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Record).decode
+
+
+def encode(record: ActionRecord) -> bytes:
+    """The record as JSON."""
+    raw = {name: msgspec.Raw(events.encode(event)) for name, event in record.events.items()}
+    return _encode(_Record(record.created, raw))
+
+
+def decode(body: bytes) -> ActionRecord:
+    """The record in ``body``. Raises EventInvalid if it is none."""
+    try:
+        record = _decode(body)
+    except msgspec.DecodeError as error:
+        raise EventInvalid(f"not an action record: {error}") from error
+    return ActionRecord(record.created, {name: events.decode(bytes(raw)) for name, raw in record.events.items()})

@@ -1,0 +1,157 @@
+"""Parameters and payloads: values out of events, set into documents (reference: ``pkg/sensors/triggers/params.go`` of upstream).
+
+A source is resolved in a fixed order: template, then key, then the literal ``value``. Data wins over context where both are asked for. Every
+function is pure: the same events and the same manifest give the same text.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import yaml
+
+from argosy.errors import EventInvalid, LangError, Rejected
+from argosy.event import Event, parse_time
+from argosy.lang import gjson, gojson, gotemplate, sjson
+from argosy.lang.gjson import Document
+from argosy.manifests.fields import Json, TriggerParameter, TriggerParameterSource
+from argosy.triggers._base import Resolved
+
+Events = Mapping[str, Event]
+_template = lru_cache(maxsize=4096)(gotemplate.compile)
+
+
+def _text(value: str) -> Resolved:
+    return Resolved(value, gojson.dumps(value))
+
+
+def _data_document(event: Event) -> Document:
+    """The event's data as JSON; YAML data is converted. Raises LangError for any other content type."""
+    kind = event.datacontenttype.split(";")[0].strip()
+    if kind in ("application/json", ""):
+        document = Document(event.data)
+        document.value  # noqa: B018 - says here, once, that it is not JSON
+        return document
+    if kind == "application/yaml":
+        try:
+            return Document.of(yaml.safe_load(event.data))
+        except yaml.YAMLError as error:
+            raise LangError(f"the event's data is not YAML: {error}") from error
+    raise LangError(f"data of content type {event.datacontenttype!r} cannot be read; only JSON and YAML can")
+
+
+def _context(event: Event) -> dict[str, Json]:
+    """The context as upstream's JSON has it: time in whole seconds."""
+    context = dict(event.context)
+    try:
+        context["time"] = parse_time(event.time).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except EventInvalid:
+        pass  # a time that is no time is shown as it stands
+    return context
+
+
+def _whole(event: Event) -> str:
+    context = gojson.dumps(_context(event), sort_keys=False).decode()
+    return f'{{"context":{context},"data":"{base64.b64encode(event.data).decode()}"}}'
+
+
+def _from_document(document: Document, key: str, template: str, complaints: list[str]) -> Resolved | None:
+    if template:
+        try:
+            text = _template(template).render({"Input": document.value})
+        except LangError as error:
+            complaints.append(f"template {template!r}: {error.message}")
+        else:
+            if text not in ("", "<no value>"):
+                return _text(text)
+            complaints.append(f"template {template!r} evaluated to {text or 'an empty string'!r}")
+    if key:
+        found = gjson.compile(key).get(document)
+        if found.exists:
+            if found.kind in ("JSON", "Null"):
+                return Resolved(found.raw, found.raw.encode())
+            if found.kind == "String":
+                return _text(found.string())
+            return Resolved(found.string(), found.raw.encode())
+        complaints.append(f"path '{key}' does not exist")
+    return None
+
+
+def resolve(src: TriggerParameterSource, events: Events) -> Resolved | None:
+    """The value of a parameter source for these events; None where there is none and the parameter is skipped.
+
+    Raises Rejected, with every step that was tried, if the event is there and no step gives a value.
+    """
+    event = events.get(src.dependency_name)
+    if event is None:
+        return None if src.value is None else _text(src.value)
+    if not (src.data_key or src.data_template or src.context_key or src.context_template):
+        return _text(src.value if src.value is not None else _whole(event))
+    complaints: list[str] = []
+    try:
+        if src.data_key or src.data_template:
+            found = _from_document(_data_document(event), src.data_key, src.data_template, complaints)
+        else:
+            found = _from_document(Document.of(_context(event)), src.context_key, src.context_template, complaints)
+    except LangError as error:
+        complaints.append(error.message)
+        found = None
+    if found is not None:
+        return found
+    if src.value is not None:
+        return _text(src.value)
+    raise Rejected(
+        f"a parameter of dependency {src.dependency_name!r} has no value: {'; '.join(complaints)};"
+        " give it a default with 'value', or filter such events out"
+    )
+
+
+def _set(document: bytes, dest: str, found: Resolved, raw: bool) -> bytes:
+    try:
+        return sjson.set_raw(document, dest, found.raw) if raw else sjson.set(document, dest, found.text)
+    except LangError as error:
+        raise Rejected(f"a parameter cannot be set at {dest!r}: {error.message}") from error
+
+
+def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Events) -> bytes:
+    """The JSON text ``document`` with all parameters set, one after the other. Raises Rejected as ``resolve`` does."""
+    for parameter in parameters:
+        found = resolve(parameter.src, events)
+        if found is None:
+            continue
+        raw = parameter.src.use_raw_data
+        if parameter.operation in ("append", "prepend"):
+            current = gjson.compile(parameter.dest).get(Document(document))
+            if current.exists:
+                before = current.string()
+                joined = before + found.text if parameter.operation == "append" else found.text + before
+                found, raw = _text(joined), False
+        document = _set(document, parameter.dest, found, raw)
+    return document
+
+
+def apply_to(value: Json, parameters: Sequence[TriggerParameter], events: Events) -> Json:
+    """``apply`` on a JSON value; the order of its keys is kept."""
+    if not parameters:
+        return value
+    return gojson.loads(apply(gojson.dumps(value, sort_keys=False, escape_html=False), parameters, events))
+
+
+def payload(entries: Sequence[TriggerParameter], events: Events) -> bytes:
+    """The document that a ``payload`` list describes: empty where no entry has a value.
+
+    The first entry without ``dest`` that has a value is the whole payload, as it stands. Upstream crashes where an entry's dependency
+    has no event and no ``value``; here such an entry is skipped.
+    """
+    document = b""
+    for entry in entries:
+        found = resolve(entry.src, events)
+        if found is None:
+            continue
+        if not entry.dest:
+            return found.text.encode()
+        document = _set(document or b"{}", entry.dest, found, entry.src.use_raw_data)
+    return document
