@@ -1,12 +1,13 @@
 """A real Kubernetes API for tests: etcd and kube-apiserver as child processes on loopback.
 
-``ApiServer`` makes its certificates, starts both servers on free ports with everything they own in one folder, waits until
-``/readyz`` says yes, and ends them by pid. The API server can be killed and started again on the same ports with its data
-kept. RBAC is on, so a test can prove that a list of rights is enough: ``service_account`` grants just those.
+``ApiServer`` makes its certificates, starts both servers on free ports with everything they own in one
+folder, waits until ``/readyz`` says yes, and ends them by pid. The API server can be killed and started
+again on the same ports with its data kept. RBAC is on, so a test can prove that a list of rights is enough:
+``service_account`` grants just those.
 
-What is *not* there: the controller manager, a scheduler, a kubelet. So nothing is garbage collected, a deleted namespace stays
-``Terminating``, a Deployment makes no pods and a new namespace has no ``default`` service account. Use a fresh namespace per
-test (``namespace()``) and delete none.
+What is *not* there: the controller manager, a scheduler, a kubelet. So nothing is garbage collected, a
+deleted namespace stays ``Terminating``, a Deployment makes no pods and a new namespace has no ``default``
+service account. Use a fresh namespace per test (``namespace()``) and delete none.
 
 ``tools/servers/install`` brings the binaries.
 """
@@ -15,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import secrets
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -53,19 +53,12 @@ class ApiError(Exception):
 
 def find() -> tuple[Path, Path]:
     """The etcd and kube-apiserver binaries. Raises NotThere."""
-    how = "run tools/servers/install"
-    etcd = shutil.which("etcd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin"]))
-    if etcd is None:
-        raise NotThere(f"etcd is not installed: {how} etcd")
-    requirement = re.search(
-        r"k8s\.io/kubernetes v(\S+)", (_ROOT / "tools/servers/kube-apiserver/go.mod").read_text()
-    )
-    assert requirement, "tools/servers/kube-apiserver/go.mod names the version"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    binary = cache / "argosy/servers" / f"kube-apiserver-{requirement[1]}" / "kube-apiserver"
-    if not os.access(binary, os.X_OK):
-        raise NotThere(f"kube-apiserver {requirement[1]} is not built: {how} kube-apiserver")
-    return Path(etcd), binary
+    installer = [sys.executable, str(_ROOT / "tools/servers/install"), "--where", "etcd", "kube-apiserver"]
+    asked = subprocess.run(installer, capture_output=True, text=True)
+    if asked.returncode:
+        raise NotThere(asked.stderr.strip())
+    etcd, apiserver = asked.stdout.split("\n")[:2]
+    return Path(etcd), Path(apiserver)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -147,7 +140,8 @@ class ApiServer:
         return f"https://127.0.0.1:{self._ports[2]}"
 
     def start(self) -> None:
-        """Start what does not run, and return when the API is ready. Raises ChildProcessError with the log's end."""
+        """Start what does not run, and return when the API is ready. Raises ChildProcessError with the
+        log's end."""
         client, peer, secure = self._ports
         if self._etcd is None:
             self._etcd = _child(
@@ -207,10 +201,12 @@ class ApiServer:
         while time.monotonic() < end:
             for process, name in ((self._etcd, "etcd"), (self._api, "kube-apiserver")):
                 if process.poll() is not None:
-                    raise ChildProcessError(f"{name} ended with code {process.returncode}:\n{self._tail(name)}")
+                    raise ChildProcessError(
+                        f"{name} ended with code {process.returncode}:\n{self._tail(name)}"
+                    )
             try:
                 self.request("GET", "/readyz")
-                # The servers' own roles are written by a hook; `readyz` waits for it. The namespace is not part of it.
+                # `readyz` waits for the roles that the server writes itself, not for its namespaces.
                 self.request("GET", "/api/v1/namespaces/default")
                 return
             except (ApiError, OSError) as error:
@@ -221,12 +217,17 @@ class ApiServer:
     def _tail(self, name: str) -> str:
         return "\n".join((self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-20:])
 
-    # -- talking to it ---------------------------------------------------------------------------------------------
-
     def request(
-        self, method: str, path: str, body: object = None, *, user: str = "admin", content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str = "admin",
+        content: str = "application/json",
     ) -> Any:
-        """One API request as ``user``; the decoded answer. Raises ApiError when refused, OSError when not there."""
+        """One API request as ``user``; the decoded answer. Raises ApiError when refused, OSError when not
+        there."""
         request = urllib.request.Request(
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -246,7 +247,8 @@ class ApiServer:
         return json.loads(answer) if answer[:1] in (b"{", b"[") else answer.decode()
 
     def path(self, manifest: Mapping[str, Any], *, subresource: str = "") -> str:
-        """The URL path of the object that ``manifest`` describes. Raises ApiError 404 if its kind is not served."""
+        """The URL path of the object that ``manifest`` describes. Raises ApiError 404 if its kind is not
+        served."""
         version = manifest["apiVersion"]
         base = f"/apis/{version}" if "/" in version else f"/api/{version}"
         for resource in self.request("GET", base)["resources"]:
@@ -278,12 +280,15 @@ class ApiServer:
         return applied
 
     def apply_argo_workflows(self) -> None:
-        """Serve the kinds of Argo Workflows that triggers create: Workflow, WorkflowTemplate, CronWorkflow, ..."""
+        """Serve the kinds of Argo Workflows that triggers create: Workflow, WorkflowTemplate, CronWorkflow,
+        ..."""
         self.apply_yaml(_CRDS.read_text())
 
     def _await_served(self, crd: Mapping[str, Any]) -> None:
         spec = crd["spec"]
-        paths = [f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]]
+        paths = [
+            f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]
+        ]
         end = time.monotonic() + 30
         while True:
             try:
@@ -303,7 +308,8 @@ class ApiServer:
         return name
 
     def service_account(self, namespace: str, name: str, rules: Sequence[Mapping[str, Any]] = ()) -> str:
-        """Make a service account that may do just ``rules`` in its namespace; the user name for ``kubeconfig``."""
+        """Make a service account that may do just ``rules`` in its namespace; the user name for
+        ``kubeconfig``."""
         metadata = {"namespace": namespace, "name": name}
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}
@@ -333,7 +339,10 @@ class ApiServer:
                     "apiVersion": "v1",
                     "kind": "Config",
                     "clusters": [
-                        {"name": "tests", "cluster": {"server": self.url, "certificate-authority": str(self.ca)}}
+                        {
+                            "name": "tests",
+                            "cluster": {"server": self.url, "certificate-authority": str(self.ca)},
+                        }
                     ],
                     "users": [{"name": user, "user": {"token": self.tokens[user]}}],
                     "contexts": [{"name": "tests", "context": context}],

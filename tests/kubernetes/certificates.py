@@ -1,7 +1,7 @@
 """Throw-away keys and certificates for the test API server, made by the ``openssl`` command.
 
-One authority signs one server certificate for loopback; a second key pair signs service account tokens. They are worth nothing
-outside the folder they are made in.
+One authority signs one server certificate for loopback; a second key pair signs service account tokens.
+They are worth nothing outside the folder they are made in.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ def _openssl(folder: Path, *arguments: str) -> None:
 def authority(folder: Path) -> None:
     """Write ``ca.crt`` and ``ca.key``."""
     _openssl(
-        folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+        folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", "30",
         "-subj", "/CN=argosy-tests", "-keyout", "ca.key", "-out", "ca.crt",
         "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
     )  # fmt: skip
 
 
 def server(folder: Path, name: str, alternative_names: str = _NAMES) -> None:
-    """Write ``name.crt`` and ``name.key``, signed by the authority in ``folder``; names as openssl's subjectAltName."""
+    """Write ``name.crt`` and ``name.key``, signed by the authority in ``folder``; names as openssl's
+    subjectAltName."""
     (folder / f"{name}.ext").write_text(
         f"subjectAltName={alternative_names}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n"
         "authorityKeyIdentifier=keyid\nkeyUsage=critical,digitalSignature\n"

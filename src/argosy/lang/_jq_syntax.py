@@ -88,6 +88,7 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._variables: list[str] = []
+        self._term_span = (-1, -1)  # where the last whole term stood; only a single term may be bound with `as`
 
     def whole(self) -> Node:
         if self._kind() == "end":
@@ -117,8 +118,13 @@ class _Parser:
             raise Outside
 
     def _pipe(self) -> Node:
-        left = self._alternative()
-        if self._take("as"):
+        start = self._at
+        return self._piped(start, self._alternative())
+
+    def _piped(self, start: int, left: Node) -> Node:
+        if self._sees("as"):
+            if self._term_span != (start, self._at):
+                raise Outside
             return self._binding(left)
         if not self._take("|"):
             return left
@@ -127,10 +133,8 @@ class _Parser:
             return Node("path", left.items + right.items)
         return Node("pipe", (left, right))
 
-    def _binding(self, left: Node) -> Node:
-        # `Term as $name | body`: only a term may stand before `as`, so operators before it are libjq's to refuse.
-        if left.kind in ("alternative", "assign", "update", "or", "and", "compare", "arithmetic", "pipe"):
-            raise Outside
+    def _binding(self, source: Node) -> Node:
+        self._need("as")
         kind, name = self._next()
         if kind != "variable" or name in ("$ENV", "$__loc__", "$__prog_args"):
             raise Outside
@@ -138,7 +142,7 @@ class _Parser:
         self._variables.append(name)
         body = self._pipe()
         self._variables.pop()
-        return Node("bind", (left, name, body))
+        return Node("bind", (source, name, body))
 
     def _alternative(self) -> Node:
         left = self._assignment()
@@ -151,16 +155,10 @@ class _Parser:
             return left
         if left.kind != "path":
             raise Outside
-        right = self._alternative() if not self._after_assignment() else self._or()
+        right = self._or()  # `//` binds more loosely than `=`: `.a = .b // .c` is `(.a = .b) // .c`
         if self._sees("=", "|=", "+="):
             raise Outside
-        if sign == "+=":
-            return Node("add_to", (left, right))
-        return Node("assign" if sign == "=" else "update", (left, right))
-
-    def _after_assignment(self) -> bool:
-        # `.a = .b // .c` is `(.a = .b) // .c` by the table of precedence: `//` binds more loosely than `=`.
-        return True
+        return Node({"=": "assign", "|=": "update", "+=": "add_to"}[sign], (left, right))
 
     def _or(self) -> Node:
         left = self._and()
@@ -193,7 +191,10 @@ class _Parser:
         return left
 
     def _term(self) -> Node:
-        return self._suffixes(self._primary())
+        start = self._at
+        term = self._suffixes(self._primary())
+        self._term_span = (start, self._at)
+        return term
 
     def _suffixes(self, term: Node) -> Node:
         while True:
@@ -254,9 +255,13 @@ class _Parser:
         if kind == "sign" and text == "[":
             if self._take("]"):
                 return Node("literal", ([],))
+            start = self._at
             items = [self._alternative()]
-            while self._take(","):
-                items.append(self._alternative())
+            if self._sees("|", "as"):
+                items = [self._piped(start, items[0])]
+            else:
+                while self._take(","):
+                    items.append(self._alternative())
             self._need("]")
             return Node("array", tuple(items))
         if kind == "sign" and text == "{":

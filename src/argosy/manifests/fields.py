@@ -119,6 +119,14 @@ class TLSConfig(Model):
         return self
 
 
+class SASLConfig(Model):
+    """How a Kafka client says who it is. An empty mechanism means PLAIN."""
+
+    mechanism: Literal["", "PLAIN", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] = ""
+    user_secret: SecretKeySelector
+    password_secret: SecretKeySelector
+
+
 class Backoff(Model):
     """Pauses between tries. ``steps`` counts all tries; each pause is ``duration * factor**n``, up to ``jitter`` times longer.
 

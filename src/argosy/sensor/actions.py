@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -26,17 +26,23 @@ def action_id(namespace: str, sensor: str, trigger: str, caused_by: Mapping[str,
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     events: dict[str, msgspec.Raw]
+    unusable: str = ""
 
 
 @dataclass(frozen=True)
 class ActionRecord:
-    """What the action queue stores. ``created`` is the RFC 3339 time of the event that completed the condition."""
+    """What the action queue stores. ``created`` is the RFC 3339 time of the event that completed the condition.
+
+    ``unusable`` says why the action cannot be performed; its events then have lost their data. It is stored all the same, so
+    that it becomes a dead letter that a person sees.
+    """
 
     created: str
     events: Mapping[str, Event]
+    unusable: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -46,7 +52,7 @@ _decode = msgspec.json.Decoder(_Record).decode
 def encode(record: ActionRecord) -> bytes:
     """The record as JSON."""
     raw = {name: msgspec.Raw(events.encode(event)) for name, event in record.events.items()}
-    return _encode(_Record(record.created, raw))
+    return _encode(_Record(record.created, raw, record.unusable))
 
 
 def decode(body: bytes) -> ActionRecord:
@@ -55,4 +61,11 @@ def decode(body: bytes) -> ActionRecord:
         record = _decode(body)
     except msgspec.DecodeError as error:
         raise EventInvalid(f"not an action record: {error}") from error
-    return ActionRecord(record.created, {name: events.decode(bytes(raw)) for name, raw in record.events.items()})
+    caused_by = {name: events.decode(bytes(raw)) for name, raw in record.events.items()}
+    return ActionRecord(record.created, caused_by, record.unusable)
+
+
+def stripped(record: ActionRecord, reason: str) -> ActionRecord:
+    """The record without its events' data, marked unusable: what is kept of an action that is too large to keep."""
+    caused_by = {name: replace(event, data=b"null", datacontenttype="application/json") for name, event in record.events.items()}
+    return ActionRecord(record.created, caused_by, reason)

@@ -55,7 +55,7 @@ class Observer(Protocol):
 class _Put:
     queue: Queue
     id: str
-    body: bytes
+    record: ActionRecord
     again: bool
 
 
@@ -165,8 +165,8 @@ class SensorLoop:
     def _cause(self, plan: Plan, together: Mapping[str, Event], delivery: Delivery, puts: list[_Put]) -> Caused:
         item = actions.action_id(self._namespace, self._sensor, plan.trigger, together)
         assert delivery.event is not None
-        body = actions.encode(ActionRecord(delivery.event.time, together))
-        puts.append(_Put(self._queues[plan.trigger], item, body, delivery.repeated))
+        record = ActionRecord(delivery.event.time, together)
+        puts.append(_Put(self._queues[plan.trigger], item, record, delivery.repeated))
         return Caused(plan.trigger, item)
 
     async def _put(self, puts: Sequence[_Put]) -> None:
@@ -188,11 +188,11 @@ class SensorLoop:
 
     async def _write(self, put: _Put) -> None:
         try:
-            await put.queue.put(put.id, put.body, again=put.again)
+            await put.queue.put(put.id, actions.encode(put.record), again=put.again)
         except EventTooLarge as error:
-            # The event itself fitted; joined with others, or grown by a transform, it no longer does. Stopping here would
-            # stop every later event of this sensor as well.
-            self._observer.problem(f"action {put.id} of {put.queue.name!r} is lost: {error}")
+            # The event itself fitted; joined with others, or grown by a transform, it no longer does.
+            reason = f"the events of this action are together too large for the bus: {error}"
+            await put.queue.put(put.id, actions.encode(actions.stripped(put.record, reason)), again=put.again)
 
     async def _save(self) -> None:
         for plan in self._matcher.plans:

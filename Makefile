@@ -1,0 +1,63 @@
+# What one does here, a line each. `make` alone explains.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Touched when the environment is complete; older than the lock means: install again.
+READY := .venv/.ready
+
+.PHONY: help venv run test check fmt bench docs servers lock clean
+
+help: ## Say what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(READY) ## Make .venv as requirements.lock says (PYTHON=python3.12 chooses another Python)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Argosy needs Python 3.11 or newer, $(PYTHON) is older or missing; say for example: make venv PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@if $(BIN)/python -c 'import sys; sys.exit((sys.version_info[:2], sys.platform) != ((3, 11), "linux"))'; then \
+	  echo "installing into .venv what requirements.lock pins"; \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; \
+	else \
+	  echo "requirements.lock is for Python 3.11 on Linux; installing into .venv what pyproject.toml allows instead"; \
+	  $(BIN)/python -m pip install --quiet -e '.[dev]'; \
+	fi
+	@touch $@
+
+run: venv ## Run the quickstart: sources, sensors and triggers on this machine, no cluster
+	@exec $(BIN)/argosy run examples/quickstart $(ARGS)
+
+test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## Lint, format, types, and the order of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fmt: venv ## Format, and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: venv ## Measure events per second and latency on this machine
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: venv ## Write the generated pages of docs/reference anew
+	@$(BIN)/python tools/docs.py
+
+servers: ## Install the real servers that tests run against (RabbitMQ, etcd, kube-apiserver)
+	@tools/servers/install
+
+lock: venv ## Resolve pyproject.toml into requirements.lock
+	@$(BIN)/python tools/lock.py
+
+clean: ## Remove .venv and everything else that was made here
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,66 @@
+"""``argosy``: the group of commands. A command's module is imported when it is called, so that ``argosy lint`` starts fast."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "run": "Run the event sources and sensors of manifests.",
+    "demo": "Play the quickstart by itself, explained.",
+    "lint": "Check manifests and say what is wrong, where, and what to do.",
+    "new": "Print a working example of an event source or trigger kind.",
+    "schema": "Print the JSON Schema of the manifests, for editors.",
+    "version": "Print the version of Argosy and of what it stands on.",
+}
+"""Name and first line of help, in the order of ``argosy --help``."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"argosy.cli.{cmd_name}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))  # without importing any of them
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else " See 'argosy --help'."
+            ctx.fail(f"There is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def main() -> None:
+    """Event-driven automation that loses nothing and can say why.
+
+    Argosy runs EventSource, EventBus and Sensor manifests of Argo Events unchanged.
+
+    \b
+    Try it:
+      argosy demo                      a tour that ends by itself
+      argosy run examples/quickstart   one process, embedded bus, no cluster
+      argosy lint my-manifests/        what is wrong, with file and line
+      argosy new webhook               a manifest to begin with
+
+    Exit codes: 0 done, 1 the manifests have errors or the run failed, 2 the call itself was wrong.
+    """
+
+
+if __name__ == "__main__":
+    main()

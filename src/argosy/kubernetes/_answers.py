@@ -1,0 +1,176 @@
+"""What the Kubernetes API's answers mean: the kinds it serves, and its refusals as our errors with what to do
+about them.
+
+The rules are those of the Kubernetes API conventions ("HTTP status codes", "Response status kind"). Whether
+another try can help is decided here once, for triggers and sources alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import email.utils
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote
+
+import orjson
+
+from argosy.errors import Rejected, RetryAfter, TriggerError
+
+
+class NotFound(TriggerError):
+    """The object, its namespace, or the kind itself is not there (404)."""
+
+
+class KindUnknown(Rejected):
+    """The server knows no such kind in this API version: a spelling mistake, or a definition that is not
+    installed.
+    """
+
+
+class Conflict(TriggerError):
+    """The object was changed by someone else since it was read (409)."""
+
+
+class AlreadyExists(Conflict):
+    """An object of this name is there already (409)."""
+
+
+class Expired(TriggerError):
+    """The server no longer remembers that resource version (410): list again, then watch from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as the server serves it. ``group`` is empty for the core API."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str] = frozenset()
+
+    @property
+    def api_version(self) -> str:
+        """``v1``, ``apps/v1``: what stands in ``apiVersion``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The path of the collection, or of one object. ``namespace`` None means all namespaces, or none."""
+        parts = [root(self.api_version)]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(quote(name, safe=""))
+        return "/".join(parts)
+
+
+class Call(NamedTuple):
+    """What was asked, for the sentence if it fails."""
+
+    verb: str
+    resource: Resource | None = None
+    namespace: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        if self.resource is None:
+            return self.verb
+        group = f".{self.resource.group}" if self.resource.group else ""
+        what = f"{self.verb} {self.resource.plural}{group}"
+        name = f" {self.name!r}" if self.name else ""
+        where = f" in namespace {self.namespace!r}" if self.namespace and self.resource.namespaced else ""
+        return what + name + where
+
+
+def root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def status_of(raw: bytes) -> dict[str, Any]:
+    """The server's Status object; where a proxy answered in its place, its text as the message."""
+    try:
+        status = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {"message": raw[:200].decode(errors="replace").strip()}
+    return status if isinstance(status, dict) else {}
+
+
+def refuse(code: int, status: dict[str, Any], headers: Mapping[str, str], call: Call) -> NoReturn:
+    """Raise what a failed call means (Kubernetes API conventions, "HTTP status codes" and "Response status
+    kind").
+    """
+    details = status.get("details") or {}
+    reason, said = status.get("reason") or "", str(status.get("message") or f"HTTP {code}")
+    if call.resource is not None and call.resource.plural == "secrets" and code in (400, 422):
+        said = "the object is not valid (the server's words may quote the secret, so they are left out)"
+        details = {}
+    sentence = f"{call}: {said}"
+    if code == 401:
+        raise TriggerError(f"{call}: the Kubernetes API does not accept our credentials; renew them")
+    if code == 403 and "exceeded quota" in said:
+        raise TriggerError(sentence)  # the server says Forbidden, but room may come back
+    if code == 403:
+        raise Rejected(sentence + _grant(call, said))
+    if code == 404:
+        raise NotFound(sentence)
+    if code == 409 and reason == "AlreadyExists":
+        raise AlreadyExists(sentence)
+    if code == 409:
+        raise Conflict(sentence)
+    if code == 410:
+        raise Expired(sentence)
+    wait = _wait_seconds(headers.get("Retry-After"), details.get("retryAfterSeconds"))
+    if code == 429 or code >= 500:
+        raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
+    causes = [
+        f"{cause.get('field') or 'object'}: {cause.get('message')}" for cause in details.get("causes") or ()
+    ]
+    unsaid = [cause for cause in causes if cause not in said]
+    raise Rejected(sentence + (f" ({'; '.join(unsaid)})" if unsaid else ""))
+
+
+def _grant(call: Call, said: str) -> str:
+    """How to allow the call, if it was the server's access rules that refused it (and not an admission
+    webhook).
+    """
+    resource = call.resource
+    if resource is None or "cannot " not in said:
+        return ""
+    what = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+    if resource.namespaced and call.namespace:
+        role, where = "role", f" -n {call.namespace}"
+    else:
+        role, where = "clusterrole", ""
+    name = f"argosy-{resource.plural}"
+    return (
+        f"; to allow it: kubectl create {role} {name} --verb={call.verb} --resource={what}{where}, "
+        f"and bind it to that user with kubectl create {role}binding"
+    )
+
+
+def _wait_seconds(header: str | None, detail: object) -> float | None:
+    if header and header.strip().isdigit():
+        return float(header)
+    if header:
+        with contextlib.suppress(ValueError):
+            when = email.utils.parsedate_to_datetime(header)
+            return max(0.0, (when - dt.datetime.now(dt.UTC)).total_seconds())
+    return float(detail) if isinstance(detail, int | float) and detail > 0 else None
+
+
+async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a stream, as bytes: no decoding, no matter how they were cut into chunks."""
+    rest: list[bytes] = []
+    async for chunk in chunks:
+        *whole, last = chunk.split(b"\n")
+        for line in whole:
+            rest.append(line)
+            if text := b"".join(rest):
+                yield text
+            rest.clear()
+        rest.append(last)

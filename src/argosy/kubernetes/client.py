@@ -1,0 +1,400 @@
+"""A thin asynchronous client of the Kubernetes API: raw JSON in, raw JSON out, and errors that are sentences.
+
+Nothing is guessed: which kinds there are, how their plural is spelt and whether they live in a namespace is
+asked of the server (``discover``) and remembered. One client serves a whole process; triggers and sources
+take part in it by ``shared()``, so there is one connection pool and one memory of kinds. Opening reads no
+file and touches no network: both happen at the first call, and failing there is an answer to that call.
+Nothing here retries, except once with fresh credentials: that is the runtime's work.
+
+The errors answer the question of a trigger, whether another try can help (``Rejected`` or not); a source
+that lists and watches turns them into its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from argosy.errors import TriggerError
+from argosy.kubernetes import config
+from argosy.kubernetes._answers import (
+    AlreadyExists,
+    Call,
+    Conflict,
+    Expired,
+    KindUnknown,
+    NotFound,
+    Resource,
+    lines,
+    refuse,
+    root,
+    status_of,
+)
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = [
+    "AlreadyExists",
+    "Client",
+    "Conflict",
+    "Expired",
+    "KindUnknown",
+    "Listing",
+    "NotFound",
+    "Object",
+    "PatchStrategy",
+    "Resource",
+    "shared",
+]
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON has it."""
+
+PatchStrategy = Literal[
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+]
+"""The patch types of the API (Kubernetes API conventions, "patch operations")."""
+
+FIELD_MANAGER = "argosy"
+"""Who the server records as the owner of the fields that we set."""
+
+_CALL_SECONDS = 30.0
+_PAGE = 500
+# How much later than asked a server may end a watch before the connection counts as dead.
+_GRACE_SECONDS = 30.0
+
+
+class Listing(NamedTuple):
+    """The objects of a list, and the resource version to watch from."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class Client:
+    """One API server, asked asynchronously. An asynchronous context manager; safe to use from many tasks."""
+
+    def __init__(self, load: Callable[[], config.Access] = config.load) -> None:
+        """``load`` says where the server is. It is called at the first request, and again until it
+        succeeds.
+        """
+        self._load = load
+        self._access: config.Access | None = None
+        self._http: httpx2.AsyncClient | None = None
+        self._opening = asyncio.Lock()
+        self._kinds: dict[str, list[Resource]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def access(self) -> config.Access:
+        """Where the server is; read from the files when first asked. Raises TriggerError as ``config.load``
+        does.
+        """
+        async with self._opening:
+            if self._access is None:
+                self._access = await asyncio.to_thread(self._load)
+            return self._access
+
+    # Kinds
+
+    async def discover(self, api_version: str, kind: str) -> Resource:
+        """How the server spells ``kind``. Raises KindUnknown if it does not serve it."""
+        return await self._find(api_version, f"kind {kind!r}", lambda resource: resource.kind == kind)
+
+    async def discover_plural(self, api_version: str, plural: str) -> Resource:
+        """The same by the plural (``workflows``), as manifests of the ``resource`` source name it."""
+        return await self._find(
+            api_version, f"resource {plural!r}", lambda resource: resource.plural == plural
+        )
+
+    async def _find(self, api_version: str, what: str, fits: Callable[[Resource], bool]) -> Resource:
+        # A miss asks again: the definition may have been installed since.
+        for fresh in (False, True):
+            if fresh or api_version not in self._kinds:
+                self._kinds[api_version] = await self._served(api_version)
+            for resource in self._kinds[api_version]:
+                if fits(resource):
+                    return resource
+        known = ", ".join(sorted(resource.kind for resource in self._kinds[api_version]))
+        raise KindUnknown(
+            f"the Kubernetes API serves no {what} in {api_version!r}"
+            + (f"; it serves: {known}" if known else ": install its definition, or correct apiVersion")
+        )
+
+    async def _served(self, api_version: str) -> list[Resource]:
+        group, _, version = api_version.rpartition("/")
+        try:
+            answer = await self._ask("GET", root(api_version), Call(f"discovery of {api_version!r}"))
+        except NotFound:
+            return []
+        return [
+            Resource(
+                group,
+                version,
+                item["kind"],
+                item["name"],
+                item["namespaced"],
+                frozenset(item.get("verbs") or ()),
+            )
+            for item in answer.get("resources") or ()
+            if "/" not in item["name"]  # pods/log and the like are parts of a resource
+        ]
+
+    # Objects
+
+    async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Object:
+        """One object. Raises NotFound."""
+        call = Call("get", resource, namespace, name)
+        return await self._ask("GET", resource.path(namespace, name), call)
+
+    async def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> Listing:
+        """All objects (of a namespace) that the selectors choose, fetched page by page.
+
+        Items carry ``apiVersion`` and ``kind``, which the server leaves out for its own kinds.
+        """
+        call = Call("list", resource, namespace)
+        query = _selectors(labels, fields) | {"limit": str(_PAGE)}
+        items: list[Object] = []
+        while True:
+            try:
+                page = await self._ask("GET", resource.path(namespace), call, query=query)
+            except Expired:
+                # The server forgot where the pages stood; the whole at once needs no memory.
+                items, query = [], _selectors(labels, fields)
+                continue
+            for item in page.get("items") or ():
+                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+            about = page.get("metadata") or {}
+            if not about.get("continue"):
+                return Listing(items, str(about.get("resourceVersion") or ""))
+            query["continue"] = about["continue"]
+
+    async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
+        """The object as the server stored it. Raises AlreadyExists."""
+        name = (body.get("metadata") or {}).get("name")
+        call = Call("create", resource, namespace, name)
+        return await self._ask(
+            "POST", resource.path(namespace), call, body, query={"fieldManager": FIELD_MANAGER}
+        )
+
+    async def replace(
+        self, resource: Resource, name: str, body: Object, namespace: str | None = None
+    ) -> Object:
+        """Put the whole object. Raises NotFound, and Conflict if ``body`` carries an old resource version."""
+        call = Call("update", resource, namespace, name)
+        return await self._ask(
+            "PUT", resource.path(namespace, name), call, body, query={"fieldManager": FIELD_MANAGER}
+        )
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Object | Sequence[Any],
+        namespace: str | None = None,
+        *,
+        strategy: PatchStrategy = "application/merge-patch+json",
+    ) -> Object:
+        """Change parts of the object. Raises NotFound, except for an apply patch, which creates what is
+        missing.
+        """
+        query = {"fieldManager": FIELD_MANAGER}
+        if strategy == "application/apply-patch+yaml":
+            query["force"] = "true"
+        call = Call("patch", resource, namespace, name)
+        return await self._ask(
+            "PATCH", resource.path(namespace, name), call, body, query=query, content_type=strategy
+        )
+
+    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
+        """Ask for the object's removal; finalizers may delay it. Raises NotFound."""
+        await self._ask("DELETE", resource.path(namespace, name), Call("delete", resource, namespace, name))
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        labels: str = "",
+        fields: str = "",
+        timeout_seconds: int = 240,
+    ) -> AsyncIterator[Object]:
+        """Every change since ``resource_version``, as ``{"type": …, "object": …}``; types are ADDED,
+        MODIFIED, DELETED and BOOKMARK.
+
+        Goes on for ever: where the server ends a watch (after ``timeout_seconds``), the next one continues
+        from the last version seen. A BOOKMARK's object has nothing but ``metadata.resourceVersion``; it is
+        handed out so that a caller may note it. Without ``resource_version`` the server first sends all
+        objects there are as ADDED.
+
+        Raises Expired if the version is too old (list again), TriggerError if the connection is lost or goes
+        silent. End it by cancelling the task, or with ``contextlib.aclosing``.
+        """
+        call = Call("watch", resource, namespace)
+        query = _selectors(labels, fields) | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        loop = asyncio.get_running_loop()
+        version = resource_version
+        while True:
+            if version:
+                query["resourceVersion"] = version
+            path, silent = resource.path(namespace), timeout_seconds + _GRACE_SECONDS
+            opened, received = loop.time(), False
+            async with self._answer("GET", path, call, query=query, read_seconds=silent) as response:
+                async for line in lines(response.aiter_bytes()):
+                    event, received = orjson.loads(line), True
+                    if event.get("type") == "ERROR":
+                        status = event.get("object") or {}
+                        refuse(int(status.get("code") or 500), status, {}, call)
+                    version = event["object"]["metadata"].get("resourceVersion") or version
+                    yield event
+            if not received and loop.time() - opened < 1.0:
+                raise TriggerError(f"{call}: the Kubernetes API ends watches at once; is a proxy in the way?")
+
+    # The wire
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        call: Call,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        async with self._answer(method, path, call, body, query=query, content_type=content_type) as response:
+            raw = await response.aread()
+        try:
+            answer = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise TriggerError(
+                f"{call}: the answer is not JSON; is there a Kubernetes API server?"
+            ) from error
+        return answer if isinstance(answer, dict) else {}
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        call: Call,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        read_seconds: float = _CALL_SECONDS,
+    ) -> AsyncIterator[httpx2.Response]:
+        """A successful response whose body is still to be read; every failure, also while reading, is one of
+        ours.
+        """
+        import httpx2
+
+        access = await self.access()
+        http = self._pool(access)
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        extensions = {"sni_hostname": access.server_name} if access.server_name else {}
+        timeout = httpx2.Timeout(_CALL_SECONDS, read=read_seconds)
+        try:
+            for again in (False, True):
+                authorization = await access.credentials.authorization(refused=again)
+                if authorization:
+                    headers["Authorization"] = authorization
+                request = http.build_request(
+                    method,
+                    path,
+                    params=query,
+                    headers=headers,
+                    content=None if body is None else orjson.dumps(body),
+                    timeout=timeout,
+                    extensions=extensions,
+                )
+                response = await http.send(request, stream=True)
+                try:
+                    if response.status_code == 401 and not again:
+                        await response.aread()
+                        continue
+                    if not response.is_success:
+                        refuse(
+                            response.status_code, status_of(await response.aread()), response.headers, call
+                        )
+                    yield response
+                    return
+                finally:
+                    await response.aclose()
+        except httpx2.TimeoutException as error:
+            raise TriggerError(
+                f"{call}: the Kubernetes API at {access.server} did not answer in time"
+            ) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise TriggerError(
+                f"{call}: the Kubernetes API at {access.server} ({access.origin}) cannot be reached: {error}"
+            ) from error
+
+    def _pool(self, access: config.Access) -> httpx2.AsyncClient:
+        import httpx2
+
+        if self._http is None:
+            self._http = httpx2.AsyncClient(
+                base_url=access.server,
+                verify=access.tls,
+                proxy=access.proxy or None,
+                # A watch holds its connection for minutes, and there may be many watches.
+                limits=httpx2.Limits(
+                    max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0
+                ),
+            )
+        return self._http
+
+
+class _Users:
+    """The one client of an event loop, and how many use it."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self.count = 0
+
+
+_users: WeakKeyDictionary[asyncio.AbstractEventLoop, _Users] = WeakKeyDictionary()
+
+
+@contextlib.asynccontextmanager
+async def shared() -> AsyncIterator[Client]:
+    """The process's client (one per event loop), made for its first user and closed after its last."""
+    loop = asyncio.get_running_loop()
+    users = _users.setdefault(loop, _Users())
+    users.count += 1
+    try:
+        yield users.client
+    finally:
+        users.count -= 1
+        if users.count == 0:
+            _users.pop(loop, None)
+            await users.client.__aexit__()
+
+
+def _selectors(labels: str, fields: str) -> dict[str, str]:
+    return {key: text for key, text in (("labelSelector", labels), ("fieldSelector", fields)) if text}

@@ -1,0 +1,231 @@
+"""The EventBus manifest: which engine keeps the events, and how it is reached or, on Kubernetes, installed.
+
+Every field of upstream is known (``pkg/apis/events/v1alpha1/{eventbus_types,jetstream_eventbus,nats_eventbus,kafka_eventbus}.go``);
+what only shapes pods is kept as it stands. Choosing an engine from this is the runtime's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from argosy.manifests._yaml import Fault, documents
+from argosy.manifests.fields import Json, Metadata, Model, SASLConfig, SecretKeySelector, TLSConfig
+from argosy.manifests.findings import Problem, check, did_you_mean
+from argosy.manifests.objects import digest, frame
+
+Engine = Literal["nats", "jetstream", "kafka", "jetstreamExotic"]
+
+
+class _Pods(Model):
+    """How the installed servers' pods look; read by the controller only, so kept as free JSON."""
+
+    replicas: int | None = None
+    container_template: dict[str, Json] | None = None
+    metrics_container_template: dict[str, Json] | None = None
+    persistence: dict[str, Json] | None = None
+    metadata: dict[str, Json] | None = None
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[Json] = Field(default_factory=list)
+    security_context: dict[str, Json] | None = None
+    image_pull_secrets: list[Json] = Field(default_factory=list)
+    priority_class_name: str = ""
+    priority: int | None = None
+    affinity: dict[str, Json] | None = None
+    service_account_name: str = ""
+    max_payload: str | None = None
+
+
+class NativeStrategy(_Pods):
+    """NATS Streaming installed by the controller. It reached its end of life; Argosy serves it by JetStream."""
+
+    auth: Literal["none", "token"] | None = None
+    max_age: str | None = None
+    max_msgs: int | None = None
+    max_bytes: str | None = None
+    max_subs: int | None = None
+    raft_heartbeat_timeout: str | None = None
+    raft_election_timeout: str | None = None
+    raft_lease_timeout: str | None = None
+    raft_commit_timeout: str | None = None
+
+
+class NatsConfig(Model):
+    """A NATS Streaming server that somebody else runs."""
+
+    url: str = Field(min_length=1)
+    cluster_id: str = Field(alias="clusterID")
+    auth: Literal["none", "token", "basic"] | None = None
+    access_secret: SecretKeySelector | None = None
+
+
+class NatsBus(Model):
+    """NATS Streaming: installed (``native``) or somebody else's (``exotic``), exactly one of them."""
+
+    native: NativeStrategy | None = None
+    exotic: NatsConfig | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> NatsBus:
+        if (self.native is None) == (self.exotic is None):
+            raise ValueError("needs exactly one of 'native' and 'exotic'")
+        return self
+
+
+class JetStreamBus(_Pods):
+    """NATS JetStream installed by the controller. ``stream_config`` is YAML text."""
+
+    version: str = Field(min_length=1)
+    reloader_container_template: dict[str, Json] | None = None
+    settings: str | None = None
+    start_args: list[str] = Field(default_factory=list)
+    stream_config: str | None = None
+
+    @field_validator("replicas")
+    @classmethod
+    def _quorum(cls, replicas: int | None) -> int | None:
+        if replicas is not None and (replicas < 1 or replicas == 2):
+            raise ValueError("must be 1, or 3 and more: two servers cannot outvote each other")
+        return replicas
+
+
+class JetStreamConfig(Model):
+    """A JetStream server that somebody else runs. ``stream_config`` is YAML text."""
+
+    url: str = Field(min_length=1)
+    access_secret: SecretKeySelector | None = None
+    stream_config: str | None = None
+    tls: TLSConfig | None = None
+
+
+class KafkaConsumerGroup(Model):
+    """The consumer group of a sensor; an empty name means ``<namespace>-<sensor>``."""
+
+    group_name: str = ""
+    oldest: bool = False
+    rebalance_strategy: str = ""
+
+
+class KafkaBus(Model):
+    """A Kafka cluster that somebody else runs."""
+
+    url: str = Field(min_length=1)
+    topic: str = ""
+    version: str = ""
+    tls: TLSConfig | None = None
+    sasl: SASLConfig | None = None
+    consumer_group: KafkaConsumerGroup | None = None
+    partitioner: str = ""
+
+
+class EventBusSpec(Model):
+    """One of four engines; of several, upstream takes the first of nats, jetstream, kafka, jetstreamExotic."""
+
+    nats: NatsBus | None = None
+    jetstream: JetStreamBus | None = None
+    kafka: KafkaBus | None = None
+    jetstream_exotic: JetStreamConfig | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> EventBusSpec:
+        if not (self.nats or self.jetstream or self.kafka or self.jetstream_exotic):
+            raise ValueError("needs one of 'nats', 'jetstream', 'jetstreamExotic' and 'kafka'")
+        return self
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that counts."""
+        if self.nats:
+            return "nats"
+        if self.jetstream:
+            return "jetstream"
+        return "kafka" if self.kafka else "jetstreamExotic"
+
+    @property
+    def stream_config(self) -> str:
+        """The limits of the stream as the manifest writes them: YAML text, empty where it says nothing."""
+        if self.engine == "jetstream" and self.jetstream:
+            return self.jetstream.stream_config or ""
+        if self.engine == "jetstreamExotic" and self.jetstream_exotic:
+            return self.jetstream_exotic.stream_config or ""
+        return ""
+
+
+@dataclass(frozen=True)
+class EventBus:
+    """A valid EventBus. ``raw`` is the object as it was read; ``digest`` names the content of its spec."""
+
+    metadata: Metadata
+    spec: EventBusSpec
+    digest: str
+    raw: dict[str, Any] = field(repr=False)
+
+    kind = "EventBus"
+
+
+def parse_event_bus(raw: dict[str, Any]) -> tuple[EventBus | None, list[Problem]]:
+    """The EventBus that ``raw`` describes, or None, with everything there is to say about it."""
+    metadata, problems = frame(raw)
+    spec: EventBusSpec | None = None
+    if raw.get("spec") is not None:
+        spec, wrong = check(EventBusSpec, raw["spec"])
+        problems += [problem.inside("spec") for problem in wrong]
+    if spec:
+        problems += [problem.inside("spec") for problem in _remarks(spec)]
+    if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return EventBus(metadata, spec, digest(raw["spec"]), raw), problems
+
+
+_STREAM_KEYS = ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
+
+
+def _remarks(spec: EventBusSpec) -> list[Problem]:
+    found: list[Problem] = []
+    engines = [name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])]
+    if len(engines) > 1:
+        others = " and ".join(f"'{name}'" for name in engines[1:])
+        found.append(Problem("several-kinds", f"'{spec.engine}' counts, {others} not; keep one", (engines[1],), "warning", True))
+    if spec.engine == "nats" and spec.nats:
+        if spec.nats.native:
+            found.append(
+                Problem(
+                    "nats-native",
+                    "NATS Streaming reached its end of life; this bus is served by JetStream, with JetStream's limits",
+                    ("nats", "native"),
+                    "warning",
+                    True,
+                )
+            )
+        else:
+            found.append(
+                Problem(
+                    "nats-exotic",
+                    "NATS Streaming reached its end of life and Argosy does not speak it; run a NATS server 2.10 or newer with"
+                    " JetStream and name it in 'jetstreamExotic'",
+                    ("nats", "exotic"),
+                    at_key=True,
+                )
+            )
+    for engine in ("jetstream", "jetstreamExotic"):
+        block = getattr(spec, _ATTRIBUTES[engine])
+        if block and block.stream_config:
+            found += [problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)]
+    return found
+
+
+_ATTRIBUTES = {"nats": "nats", "jetstream": "jetstream", "kafka": "kafka", "jetstreamExotic": "jetstream_exotic"}
+
+
+def _stream_remarks(text: str) -> list[Problem]:
+    read = list(documents(text))
+    if len(read) != 1 or isinstance(read[0], Fault) or not isinstance(read[0].value, dict):
+        return [Problem("invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'")]
+    known = {key.lower() for key in _STREAM_KEYS}
+    return [
+        Problem("unknown-field", f"unknown stream setting '{key}'{did_you_mean(key, _STREAM_KEYS)}; it has no effect", (), "warning")
+        for key in read[0].value
+        if key.lower() not in known
+    ]

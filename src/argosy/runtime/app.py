@@ -1,0 +1,205 @@
+"""The whole process on one page.
+
+``apply`` makes what runs equal to what the manifests say: it ends the units (a source, a sensor) whose text changed or went, then starts the new
+ones, sensors before sources, so that no event comes before somebody keeps a place in the log for it. Loading manifests again and
+applying them is all that hot reload is; what did not change is not touched.
+
+Stopping follows the flow backwards: not ready → sources stop receiving → sensors and triggers finish what they hold → buses are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from argosy.clock import Clock, SystemClock
+from argosy.errors import ArgosyError
+from argosy.manifests.bundle import Bundle
+from argosy.manifests.eventsource import EventSource, EventSpec
+from argosy.manifests.sensor import Sensor
+from argosy.runtime.actions import TriggerDuties
+from argosy.runtime.buses import Buses
+from argosy.runtime.secrets import Secrets
+from argosy.runtime.sensors import SensorRunner
+from argosy.runtime.sources import SourceDuties, SourceRunner
+from argosy.runtime.supervise import end
+from argosy.runtime.telemetry import Metrics
+from argosy.sources._http import HttpServers
+
+_log = logging.getLogger("argosy.runtime")
+_OPENING_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of the units this process runs: ``index`` of ``count``."""
+
+    index: int = 0
+    count: int = 1
+
+    def has(self, key: str) -> bool:
+        """Whether the unit (or port) of this name belongs here; the same answer in every process."""
+        return zlib.crc32(key.encode()) % self.count == self.index
+
+
+@dataclass
+class _Unit:
+    """Something that runs: a source or a sensor. ``ready`` says whether it does its work now; ``bus`` names its bus."""
+
+    what: str
+    digest: str
+    bus: str
+    task: asyncio.Task[None] | None = None
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: Callable[[], bool] = lambda: False
+
+
+class App:
+    """Runs event sources and sensors until closed. An async context manager; ``apply`` may be called again at any time."""
+
+    def __init__(
+        self,
+        buses: Buses,
+        *,
+        secrets: Secrets | None = None,
+        metrics: Metrics | None = None,
+        clock: Clock | None = None,
+        shard: Shard | None = None,
+        host: str = "0.0.0.0",  # noqa: S104 - event sources are there to be reached
+        grace_seconds: float = 20.0,
+        listening: Callable[[str], None] = _log.info,
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self.secrets = secrets or Secrets()
+        self._buses = buses
+        self._shard = shard or Shard()
+        self._grace_seconds = grace_seconds
+        self._http = HttpServers(host=host)
+        self._clock = clock or SystemClock()
+        self._sources = SourceDuties(
+            http=self._http, secrets=self.secrets, clock=self._clock, metrics=self.metrics, listening=listening
+        )
+        self._triggers = TriggerDuties(
+            secrets=self.secrets, clock=self._clock, metrics=self.metrics, grace_seconds=grace_seconds
+        )
+        self._units: dict[tuple[str, ...], _Unit] = {}
+        self._applying = asyncio.Lock()
+        self._stopping = False
+
+    async def __aenter__(self) -> App:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Drain: sources, then sensors with their triggers, then the buses. Each within the grace time."""
+        self._stopping = True
+        for kind in ("source", "sensor"):
+            units = [unit for key, unit in self._units.items() if key[0] == kind]
+            await end([unit.task for unit in units if unit.task], self._grace_seconds)
+            if kind == "source":
+                await self._http.__aexit__(*exc)
+        self._units.clear()
+        await self._buses.close()
+
+    def waiting_for(self) -> list[str]:
+        """What is not ready, in words; empty if everything that the manifests name does its work."""
+        if self._stopping:
+            return ["the process is stopping"]
+        late = [unit.what for unit in self._units.values() if not unit.ready()]
+        return [*self._buses.unreachable(), *late]
+
+    async def apply(self, bundle: Bundle) -> None:
+        """Make what runs equal to ``bundle``. Objects with errors are not in it; whatever is, is started by itself."""
+        async with self._applying:
+            self.secrets.update(bundle.secrets, bundle.config_maps)
+            self._buses.update(bundle)
+            self.metrics.objects_invalid.set(sum(finding.severity == "error" for finding in bundle.findings))
+            wanted = self._wanted(bundle)
+            gone = [key for key, unit in self._units.items() if key not in wanted or wanted[key][0] != unit.digest]
+            for kind in ("source", "sensor"):
+                ending = [self._units.pop(key) for key in gone if key[0] == kind]
+                await end([unit.task for unit in ending if unit.task], self._grace_seconds)
+            for kind in ("sensor", "source"):
+                started = []
+                for key, (digest, start) in wanted.items():
+                    if key[0] == kind and key not in self._units:
+                        started.append(start(digest))
+                        self._units[key] = started[-1]
+                if kind == "sensor" and started:
+                    await self._all_open(started)
+
+    async def _all_open(self, units: list[_Unit]) -> None:
+        waits = [asyncio.create_task(unit.opened.wait()) for unit in units]
+        _, late = await asyncio.wait(waits, timeout=_OPENING_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            _log.warning("%d sensors are not reading the log yet; they go on trying", len(late))
+
+    def _wanted(self, bundle: Bundle) -> dict[tuple[str, ...], tuple[str, Callable[[str], _Unit]]]:
+        wanted: dict[tuple[str, ...], tuple[str, Callable[[str], _Unit]]] = {}
+        for sensor in bundle.sensors:
+            name = f"{sensor.metadata.namespace}/{sensor.metadata.name}"
+            if self._shard.has(name):
+                bus = self._buses.digest(sensor.metadata.namespace, sensor.event_bus_name)
+                wanted["sensor", name] = (sensor.digest + bus, self._sensor_starter(sensor))
+        for source in bundle.event_sources:
+            for spec in source.events:
+                name = f"{source.metadata.namespace}/{source.metadata.name}/{spec.name}"
+                if self._shard.has(_port_of(spec) or name):
+                    bus = self._buses.digest(source.metadata.namespace, source.event_bus_name)
+                    wanted["source", name] = (spec.digest + bus, self._source_starter(source, spec))
+        return wanted
+
+    def _sensor_starter(self, sensor: Sensor) -> Callable[[str], _Unit]:
+        def start(digest: str) -> _Unit:
+            name = sensor.metadata.name
+            bus_name = self._buses.key(sensor.metadata.namespace, sensor.event_bus_name)
+            unit = _Unit(f"sensor '{name}'", digest, bus_name)
+            unit.ready = unit.opened.is_set
+
+            async def run() -> None:
+                bus = await self._buses.get(sensor.metadata.namespace, sensor.event_bus_name)
+                runner = SensorRunner(sensor, bus, self._triggers)
+                runner.opened = unit.opened
+                await runner.run()
+
+            unit.task = asyncio.create_task(self._start(unit, run))
+            return unit
+
+        return start
+
+    def _source_starter(self, source: EventSource, spec: EventSpec) -> Callable[[str], _Unit]:
+        def start(digest: str) -> _Unit:
+            bus_name = self._buses.key(source.metadata.namespace, source.event_bus_name)
+            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest, bus_name)
+
+            async def run() -> None:
+                bus = await self._buses.get(source.metadata.namespace, source.event_bus_name)
+                runner = SourceRunner(source, spec, bus, self._sources)
+                unit.ready = lambda: runner.receiving
+                await runner.run()
+
+            unit.task = asyncio.create_task(self._start(unit, run))
+            return unit
+
+        return start
+
+    async def _start(self, unit: _Unit, run: Callable[[], Awaitable[None]]) -> None:
+        """What cannot be started says so once and leaves the others alone."""
+        try:
+            await run()
+        except ArgosyError as error:
+            _log.error("%s does not run: %s", unit.what, error, extra={"action": "unit.refused"})
+        except Exception:  # a fault of ours in one unit must not end the others
+            _log.exception("%s does not run", unit.what, extra={"action": "unit.refused"})
+
+
+def _port_of(spec: EventSpec) -> str:
+    """Sources that share a port must share a process: what they are sharded by."""
+    port = getattr(spec.config, "port", None) or getattr(getattr(spec.config, "webhook", None), "port", None)
+    return f"port {port}" if port else ""
+

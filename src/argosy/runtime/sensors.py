@@ -1,0 +1,92 @@
+"""One sensor, kept running: its loop over the log, and a worker for each of its triggers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from argosy.bus._base import Bus, Queue
+from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.runtime import failpoints
+from argosy.runtime.actions import TriggerDuties, TriggerWorker
+from argosy.runtime.story import SensorStory
+from argosy.runtime.supervise import keep
+from argosy.sensor.loop import SensorLoop
+from argosy.sensor.matching import Matcher
+
+
+def queue_name(namespace: str, sensor: str, trigger: str) -> str:
+    """The name of a trigger's action queue on the bus."""
+    return f"{namespace}/{sensor}/{trigger}"
+
+
+class SensorRunner:
+    """Runs one sensor until cancelled. Raises ConfigError when made if a text of the sensor does not parse."""
+
+    def __init__(self, sensor: Sensor, bus: Bus, duties: TriggerDuties) -> None:
+        self.name = sensor.metadata.name
+        self.opened = asyncio.Event()
+        """Set once no event can be missed any more."""
+        self._sensor = sensor
+        self._bus = bus
+        self._duties = duties
+        self._matcher = Matcher(sensor)
+        self._queues: dict[str, Queue] = {}
+        self._story = SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
+
+    def queue(self, trigger: str) -> Queue:
+        """The action queue of this trigger; one object per name, so that its order is kept in one place."""
+        if trigger not in self._queues:
+            self._queues[trigger] = self._bus.queue(queue_name(self._sensor.metadata.namespace, self.name, trigger))
+        return self._queues[trigger]
+
+    async def run(self) -> None:
+        """Match and act until cancelled. The loop is stopped first, so that no action is written that nobody takes."""
+        clock = self._duties.clock
+        workers = [
+            asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
+            for worker_name, worker in self._workers()
+        ]
+        counting = asyncio.create_task(keep(f"queue depth of sensor '{self.name}'", self._count, clock))
+        running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
+        running.inc()
+        try:
+            await keep(f"sensor '{self.name}'", self._match, clock)
+        finally:
+            running.dec()
+            for task in (*workers, counting):
+                task.cancel()
+            await asyncio.gather(*workers, counting, return_exceptions=True)
+
+    async def _match(self) -> None:
+        loop = SensorLoop(
+            namespace=self._sensor.metadata.namespace,
+            sensor=self.name,
+            matcher=self._matcher,
+            bus=self._bus,
+            queue_of=self.queue,
+            observer=self._story,
+            failpoint=failpoints.reach,
+        )
+        loop.opened = self.opened
+        await loop.run()
+
+    def _workers(self) -> list[tuple[str, TriggerWorker]]:
+        workers = []
+        for trigger in self._sensor.triggers:
+            give_up_to = None
+            if trigger.dlq_trigger is not None:
+                give_up_to = self.queue(f"{trigger.name}/dlq")
+                workers.append((f"{trigger.name}/dlq", self._worker(trigger.dlq_trigger, give_up_to, None)))
+            workers.append((trigger.name, self._worker(trigger, self.queue(trigger.name), give_up_to)))
+        return workers
+
+    def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None) -> TriggerWorker:
+        return TriggerWorker(self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to)
+
+    async def _count(self) -> None:
+        """Keep the gauge of waiting actions about right; scrapes must not ask the bus."""
+        while True:
+            for trigger in self._sensor.triggers:
+                labels = (self._sensor.metadata.namespace, self.name, trigger.name)
+                self._duties.metrics.actions_waiting.labels(*labels).set(await self.queue(trigger.name).depth())
+            await self._duties.clock.sleep(5.0)

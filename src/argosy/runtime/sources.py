@@ -1,0 +1,169 @@
+"""One event of an EventSource, kept running: emit, restart with growing pauses, counts, one log line per failure.
+
+A source only receives. What it raises is said once, with the source's name, and it is started again; the pause doubles from one second to
+half a minute and begins anew after a minute of quiet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from argosy import registry
+from argosy import event as events
+from argosy.bus._base import Bus
+from argosy.clock import Clock
+from argosy.errors import ArgosyError, BusError, EventInvalid
+from argosy.event import Event
+from argosy.lang import gojson
+from argosy.manifests.eventsource import EventSource, EventSpec
+from argosy.manifests.fields import Json
+from argosy.runtime import failpoints, story
+from argosy.runtime.secrets import Secrets
+from argosy.runtime.telemetry import Metrics
+from argosy.sources._base import Source, SourceContext
+from argosy.sources._http import HttpServers
+
+_log = logging.getLogger("argosy.source")
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _QUIET_SECONDS = 1.0, 30.0, 60.0
+_REFUSALS_A_SECOND = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceDuties:
+    """What all sources of a process share."""
+
+    http: HttpServers
+    secrets: Secrets
+    clock: Clock
+    metrics: Metrics
+    listening: Callable[[str], None]
+    """Told once for each source that receives, with a sentence that says where."""
+
+
+class SourceRunner:
+    """Runs one source until cancelled."""
+
+    def __init__(self, source: EventSource, spec: EventSpec, bus: Bus, duties: SourceDuties) -> None:
+        self.name = f"{source.metadata.name}/{spec.name}"
+        self.receiving = False
+        self._namespace = source.metadata.namespace
+        self._source = source.metadata.name
+        self._spec = spec
+        self._bus = bus
+        self._duties = duties
+        self._labels = (self._namespace, self._source, spec.name)
+        self._said_refusal = 0.0
+        self._kind: type[Source[Any]] | None = registry.source(spec.kind)
+        self._log = logging.LoggerAdapter(
+            logging.getLogger(f"argosy.source.{spec.kind}"),
+            {
+                "namespace": self._namespace,
+                "eventSourceName": self._source,
+                "eventSourceType": spec.kind,
+                "eventName": spec.name,
+            },
+        )
+        for counter in (duties.metrics.events_sent, duties.metrics.events_sent_failed, duties.metrics.events_refused):
+            counter.labels(*self._labels)  # shown as 0 from the start, as upstream does
+
+    async def run(self) -> None:
+        """Receive until cancelled; the source is started anew whenever it ends."""
+        assert self._kind is not None  # manifests hold registered kinds only
+        pause = _FIRST_PAUSE_SECONDS
+        gauge = self._duties.metrics.sources_running.labels(self._namespace, self._source)
+        while True:
+            began = time.monotonic()
+            reason = "it ended by itself"
+            try:
+                registry.require(self._kind)
+                await self._kind().run(self._context())
+            except ArgosyError as error:
+                reason = str(error)
+            except Exception as error:  # whatever a plug-in raises must not end the others
+                self._log.debug("source '%s' raised", self.name, exc_info=True)
+                reason = f"{type(error).__name__}: {error}"
+            finally:
+                if self.receiving:
+                    self.receiving = False
+                    gauge.dec()
+            if time.monotonic() - began > _QUIET_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            wait = pause * (0.75 + random.random() / 2)
+            self._duties.metrics.source_restarts.labels(*self._labels).inc()
+            self._log.error(
+                "source '%s' (%s) does not receive: %s; next try in %.0f s",
+                self.name,
+                self._spec.kind,
+                reason,
+                wait,
+                extra={"action": "source.restart"},
+            )
+            await self._duties.clock.sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _context(self) -> SourceContext[Any]:
+        secrets, namespace = self._duties.secrets, self._namespace
+        return SourceContext(
+            namespace=namespace,
+            event_source=self._source,
+            event_name=self._spec.name,
+            config=self._spec.config,
+            emit=self._emit,
+            secret=lambda selector: secrets.secret(namespace, selector),
+            config_map=lambda selector: secrets.config_map(namespace, selector),
+            bucket=self._bus.bucket(f"source/{namespace}/{self._source}/{self._spec.name}"),
+            http=self._duties.http,
+            clock=self._duties.clock,
+            log=self._log,
+            listening=self._listening,
+            refused=self._refused,
+        )
+
+    def _listening(self, where: str) -> None:
+        if not self.receiving:
+            self.receiving = True
+            self._duties.metrics.sources_running.labels(self._namespace, self._source).inc()
+        self._duties.listening(f"source '{self.name}' ({self._spec.kind}) receives from {where}")
+
+    def _refused(self, reason: str) -> None:
+        self._duties.metrics.events_refused.labels(*self._labels).inc()
+        now = time.monotonic()
+        if now - self._said_refusal < _REFUSALS_A_SECOND:
+            return  # counted; a flood of bad messages must not become a flood of lines
+        self._said_refusal = now
+        self._log.warning("source '%s' refused a message: %s", self.name, reason, extra={"action": "event.refused"})
+
+    async def _emit(self, data: Json | bytes, *, id: str | None = None) -> None:  # noqa: A002 - the contract's word
+        began = time.monotonic()
+        if isinstance(data, bytes):
+            if not gojson.valid(data):
+                raise EventInvalid("the data is not JSON")
+            text = data
+        else:
+            try:
+                text = gojson.dumps(data, sort_keys=False)
+            except (TypeError, ValueError, ArgosyError) as error:
+                raise EventInvalid(f"the data cannot be written as JSON: {error}") from error
+        event = Event(
+            id=id or events.new_id(),
+            source=self._source,
+            subject=self._spec.name,
+            type=(self._kind.type if self._kind else "") or self._spec.kind,
+            time=events.format_time(self._duties.clock.now()),
+            data=text,
+        )
+        try:
+            await self._bus.publish(event)
+        except BusError:
+            self._duties.metrics.events_sent_failed.labels(*self._labels).inc()
+            raise
+        failpoints.reach("event.published")
+        self._duties.metrics.events_sent.labels(*self._labels).inc()
+        self._duties.metrics.event_milliseconds.labels(*self._labels).observe(int((time.monotonic() - began) * 1000))
+        story.received(self._namespace, event)

@@ -1,0 +1,109 @@
+"""What happened to each event, as sentences and as numbers: the one place that turns decisions and outcomes into logs and metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from argosy.bus._base import Delivery
+from argosy.event import Event
+from argosy.runtime.telemetry import Metrics
+from argosy.sensor.loop import Caused, Waiting
+from argosy.sensor.matching import Decision
+
+_story = logging.getLogger("argosy.story")
+_log = logging.getLogger("argosy.sensor")
+
+
+def short(text: str) -> str:
+    """An id as a person reads it: its first eight characters."""
+    return text[:8]
+
+
+def _and(words: Sequence[str]) -> str:
+    quoted = [f"'{word}'" for word in words]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
+
+
+def received(namespace: str, event: Event) -> None:
+    """An event is on the log."""
+    if _story.isEnabledFor(logging.INFO):
+        _story.info(
+            "event %s from %s/%s is on the log",
+            short(event.id),
+            event.source,
+            event.subject,
+            extra={
+                "action": "event.received",
+                "namespace": namespace,
+                "eventSourceName": event.source,
+                "eventName": event.subject,
+                "eventID": event.id,
+            },
+        )
+
+
+class SensorStory:
+    """The observer of one sensor's loop."""
+
+    def __init__(self, namespace: str, sensor: str, metrics: Metrics) -> None:
+        self._namespace = namespace
+        self._sensor = sensor
+        self._metrics = metrics
+        self._fields = {"namespace": namespace, "sensorName": sensor}
+
+    def matched(
+        self, delivery: Delivery, decisions: Sequence[Decision], caused: Sequence[Caused], waiting: Sequence[Waiting]
+    ) -> None:
+        """Count rejections and tell what became of the event."""
+        assert delivery.event is not None
+        for decision in decisions:
+            if decision.event is not None:
+                continue
+            failed = decision.verdict.failed
+            labels = (self._namespace, self._sensor, decision.dependency, "failed" if failed else "rejected")
+            self._metrics.events_filtered.labels(*labels).inc()
+            if failed:
+                _log.warning(
+                    "sensor '%s' dropped event %s: dependency '%s' could not decide: %s",
+                    self._sensor,
+                    short(delivery.event.id),
+                    decision.dependency,
+                    decision.verdict.reason,
+                    extra={"action": "event.undecided", "eventID": delivery.event.id, **self._fields},
+                )
+        if not _story.isEnabledFor(logging.INFO):
+            return
+        said = []
+        if caused:
+            said.append(f"will run {_and([item.trigger for item in caused])}")
+        said += [f"holds it for '{item.trigger}' until {_and(item.for_dependencies)} comes" for item in waiting]
+        if not said and all(decision.verdict.failed for decision in decisions):
+            return
+        if not said:
+            reasons = [item.verdict.reason for item in decisions if item.event is None and not item.verdict.failed]
+            said.append(f"does nothing: {'; '.join(reasons) or 'no trigger waits for it'}")
+        _story.info(
+            "sensor '%s' saw event %s from %s/%s and %s",
+            self._sensor,
+            short(delivery.event.id),
+            delivery.event.source,
+            delivery.event.subject,
+            ", ".join(said),
+            extra={"action": "event.matched", "eventID": delivery.event.id, **self._fields},
+        )
+
+    def unreadable(self, delivery: Delivery) -> None:
+        """Count and name an entry of the log that is no event."""
+        self._metrics.events_unreadable.labels(self._namespace, self._sensor).inc()
+        _log.warning(
+            "sensor '%s' skipped entry %d of the log: %s",
+            self._sensor,
+            delivery.position,
+            delivery.error,
+            extra={"action": "event.unreadable", **self._fields},
+        )
+
+    def problem(self, sentence: str) -> None:
+        """Something a person must know."""
+        _log.error("sensor '%s': %s", self._sensor, sentence, extra={"action": "sensor.problem", **self._fields})

@@ -1,0 +1,80 @@
+"""Metrics. The nine of upstream keep their names, labels and units (reference: ``pkg/metrics/metrics.go``); ours begin with ``argosy_``."""
+
+from __future__ import annotations
+
+import platform
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
+
+import argosy
+
+prometheus.disable_created_metrics()
+
+_SOURCE = ("namespace", "eventsource_name")
+_EVENT = (*_SOURCE, "event_name")
+_TRIGGER = ("namespace", "sensor_name", "trigger_name")
+
+
+class Metrics:
+    """All metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.sources_running = Gauge(
+            "argo_events_event_service_running_total", "Events of an EventSource that receive now", _SOURCE, registry=registry
+        )
+        self.events_sent = Counter(
+            "argo_events_events_sent", "Events that the bus holds durably", _EVENT, registry=registry
+        )
+        self.events_sent_failed = Counter(
+            "argo_events_events_sent_failed", "Events that the bus refused for good", _EVENT, registry=registry
+        )
+        self.events_refused = Counter(
+            "argo_events_events_processing_failed", "Messages that could not become events", _EVENT, registry=registry
+        )
+        self.event_milliseconds = Summary(
+            "argo_events_event_processing_duration_milliseconds", "From received to durable", _EVENT, registry=registry
+        )
+        self.actions_triggered = Counter(
+            "argo_events_action_triggered", "Actions that succeeded", _TRIGGER, registry=registry
+        )
+        self.actions_failed = Counter(
+            "argo_events_action_failed", "Attempts at actions that failed", _TRIGGER, registry=registry
+        )
+        self.actions_given_up = Counter(
+            "argo_events_action_retries_failed", "Actions given up after the last try", _TRIGGER, registry=registry
+        )
+        self.action_milliseconds = Summary(
+            "argo_events_action_duration_milliseconds", "One attempt at an action", _TRIGGER, registry=registry
+        )
+        self.source_restarts = Counter(
+            "argosy_source_restarts", "How often a source ended and was started again", _EVENT, registry=registry
+        )
+        self.events_filtered = Counter(
+            "argosy_events_filtered",
+            "Events that a dependency did not accept; result is rejected or failed (could not be decided)",
+            ("namespace", "sensor_name", "dependency", "result"),
+            registry=registry,
+        )
+        self.events_unreadable = Counter(
+            "argosy_events_unreadable", "Entries of the log that are no events", ("namespace", "sensor_name"), registry=registry
+        )
+        self.actions_dead_lettered = Counter(
+            "argosy_actions_dead_lettered", "Actions that became dead letters", _TRIGGER, registry=registry
+        )
+        self.actions_waiting = Gauge(
+            "argosy_actions_waiting", "Actions in the queue, waiting or held", _TRIGGER, registry=registry
+        )
+        self.sensors_running = Gauge(
+            "argosy_sensors_running", "Sensors that read the log now", ("namespace",), registry=registry
+        )
+        self.objects_invalid = Gauge(
+            "argosy_objects_invalid", "Manifest findings with severity error at the last load", registry=registry
+        )
+        build = Gauge("build_info", "What runs here", ("version", "pythonversion"), registry=registry)
+        build.labels(argosy.__version__, platform.python_version()).set(1)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return prometheus.generate_latest(self.registry)

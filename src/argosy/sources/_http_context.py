@@ -1,0 +1,76 @@
+"""The ``webhook`` block that the HTTP kinds of upstream share, and how it becomes a route.
+
+``webhook`` has these fields directly in its event; ``github``, ``slack`` and the others have them in a block of that name.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from argosy.manifests.fields import Model, SecretKeySelector
+
+if TYPE_CHECKING:
+    from argosy.sources._base import SourceContext
+    from argosy.sources._http import Handler, Route
+
+
+class WebhookContext(Model):
+    """Where and how requests are received (upstream ``WebhookContext``)."""
+
+    endpoint: str = Field(min_length=1)
+    """The path; ``{name}`` stands for one segment, ``{name:pattern}`` for what the pattern (RE2) matches."""
+    method: str = ""
+    port: str
+    """The port, as text holding a number."""
+    url: str = ""
+    """The public base URL, for kinds that register themselves at their upstream."""
+    server_cert_secret: SecretKeySelector | None = None
+    server_key_secret: SecretKeySelector | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    auth_secret: SecretKeySelector | None = None
+    """The bearer token that requests must carry."""
+    max_payload_size: int = Field(1024 * 1024, ge=0)
+    """Bytes."""
+
+    @field_validator("port")
+    @classmethod
+    def _numeric(cls, text: str) -> str:
+        if not (text.isascii() and text.isdigit() and int(text) < 65536):
+            raise ValueError(f'{text!r} is not a port number; write for example port: "12000"')
+        return text
+
+    @model_validator(mode="after")
+    def _complete(self) -> WebhookContext:
+        from argosy.errors import ConfigError
+        from argosy.sources._http_routes import PathTemplate
+
+        if (self.server_cert_secret is None) != (self.server_key_secret is None):
+            raise ValueError(
+                "needs serverCertSecret and serverKeySecret together; with one of them the port would not be HTTPS"
+            )
+        try:
+            PathTemplate(self.endpoint)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+def route(
+    ctx: SourceContext[Any], webhook: WebhookContext, handler: Handler, *, method: str = ""
+) -> AbstractAsyncContextManager[Route]:
+    """The route that ``webhook`` describes, answered by ``handler``. Empty ``method`` allows all."""
+    cert, key, token = webhook.server_cert_secret, webhook.server_key_secret, webhook.auth_secret
+    return ctx.http.route(
+        port=int(webhook.port),
+        endpoint=webhook.endpoint,
+        handler=handler,
+        name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
+        methods=(method,) if method else (),
+        tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
+        token=None if token is None else lambda: ctx.secret(token),
+        max_payload_size=webhook.max_payload_size,
+        refused=ctx.refused,
+    )

@@ -1,0 +1,77 @@
+"""The certificate of an HTTPS port, read from Secret texts and read again at each handshake, so that a renewed one is used.
+
+A new text that cannot be used leaves the old certificate in place, with one warning. Nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+
+from argosy.errors import ArgosyError, ConfigError
+
+Texts = tuple[str, str]
+"""A certificate chain and its private key, both PEM."""
+
+
+class ServerTls:
+    """What a port needs to speak TLS. ``read`` gives the texts as they are now; ``warn`` takes a sentence.
+
+    Raises ConfigError if the texts are no pair of certificate and key, and whatever ``read`` raises.
+    """
+
+    def __init__(self, read: Callable[[], Texts], warn: Callable[[str], None]) -> None:
+        self._read = read
+        self._warn = warn
+        self._seen = read()
+        self._current = self.context = _context(self._seen)
+        self.context.sni_callback = self._hello
+
+    @property
+    def texts(self) -> Texts:
+        """The texts in use, or the newest ones if they could not be used."""
+        self.refresh()
+        return self._seen
+
+    def read_from(self, read: Callable[[], Texts]) -> None:
+        """From now on ask ``read``. Raises ConfigError if what it gives cannot be used."""
+        texts = read()
+        self._current = _context(texts)
+        self._read, self._seen = read, texts
+
+    def refresh(self) -> None:
+        """Take a changed certificate into use."""
+        try:
+            texts = self._read()
+            if texts == self._seen:
+                return
+            self._seen = texts
+            self._current = _context(texts)
+        except ArgosyError as error:
+            self._warn(f"the certificate stays as it was: {error}")
+
+    def _hello(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        # OpenSSL asks at every handshake, also where the client names no server.
+        self.refresh()
+        connection.context = self._current
+
+
+def _context(texts: Texts) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The ssl module reads files only; a memory file keeps the key off the disk.
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write("\n".join((*texts, "")).encode())
+        # A password is given so that an encrypted key fails instead of asking on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise ConfigError(
+            f"serverCertSecret and serverKeySecret are no pair of PEM certificate and unencrypted key ({reason})"
+        ) from error
+    finally:
+        os.close(descriptor)
+    return context

@@ -1,0 +1,92 @@
+"""``webhook``: each HTTP request becomes one event; the caller reads 200 only once the bus holds it.
+
+The shared server (``_http``) has checked path, token, method and size before a request comes here; this file turns it into
+``{"header": …, "body": …, "metadata": …}`` and waits for ``emit``. While the bus is away callers get 503 after a bounded wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from pydantic import field_validator
+
+from argosy.errors import EventInvalid
+from argosy.sources._base import Source, SourceConfig, SourceContext
+from argosy.sources._http_body import raw_json
+from argosy.sources._http_context import WebhookContext, route
+
+if TYPE_CHECKING:
+    from argosy.sources._http import Request, Response
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_encode = msgspec.json.Encoder().encode
+
+
+class WebhookConfig(WebhookContext, SourceConfig):
+    """One endpoint. An empty ``method`` means POST."""
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        if method and method.upper() not in _METHODS:
+            raise ValueError(f"{method!r} is not one of {', '.join(_METHODS)}")
+        return method.upper()
+
+
+class Webhook(Source[WebhookConfig]):
+    """Receives HTTP requests. The event has no id of its own: two equal requests are two events.
+
+    The body is the JSON that was sent, form fields as an object of lists, or, for GET and for DELETE without a
+    body, the query parameters as an object of lists.
+    """
+
+    kind: ClassVar[str] = "webhook"
+    config = WebhookConfig
+    exclusive: ClassVar[bool] = False
+    acknowledges: ClassVar[bool] = True
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata:
+  name: webhook
+spec:
+  webhook:
+    example:
+      port: "12000"
+      endpoint: /example
+      method: POST
+"""
+
+    async def run(self, ctx: SourceContext[WebhookConfig]) -> None:
+        from argosy.sources._http import SUCCESS
+
+        metadata = (
+            b"," + b'"metadata":' + _encode(dict(sorted(ctx.config.metadata.items())))
+            if ctx.config.metadata
+            else b""
+        )
+
+        async def answer(request: Request) -> Response:
+            head = _encode(dict(sorted(request.headers.items())))
+            await ctx.emit(b'{"header":%b,"body":%b%b}' % (head, _body(request), metadata))
+            return SUCCESS
+
+        async with route(ctx, ctx.config, answer, method=ctx.config.method or "POST") as place:
+            ctx.listening(place.url)
+            await asyncio.Event().wait()
+
+
+def _body(request: Request) -> bytes:
+    from argosy.sources._http_routes import query
+
+    if request.method == "GET" or (request.method == "DELETE" and not request.body):
+        return _encode(dict(sorted(request.query.items())))
+    if request.header("Content-Type") == "application/x-www-form-urlencoded":
+        try:
+            text = request.body.decode("ascii")
+        except UnicodeDecodeError as error:
+            raise EventInvalid("the form body has characters that must be percent-encoded") from error
+        return _encode(dict(sorted(query(text, strict=True).items())))
+    return raw_json(request.body)
