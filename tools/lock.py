@@ -20,8 +20,9 @@ _HEADER = """\
 # `make venv` installs it and nothing else.
 """
 _OPTIONS = (
-    "--quiet --extra=dev --all-build-deps --allow-unsafe --strip-extras --generate-hashes --annotation-style=line"
-    " --no-header --no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links"
+    "--quiet --extra=dev --all-build-deps --allow-unsafe --strip-extras --generate-hashes"
+    " --annotation-style=line --no-header --no-emit-options"
+    " --no-emit-index-url --no-emit-trusted-host --no-emit-find-links"
 )
 
 
@@ -46,18 +47,14 @@ def main() -> None:
         subprocess.run([python, "-m", "pip", "install", "--quiet", "pip-tools>=7.5"], check=True)
         output = Path(scratch) / "requirements.lock"
         if target.exists():
-            # What is pinned stays pinned as long as pyproject.toml allows it; remove the lock to move everything.
+            # What is pinned stays, as long as pyproject.toml allows it; remove the lock to move everything.
             output.write_text(target.read_text())
-        command = [
-            python,
-            "-m",
-            "piptools",
-            "compile",
-            *_OPTIONS.split(),
-            f"--output-file={output}",
-            "pyproject.toml",
-        ]
-        subprocess.run(command, check=True, cwd=_ROOT)
+        options = [*_OPTIONS.split(), f"--output-file={output}"]
+        command = [str(python), "-m", "piptools", "compile", *options, "pyproject.toml"]
+        # It warns of the line for ourselves, which is taken out below; what it says counts only if it fails.
+        resolved = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+        if resolved.returncode:
+            sys.exit(resolved.stderr)
         pinned = _without_ourselves(output.read_text())
     target.write_text(_HEADER + pinned)
     print(f"requirements.lock: {pinned.count('==')} packages")

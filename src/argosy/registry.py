@@ -1,7 +1,8 @@
-"""Finds plug-ins by the manifest's word. The files in ``argosy/sources`` and ``argosy/triggers`` are the catalogue.
+"""Finds plug-ins by the manifest's word: the files of ``argosy/sources`` and ``argosy/triggers``.
 
-A kind's module is imported when the kind is first looked up, so a manifest that uses one kind pays for one. Third parties add
-kinds by the entry points ``argosy.sources`` and ``argosy.triggers`` (name = kind, value = the class).
+A kind's module is imported when the kind is first looked up, so a manifest that uses one kind pays for one.
+Third parties add kinds by the entry points ``argosy.sources`` and ``argosy.triggers`` (name = kind, value =
+the class).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -19,13 +21,14 @@ from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit github gitlab hdfs kafka minio"
-    " mns mqtt nats nsq pubSub pulsar redis redisStream sftp slack sns sqs storageGrid stripe".split()
+    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit github "  # noqa: SIM905
+    "gitlab hdfs kafka minio mns mqtt nats nsq pubSub pulsar redis redisStream sftp slack sns sqs "
+    "storageGrid stripe".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "awsLambda azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()
+    "awsLambda azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 
@@ -46,19 +49,29 @@ def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:
 
 def _kinds(package: str, group: str) -> list[str]:
     module = importlib.import_module(package)
-    own = [_camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")]
+    own = [
+        _camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")
+    ]
     return sorted({*own, *_entry_points(group)})
+
+
+def _imported(kind: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:  # a plug-in's module may raise anything; the other kinds must live
+        raise ConfigError(f"plug-in {kind!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 @cache
 def _load(package: str, group: str, kind: str, base: type[Any]) -> type[Any] | None:
     if point := _entry_points(group).get(kind):
-        found = point.load()
+        found = _imported(kind, point.load)
     else:
-        name = f"{package}.{_snake(kind)}"
-        if kind.startswith("_") or importlib.util.find_spec(name) is None:
+        # Asked by list and not by import: a manifest's word is any text, and "a.b" or "argo_workflow" are
+        # modules too.
+        if kind not in _kinds(package, group):
             return None
-        module = importlib.import_module(name)
+        module = _imported(kind, lambda: importlib.import_module(f"{package}.{_snake(kind)}"))
         found = next(
             (
                 value
@@ -68,8 +81,11 @@ def _load(package: str, group: str, kind: str, base: type[Any]) -> type[Any] | N
             None,
         )
     if found is None or not issubclass(found, base) or found.kind != kind:
-        raise ConfigError(f"plug-in {kind!r} in {package} has no {base.__name__} class whose kind is {kind!r}")
-    return found
+        raise ConfigError(
+            f"plug-in {kind!r} in {package} has no {base.__name__} class whose kind is {kind!r}"
+        )
+    plugin: type[Any] = found
+    return plugin
 
 
 @cache

@@ -1,8 +1,9 @@
 """What every event source owes its upstream, said once: the suite that each kind's test inherits.
 
-A kind's test gives an ``Upstream``: how to make it produce a message, and how to see what it was told. The suite runs the
-source on a ``Stage``, which stands where the runtime stands: it hands in a context, starts ``run`` again when it ends, and has
-a gate in ``emit`` that a test can close. Then it looks upstream. Nothing is mocked but the bus side of ``emit``.
+A kind's test gives an ``Upstream``: how to make it produce a message, and how to see what it was told. The
+suite runs the source on a ``Stage``, which stands where the runtime stands: it hands in a context, starts
+``run`` again when it ends, and has a gate in ``emit`` that a test can close. Then it looks upstream. Nothing
+is mocked but the bus side of ``emit``.
 
     class TestWebhook(SourceSuite):
         kind = "webhook"
@@ -20,6 +21,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -39,6 +41,14 @@ from argosy.sources._http import HttpServers
 
 PATIENCE_SECONDS = 20.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str = "") -> None:
@@ -236,10 +246,10 @@ class Stage:
         while True:
             try:
                 await self.plugin().run(self.context())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - as the runtime does
                 self.errors.append(error)
             self._up.clear()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(min(0.01 * 2 ** len(self.errors), 1.0))
 
     async def start(self) -> None:
         """Start the source and return once it receives."""
@@ -249,7 +259,7 @@ class Stage:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._up.wait()
         except TimeoutError:
-            pytest.fail(f"the source did not say that it listens; it raised {self.errors}")
+            pytest.fail(f"the source did not say that it listens; it raised {self.errors[-3:]}")
 
     def begin_stop(self) -> asyncio.Task[None]:
         """Cancel the source, as the runtime does, and return its task, which ends when the source has."""
@@ -267,7 +277,7 @@ class Stage:
         """The first ``count`` events, once there are as many."""
         await eventually(
             lambda: len(self.emitted) >= count,
-            f"{count} events, errors {self.errors}, refused {self.refused}",
+            f"{count} events, errors {self.errors[-3:]}, refused {self.refused}",
         )
         return self.emitted[:count]
 
@@ -301,6 +311,8 @@ class Upstream(ABC):
     secrets: ClassVar[dict[tuple[str, str], str]] = {}
     clock: Clock | None = None
     """The clock the source is given; None for the machine's."""
+    bucket: Bucket | None = None
+    """The bucket the source is given, where what it was told stands there; None for one of the stage's own."""
     redelivers = False
     """Whether a message that was not acknowledged comes again, when the source has started again."""
     keeps = False
@@ -350,6 +362,8 @@ class SourceSuite:
         given: dict[str, Any] = {"secrets": dict(upstream.secrets)}
         if upstream.clock is not None:
             given["clock"] = upstream.clock
+        if upstream.bucket is not None:
+            given["bucket"] = upstream.bucket
         async with on_stage(self.kind, dict(upstream.block), **given) as stage:
             yield stage
 
@@ -490,7 +504,8 @@ class SourceSuite:
             await eventually(lambda: _is(upstream.acknowledged(), 1), "the upstream was told")
 
     async def test_a_source_that_ended_leaves_nothing_behind(self, upstream: Upstream, stage: Stage) -> None:
-        # Given a source that has run, received and ended once, so that whatever is made once per process is there
+        # Given a source that has run, received and ended once, so that whatever is made once per process is
+        # there
         await stage.start()
         await upstream.send("one")
         await stage.events(1)

@@ -99,7 +99,7 @@ async def test_lightkube_reads_writes_and_watches_with_a_kubeconfig_of_ours(
         async for event, found in client.watch(ConfigMap, namespace=namespace, resource_version="0"):
             # Then it sees that object added
             assert event == "ADDED"
-            if found.metadata.name == "seen":
+            if found.metadata and found.metadata.name == "seen":
                 break
         assert found.data == {"a": "b"}
     finally:

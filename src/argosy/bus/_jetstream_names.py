@@ -1,8 +1,8 @@
 """Names of ours as names JetStream can hold: tokens of subjects, keys of buckets, ids of messages.
 
-Two encodings, both reversible. ``token`` touches only what a subject cannot hold, so that legal Kubernetes names stay as a Go
-process writes them. ``key`` keeps to the letters that the command line tool ``nats kv`` accepts. What is too long
-for a subject becomes a hash; who needs the name back keeps it in a header.
+Two encodings, both reversible. ``token`` touches only what a subject cannot hold, so that legal Kubernetes
+names stay as a Go process writes them. ``key`` keeps to the letters that the command line tool ``nats kv``
+accepts. What is too long for a subject becomes a hash; who needs the name back keeps it in a header.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _UNFIT_KEY = re.compile(r"[^A-Za-z0-9_/-]")
 _UNFIT_HEADER = re.compile(r"[^\x21-\x24\x26-\x7e]")
 _UNFIT_PART = re.compile(r"[^\x21-\x24\x26-\x2e\x30-\x7e]")
 _LONGEST = 400
-"""Characters of one token. The server takes 4096 in one line of the protocol; an API subject holds two or three tokens."""
+"""Characters of one token. The server takes 4096 in one line of the protocol; an API subject holds two or
+three tokens.
+"""
 
 
 def _escape(text: str, unfit: re.Pattern[str], sign: str) -> str:
@@ -64,8 +66,10 @@ def text_of_header(value: str) -> str:
     return unquote(value, errors="surrogatepass")
 
 
-def event_id(source: str, subject: str, id: str) -> str:  # noqa: A002 - CloudEvents' word
-    """The message id of an event: two event sources that carry one upstream message do not swallow each other."""
+def event_id(source: str, subject: str, id: str) -> str:
+    """The message id of an event: two event sources that carry one upstream message do not swallow each
+    other.
+    """
     return f"{_escape(source, _UNFIT_PART, '%')}/{_escape(subject, _UNFIT_PART, '%')}/{header(id)}"
 
 

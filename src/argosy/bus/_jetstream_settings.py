@@ -1,8 +1,8 @@
 """How the event log is shaped (``streamConfig``) and how its server is reached.
 
-``StreamSettings`` reads what an EventBus manifest says, with the keys and defaults of upstream's controller (reference:
-eventbus.md §2, ``pkg/apis/events/v1alpha1/jetstream_eventbus.go``), and writes it as the server wants it. ``Connection`` carries
-what a client needs to be let in; it prints without its secrets.
+``StreamSettings`` reads what an EventBus manifest says, with the keys and defaults of upstream's controller
+(reference: eventbus.md §2, ``pkg/apis/events/v1alpha1/jetstream_eventbus.go``), and writes it as the server
+wants it. ``Connection`` carries what a client needs to be let in; it prints without its secrets.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ SUBJECTS = "default.*.*"
 """``default.<eventsource>.<event>``."""
 
 _KEYS = {
-    key.lower(): key for key in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
+    key.lower(): key
+    for key in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How a server lets us in. At most one of user and password, ``token``, ``credentials`` is used, in this order.
+    """How a server lets us in. At most one of user and password, ``token``, ``credentials`` is used, in this
+    order.
 
-    ``credentials`` is the text of a ``.creds`` file, or the path of one. ``tls`` is used when the server asks for TLS;
-    without it the machine's certificate authorities decide.
+    ``credentials`` is the text of a ``.creds`` file, or the path of one. ``tls`` is used when the server asks
+    for TLS; without it the machine's certificate authorities decide.
     """
 
     user: str = ""
@@ -64,7 +66,8 @@ class StreamSettings:
 
     @classmethod
     def parse(cls, config: str | Mapping[str, Any] | None) -> Self:
-        """Read a manifest's ``streamConfig``: YAML text or what it holds. Keys in any case; what is missing has its default.
+        """Read a manifest's ``streamConfig``: YAML text or what it holds. Keys in any case; what is missing
+        has its default.
 
         Raises BusError, naming the key, where a value is not what it should be.
         """
@@ -82,12 +85,16 @@ class StreamSettings:
             known = _KEYS.get(str(name).lower())
             if known is None:
                 near = difflib.get_close_matches(str(name).lower(), _KEYS, n=1)
-                hint = f"did you mean {_KEYS[near[0]]!r}?" if near else f"known are {', '.join(_KEYS.values())}"
+                hint = (
+                    f"did you mean {_KEYS[near[0]]!r}?" if near else f"known are {', '.join(_KEYS.values())}"
+                )
                 raise BusError(f"streamConfig has the unknown key {str(name)!r}; {hint}")
             values[known] = value
         read: dict[str, Any] = {}
         if values.get("retention") is not None:
-            read["retention"] = ("limits", "interest", "workqueue")[_whole("retention", values["retention"], 0, 2)]
+            read["retention"] = ("limits", "interest", "workqueue")[
+                _whole("retention", values["retention"], 0, 2)
+            ]
         if values.get("discard") is not None:
             read["discard"] = ("old", "new")[_whole("discard", values["discard"], 0, 1)]
         if values.get("maxMsgs") is not None:
@@ -102,7 +109,9 @@ class StreamSettings:
             read["duplicates_seconds"] = _seconds("duplicates", values["duplicates"])
         settings = cls(**read)
         if settings.max_age_seconds and settings.duplicates_seconds > settings.max_age_seconds:
-            if "duplicates" not in values:  # the default of a key that nobody wrote must not fail the ones they did
+            if (
+                "duplicates" not in values
+            ):  # the default of a key that nobody wrote must not fail the ones they did
                 return cls(**read, duplicates_seconds=settings.max_age_seconds)
             raise BusError("streamConfig: 'duplicates' is longer than 'maxAge'; make it at most as long")
         return settings
@@ -130,7 +139,9 @@ class StreamSettings:
 
 
 def server_urls(url: str) -> list[str]:
-    """The servers that ``url`` (comma separated) names. Raises BusError, without printing secrets, if one is no address."""
+    """The servers that ``url`` (comma separated) names. Raises BusError, without printing secrets, if one is
+    no address.
+    """
     urls = [part.strip() for part in url.split(",") if part.strip()]
     for each in urls:
         try:
@@ -139,7 +150,9 @@ def server_urls(url: str) -> list[str]:
         except ValueError:
             fine = False
         if not fine:
-            raise BusError(f"{shown_url(each)!r} is not the address of a NATS server; write for example nats://host:4222")
+            raise BusError(
+                f"{shown_url(each)!r} is not the address of a NATS server; write for example nats://host:4222"
+            )
     if not urls:
         raise BusError("the NATS bus has no address; write for example nats://host:4222")
     return urls
@@ -148,7 +161,8 @@ def server_urls(url: str) -> list[str]:
 def shown_url(url: str) -> str:
     """``url`` as it may be printed: without user and password, also where it is no URL at all."""
     return ",".join(
-        (part.partition("://")[0] + "://" if "://" in part else "") + part.rpartition("://")[2].rpartition("@")[2]
+        (part.partition("://")[0] + "://" if "://" in part else "")
+        + part.rpartition("://")[2].rpartition("@")[2]
         for part in url.split(",")
     )
 
@@ -171,7 +185,11 @@ def _seconds(key: str, value: Any) -> float:
         # A bare number is nanoseconds, as upstream's reader (viper) takes it.
         seconds = int(value) / 1e9 if str(value).lstrip("-").isdigit() else durations.parse(str(value))
     except LangError as error:
-        raise BusError(f"streamConfig: {key!r} is {value!r}; write a duration such as 168h or 300s") from error
+        raise BusError(
+            f"streamConfig: {key!r} is {value!r}; write a duration such as 168h or 300s"
+        ) from error
     if seconds < 0:
-        raise BusError(f"streamConfig: {key!r} is {value!r}; a duration cannot be negative (0 means no limit)")
+        raise BusError(
+            f"streamConfig: {key!r} is {value!r}; a duration cannot be negative (0 means no limit)"
+        )
     return seconds

@@ -1,5 +1,4 @@
-"""What the Kubernetes API's answers mean: the kinds it serves, and its refusals as our errors with what to do
-about them.
+"""What the Kubernetes API's words mean: the kinds it serves, and its refusals as our errors with what to do.
 
 The rules are those of the Kubernetes API conventions ("HTTP status codes", "Response status kind"). Whether
 another try can help is decided here once, for triggers and sources alike.
@@ -7,27 +6,31 @@ another try can help is decided here once, for triggers and sources alike.
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
-import email.utils
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 from urllib.parse import quote
 
 import orjson
 
+from argosy import retry_after
 from argosy.errors import Rejected, RetryAfter, TriggerError
+
+PatchStrategy = Literal[
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+]
+"""The patch types of the API (Kubernetes API conventions, "patch operations")."""
 
 
 class NotFound(TriggerError):
     """The object, its namespace, or the kind itself is not there (404)."""
 
 
-class KindUnknown(Rejected):
-    """The server knows no such kind in this API version: a spelling mistake, or a definition that is not
-    installed.
-    """
+class KindUnknown(TriggerError):
+    """The server does not serve this API version (yet): its definition is not installed."""
 
 
 class Conflict(TriggerError):
@@ -124,7 +127,7 @@ def refuse(code: int, status: dict[str, Any], headers: Mapping[str, str], call: 
         raise Conflict(sentence)
     if code == 410:
         raise Expired(sentence)
-    wait = _wait_seconds(headers.get("Retry-After"), details.get("retryAfterSeconds"))
+    wait = retry_after.seconds(headers.get("Retry-After") or str(details.get("retryAfterSeconds") or ""))
     if code == 429 or code >= 500:
         raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
     causes = [
@@ -151,16 +154,6 @@ def _grant(call: Call, said: str) -> str:
         f"; to allow it: kubectl create {role} {name} --verb={call.verb} --resource={what}{where}, "
         f"and bind it to that user with kubectl create {role}binding"
     )
-
-
-def _wait_seconds(header: str | None, detail: object) -> float | None:
-    if header and header.strip().isdigit():
-        return float(header)
-    if header:
-        with contextlib.suppress(ValueError):
-            when = email.utils.parsedate_to_datetime(header)
-            return max(0.0, (when - dt.datetime.now(dt.UTC)).total_seconds())
-    return float(detail) if isinstance(detail, int | float) and detail > 0 else None
 
 
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

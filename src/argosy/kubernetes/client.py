@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 import orjson
 
-from argosy.errors import TriggerError
+from argosy.connecting import Connecting
+from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes import config
 from argosy.kubernetes._answers import (
     AlreadyExists,
@@ -29,6 +30,7 @@ from argosy.kubernetes._answers import (
     Expired,
     KindUnknown,
     NotFound,
+    PatchStrategy,
     Resource,
     lines,
     refuse,
@@ -55,14 +57,6 @@ __all__ = [
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON has it."""
-
-PatchStrategy = Literal[
-    "application/merge-patch+json",
-    "application/json-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-]
-"""The patch types of the API (Kubernetes API conventions, "patch operations")."""
 
 FIELD_MANAGER = "argosy"
 """Who the server records as the owner of the fields that we set."""
@@ -113,7 +107,7 @@ class Client:
     # Kinds
 
     async def discover(self, api_version: str, kind: str) -> Resource:
-        """How the server spells ``kind``. Raises KindUnknown if it does not serve it."""
+        """How the server spells ``kind``. Raises KindUnknown, or Rejected if the API has no such kind."""
         return await self._find(api_version, f"kind {kind!r}", lambda resource: resource.kind == kind)
 
     async def discover_plural(self, api_version: str, plural: str) -> Resource:
@@ -131,10 +125,12 @@ class Client:
                 if fits(resource):
                     return resource
         known = ", ".join(sorted(resource.kind for resource in self._kinds[api_version]))
-        raise KindUnknown(
-            f"the Kubernetes API serves no {what} in {api_version!r}"
-            + (f"; it serves: {known}" if known else ": install its definition, or correct apiVersion")
-        )
+        if not known:
+            raise KindUnknown(
+                f"the Kubernetes API does not serve {api_version!r}, so it knows no {what};"
+                " install its definition, or correct apiVersion"
+            )
+        raise Rejected(f"the Kubernetes API serves no {what} in {api_version!r}; it serves: {known}")
 
     async def _served(self, api_version: str) -> list[Resource]:
         group, _, version = api_version.rpartition("/")
@@ -249,16 +245,16 @@ class Client:
         silent. End it by cancelling the task, or with ``contextlib.aclosing``.
         """
         call = Call("watch", resource, namespace)
-        query = _selectors(labels, fields) | {
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(timeout_seconds),
-        }
+        query = _selectors(labels, fields) | {"watch": "true", "timeoutSeconds": str(timeout_seconds)}
         loop = asyncio.get_running_loop()
         version = resource_version
         while True:
             if version:
                 query["resourceVersion"] = version
+            if version not in ("", "0"):
+                # Asked for without a version, bookmarks make a streamed list of it, which servers over an old
+                # store (etcd 3.4.23, say) refuse.
+                query["allowWatchBookmarks"] = "true"
             path, silent = resource.path(namespace), timeout_seconds + _GRACE_SECONDS
             opened, received = loop.time(), False
             async with self._answer("GET", path, call, query=query, read_seconds=silent) as response:
@@ -316,7 +312,9 @@ class Client:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
-        extensions = {"sni_hostname": access.server_name} if access.server_name else {}
+        extensions: dict[str, Any] = {"trace": Connecting()}
+        if access.server_name:
+            extensions["sni_hostname"] = access.server_name
         timeout = httpx2.Timeout(_CALL_SECONDS, read=read_seconds)
         try:
             for again in (False, True):

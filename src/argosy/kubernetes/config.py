@@ -314,7 +314,7 @@ def _entry(
 def _trust(cluster: _Cluster, file: Path, origin: str) -> ssl.SSLContext:
     try:
         if cluster.authority_data:
-            context = ssl.create_default_context(cadata=base64.b64decode(cluster.authority_data).decode())
+            context = ssl.create_default_context(cadata=_decoded(cluster.authority_data).decode())
         elif cluster.authority:
             context = ssl.create_default_context(cafile=str(file.parent / cluster.authority))
         else:
@@ -359,8 +359,18 @@ def _credentials(user: _User, file: Path, tls: ssl.SSLContext, origin: str) -> C
 
 def _material(data: str, path: str, file: Path) -> bytes:
     if data:
-        return base64.b64decode(data)
+        return _decoded(data)
     return (file.parent / path).read_bytes() if path else b""
+
+
+def _decoded(data: str) -> bytes:
+    """Base64 with nothing else in it; what decodes to nothing would mean to trust whomever the machine
+    trusts.
+    """
+    raw = base64.b64decode("".join(data.split()), validate=True)
+    if not raw:
+        raise ValueError("it is empty")
+    return raw
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:

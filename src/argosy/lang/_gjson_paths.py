@@ -1,9 +1,9 @@
 """The grammar of gjson paths: how one text falls into a step, what follows it, and how the two are joined.
 
-A path is read from the left, one step at a time, and what a step means depends on the value that it meets: an
-object reads escapes and wildcards, an array reads indexes, ``#`` and queries. So there are two readers of steps
-and no syntax tree of a whole path. All results are remembered, so a manifest's paths are read once. Nothing here
-sees a document; nothing here fails, because in gjson every text is some path.
+A path is read from the left, one step at a time, and what a step means depends on the value that it meets:
+an object reads escapes and wildcards, an array reads indexes, ``#`` and queries. So there are two readers
+of steps and no syntax tree of a whole path. All results are remembered, so a manifest's paths are read
+once. Nothing here sees a document; nothing here fails, because in gjson every text is some path.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from argosy.lang import gojson
+from argosy.lang._gjson_text import closing, quote_end, squash_end, unescape
 
 MODIFIERS = frozenset(
-    "dig flatten fromstr group join keys pretty reverse this tostr ugly valid values".split(),
+    {
+        *("dig", "flatten", "fromstr", "group", "join", "keys", "pretty"),
+        *("reverse", "this", "tostr", "ugly", "valid", "values"),
+    }
 )
 """The names that ``@`` may call; any other ``@name`` is an ordinary key, as in ``@timestamp``."""
 
 _SPACE = "".join(map(chr, range(33)))
-_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKET_OR_QUOTE = re.compile(r'["()\[\]{}]')
+_LITERAL = re.compile(r"!([^|.]*)")
+_MODIFIER = re.compile(r"@([^.|:]*)(:?)")
 _remember = lru_cache(maxsize=4096)
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectStep:
-    """A key, or with ``wild`` a pattern, and the rest: ``path`` after a dot if ``more``, else ``pipe`` if not None."""
+    """A key (a pattern if ``wild``) and the rest: ``path`` behind a dot if ``more``, else ``pipe`` if any."""
 
     key: str
     wild: bool
@@ -38,7 +42,7 @@ class ObjectStep:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``#(path op value)``; an empty ``op`` asks whether ``path`` exists; ``every`` is the ``#(…)#`` form."""
+    """``#(path op value)``; without ``op`` it asks whether ``path`` exists; ``every``: it is ``#(…)#``."""
 
     path: str
     op: str
@@ -50,8 +54,8 @@ class Query:
 class ArrayStep:
     """What an array does with a step.
 
-    ``index`` is -1 where the step is no number. ``counts``: the step is ``#``. ``each``: what ``#.`` asks of every
-    item. ``query``: the step is a query. The rest as in ObjectStep.
+    ``index`` is -1 where the step is no number. ``counts``: the step is ``#``. ``each``: what ``#.`` asks of
+    every item. ``query``: the step is a query. The rest as in ObjectStep.
     """
 
     index: int
@@ -76,29 +80,11 @@ def trim(text: str) -> str:
     return text.strip(_SPACE)
 
 
-def squash_end(text: str, start: int) -> int:
-    """Where the bracketed or quoted piece that opens at ``start`` ends; the text's end if it never does."""
-    depth = 0
-    while match := _BRACKET_OR_QUOTE.search(text, start):
-        mark = match[0]
-        start = match.end()
-        if mark == '"':
-            quoted = _QUOTED.match(text, match.start())
-            if quoted is None:
-                return len(text)
-            start = quoted.end()
-        else:
-            depth += 1 if mark in "([{" else -1
-        if depth == 0:
-            return start
-    return len(text)
-
-
 @_remember
 def object_step(path: str) -> ObjectStep:
     """How an object reads the start of the path."""
     key: list[str] = []
-    wild = escaped = False
+    wild = False
     i = 0
     while i < len(path):
         character = path[i]
@@ -108,15 +94,13 @@ def object_step(path: str) -> ObjectStep:
             more, rest, pipe = _after_dot(path, i + 1)
             return ObjectStep("".join(key), wild, more, rest, pipe)
         if character == "\\":
-            # Only the first escape may hide a wildcard from being one; a later one does too, and both lose the slash.
-            escaped = True
+            # The backslash is gone from the key: beside a real wildcard an escaped one is a wildcard again.
             i += 1
             key.append(path[i : i + 1])
         else:
             wild = wild or character in "*?"
             key.append(character)
         i += 1
-    del escaped
     return ObjectStep("".join(key), wild, False, "", None)
 
 
@@ -147,9 +131,11 @@ def array_step(path: str) -> ArrayStep:
             elif following in ("[", "("):
                 read = read_query(path)
                 if read is None:
-                    i = len(path)
+                    # A query that never closes takes all of the path and any item that is no container.
+                    query, i = Query("", "", "", False), len(path)
                     break
                 query, i = read
+                continue
         i += 1
     part = path[:i]
     digits = not hashed and part.isascii() and part.isdigit()
@@ -169,7 +155,7 @@ def _after_dot(path: str, start: int) -> tuple[bool, str, str | None]:
     if following == "@":
         piped = re.split(r"[.|:]", path[start + 1 :], maxsplit=1)[0] in MODIFIERS
     else:
-        piped = following in ("[", "{") and following != ""
+        piped = following in ("[", "{")
     return (False, "", path[start:]) if piped else (True, path[start:], None)
 
 
@@ -214,18 +200,18 @@ def read_query(path: str) -> tuple[Query, int] | None:
 def _operator(text: str) -> tuple[str, str]:
     if text[:2] == "==":
         return "=", trim(text[2:])
-    # A single "!" is no operator: no comparison knows it, so nothing matches.
+    # With "!" before anything else the query asks for existence only; with "!" alone nothing matches.
     size = 2 if text[:2] in ("!=", "!%", "<=", ">=") else 0 if text[0] == "!" and len(text) > 1 else 1
     return text[:size], trim(text[size:])
 
 
 @_remember
 def split_pipe(path: str) -> tuple[str, str] | None:
-    """The path of a ``#.`` or of a query's rest, cut at its first ``|`` outside of brackets; None without one."""
+    """The path behind ``#.`` or a query, cut at its first ``|`` outside of brackets; None without one."""
     if "|" not in path:
         return None
     if path[0] == "{":
-        end = squash_end(path, 0)
+        end = squash_end(path, 1) if len(path) > 1 else 1
         return (path[:end], path[end + 1 :]) if path[end : end + 1] == "|" else None
     i = 0
     while i < len(path):
@@ -261,20 +247,14 @@ def _selector_end(path: str, start: int) -> int:
             if depth == 0:
                 break
         elif path[i] == '"':
-            i = _quote_end(path, i)
+            i = quote_end(path, i)
         i += 1
     return i
 
 
-def _quote_end(path: str, start: int) -> int:
-    """The position of the quote that closes the one at ``start``, or the path's end."""
-    match = _QUOTED.match(path, start)
-    return match.end() - 1 if match else len(path)
-
-
 @_remember
 def selectors(path: str) -> tuple[tuple[Selector, ...], str] | None:
-    """The members of the multipath at the start of ``path`` and what follows it, or None if it never closes."""
+    """The members of the multipath that begins ``path`` and what follows, or None if it never closes."""
     found: list[Selector] = []
     depth, start, colon, modified = 1, 1, 0, False
 
@@ -298,7 +278,7 @@ def selectors(path: str) -> tuple[tuple[Selector, ...], str] | None:
                 take(i)
                 colon, modified, start = 0, False, i + 1
         elif character == '"':
-            i = _quote_end(path, i)
+            i = quote_end(path, i)
         elif character in "[({":
             depth += 1
         elif character in "])}":
@@ -334,36 +314,21 @@ def quoted(text: str) -> str:
 
 @_remember
 def literal(path: str) -> tuple[str, str] | None:
-    """The JSON text that ``!…`` at the start of ``path`` stands for, and the rest; None if it is an ordinary key."""
+    """The JSON text of the ``!…`` that begins ``path``, and the rest; None if it is only a key."""
     if path[1:2] and path[1] in '{["+-0123456789':
-        end = _literal_end(path)
+        # Even a number or a string is taken for an opening bracket here, so "!5.a" is the literal `5.a`.
+        end = closing(path, 2, 1)
         return path[1:end], path[end:]
-    match = re.compile(r"!([^|.]*)").match(path)
+    match = _LITERAL.match(path)
     if match and match[1].lower() in ("true", "false", "null", "nan", "inf"):
         return match[1], path[match.end() :]
     return None
 
 
-def _literal_end(path: str) -> int:
-    # The first character is always taken for an opening bracket, even of a number or a string: gjson does so, and
-    # so "!5.a" is the literal `5.a`.
-    depth = 1
-    at = 2
-    while match := _BRACKET_OR_QUOTE.search(path, at):
-        at = match.end()
-        if match[0] == '"':
-            at = _quote_end(path, match.start()) + 1
-        else:
-            depth += 1 if match[0] in "([{" else -1
-            if depth == 0:
-                return at
-    return len(path)
-
-
 @_remember
 def modifier(path: str) -> tuple[str, str, str] | None:
-    """Name, argument and rest of the ``@name:argument`` at the start of ``path``; None if it is an ordinary key."""
-    match = re.compile(r"@([^.|:]*)(:?)").match(path)
+    """The ``@name:argument`` that begins ``path``: name, argument, rest; None if it is only a key."""
+    match = _MODIFIER.match(path)
     if match is None or match[1] not in MODIFIERS:
         return None
     rest = path[match.end() :]
@@ -376,38 +341,3 @@ def modifier(path: str) -> tuple[str, str, str] | None:
     while end < len(rest) and rest[end] != "|":
         end = squash_end(rest, end) if rest[end] in '{["(' else end + 1
     return match[1], rest[:end], rest[end:]
-
-
-_ESCAPE = re.compile(r"[\x00-\x1f]|\\(?:u([\s\S]{4})|([\s\S])?)")
-_SHORT = {"\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"'}
-_HEX = re.compile(r"[0-9a-fA-F]{4}")
-
-
-def unescape(text: str) -> str:
-    """The content of a JSON string. Stops at a control character or at an escape that JSON does not know."""
-    parts: list[str] = []
-    at = 0
-    while match := _ESCAPE.search(text, at):
-        parts.append(text[at : match.start()])
-        at = match.end()
-        if match[1] is not None:
-            code = _code(match[1])
-            if 0xD800 <= code < 0xE000:
-                # What follows is taken for the second half of the pair, whatever it is; no pair gives U+FFFD.
-                second = -1
-                if text[at : at + 2] == "\\u" and len(text) >= at + 6:
-                    second = _code(text[at + 2 : at + 6])
-                    at += 6
-                pair = code < 0xDC00 and 0xDC00 <= second < 0xE000
-                code = 0x10000 + ((code - 0xD800) << 10) + second - 0xDC00 if pair else 0xFFFD
-            parts.append(chr(code))
-        elif match[2] is not None and match[2] in _SHORT:
-            parts.append(_SHORT[match[2]])
-        else:
-            return "".join(parts)
-    parts.append(text[at:])
-    return "".join(parts)
-
-
-def _code(digits: str) -> int:
-    return int(digits, 16) if _HEX.fullmatch(digits) else 0

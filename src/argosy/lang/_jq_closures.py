@@ -1,21 +1,17 @@
 """jq trees as Python closures: what is common in manifests, some twenty times faster than a call into libjq.
 
-A closure takes the value at hand and the bound variables, and returns its only output. No output is ``Nothing`` raised, an
-error is ``LangError`` raised. Values that come in are never changed: assignment copies along its path and shares the rest.
-Operands are worked out from the right, as jq does, because an operand without output hides the other one's error.
-"""
+A closure takes the value at hand and the bound variables, and returns its only output. No output is
+``Nothing`` raised, an error is ``LangError`` raised. Values that come in are never changed: assignment copies
+along its path and shares the rest. Operands are worked out from the right, as jq does, because an operand
+without output hides the other one's error."""
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
 from argosy.errors import LangError
-from argosy.lang import gojson
+from argosy.lang._jq_functions import FUNCTIONS, RANKS, TESTS, Nothing, kind, true
 from argosy.lang._jq_syntax import Node, Step
 
 Scope = Mapping[str, Any]
@@ -23,23 +19,11 @@ Closure = Callable[[Any, Scope], Any]
 
 _LARGEST_EXACT = 2**53
 _LARGEST = 1.7976931348623157e308
-_LONE = re.compile("[\ud800-\udfff]")
-_RANKS: dict[type, int] = {type(None): 0, bool: 1, int: 3, float: 3, str: 4, list: 5, dict: 6}
-_NAMES = {0: "null", 1: "boolean", 3: "number", 4: "string", 5: "array", 6: "object"}
-
-
-class Nothing(Exception):
-    """A closure has no output."""
 
 
 def build(node: Node) -> Closure:
     """The closure that does what ``node`` says."""
     return _BUILDERS[node.kind](*node.items)
-
-
-def kind(value: Any) -> str:
-    """jq's name for the kind of ``value``."""
-    return _NAMES[_RANKS[type(value)]]
 
 
 def _path(*steps: Step) -> Closure:
@@ -97,7 +81,7 @@ def _array(*items: Node) -> Closure:
         for make in makers:
             try:
                 values.append(make(dot, scope))
-            except Nothing:  # noqa: PERF203 - an element without output is left out
+            except Nothing:
                 continue
         return values
 
@@ -115,7 +99,7 @@ def _alternative(left: Node, right: Node) -> Closure:
     def choose(dot: Any, scope: Scope) -> Any:
         try:
             value = first(dot, scope)
-        except (Nothing, LangError):
+        except Nothing:  # an error is not "no value": it goes through, in gojq as in libjq
             return second(dot, scope)
         return second(dot, scope) if value is None or value is False else value
 
@@ -134,23 +118,19 @@ def _try(body: Node) -> Closure:
     return attempt
 
 
-def _true(value: Any) -> bool:
-    return value is not None and value is not False
-
-
 def _and(left: Node, right: Node) -> Closure:
     first, second = build(left), build(right)
-    return lambda dot, scope: _true(first(dot, scope)) and _true(second(dot, scope))
+    return lambda dot, scope: true(first(dot, scope)) and true(second(dot, scope))
 
 
 def _or(left: Node, right: Node) -> Closure:
     first, second = build(left), build(right)
-    return lambda dot, scope: _true(first(dot, scope)) or _true(second(dot, scope))
+    return lambda dot, scope: true(first(dot, scope)) or true(second(dot, scope))
 
 
 def _if(condition: Node, then: Node, otherwise: Node) -> Closure:
     test, yes, no = build(condition), build(then), build(otherwise)
-    return lambda dot, scope: yes(dot, scope) if _true(test(dot, scope)) else no(dot, scope)
+    return lambda dot, scope: yes(dot, scope) if true(test(dot, scope)) else no(dot, scope)
 
 
 def _compare(sign: str, left: Node, right: Node) -> Closure:
@@ -166,8 +146,8 @@ def _compare(sign: str, left: Node, right: Node) -> Closure:
 
 def _order(a: Any, b: Any) -> int:
     """-1, 0 or 1 in jq's order of all values: null, false, true, numbers, strings, arrays, objects."""
-    rank_a = 2 if a is True else _RANKS[type(a)]
-    rank_b = 2 if b is True else _RANKS[type(b)]
+    rank_a = 2 if a is True else RANKS[type(a)]
+    rank_b = 2 if b is True else RANKS[type(b)]
     if rank_a != rank_b:
         return -1 if rank_a < rank_b else 1
     if rank_a <= 2:
@@ -182,7 +162,7 @@ def _order(a: Any, b: Any) -> int:
         if order := _order(keys, sorted(b)):
             return order
         return next((order for key in keys if (order := _order(a[key], b[key]))), 0)
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def _add(left: Node, right: Node) -> Closure:
@@ -200,8 +180,8 @@ def _sum(a: Any, b: Any) -> Any:
         return b
     if b is None:
         return a
-    rank = _RANKS[type(a)]
-    if rank != _RANKS[type(b)] or rank < 3:
+    rank = RANKS[type(a)]
+    if rank != RANKS[type(b)] or rank < 3:
         raise LangError(f"{kind(a)} and {kind(b)} cannot be added")
     if rank == 6:
         return {**a, **b}
@@ -300,92 +280,21 @@ def _delete(value: Any, steps: tuple[Step, ...], at: int) -> Any:
 
 def _call(name: str, argument: Node | None = None) -> Closure:
     if argument is None:
-        function = _FUNCTIONS[name]
+        function = FUNCTIONS[name]
         return lambda dot, scope: function(dot)
     inner = build(argument)
     if name == "select":
 
         def select(dot: Any, scope: Scope) -> Any:
-            if _true(inner(dot, scope)):
+            if true(inner(dot, scope)):
                 return dot
             raise Nothing
 
         return select
-    test = _TESTS[name]
+    test = TESTS[name]
     return lambda dot, scope: test(dot, inner(dot, scope))
 
 
-def from_json(text: Any) -> Any:
-    """The value that the string holds, read as strictly as Go does; half surrogate pairs become U+FFFD."""
-    if type(text) is not str:
-        raise LangError(f"fromjson needs a string, not {kind(text)}")
-    try:
-        return orjson.loads(text)
-    except ValueError:
-        return gojson.loads(text)
-
-
-def to_json(value: Any) -> str:
-    """JSON text as gojq writes it: compact, keys sorted, no escapes for HTML."""
-    return gojson.dumps(value, sort_keys=True, escape_html=False).decode()
-
-
-def _length(value: Any) -> Any:
-    if value is None:
-        return 0
-    if type(value) is bool:
-        raise LangError("boolean has no length")
-    return abs(value) if type(value) in (int, float) else len(value)
-
-
-def _keys(value: Any) -> Any:
-    if type(value) is dict:
-        return sorted(value)
-    if type(value) is list:
-        return list(range(len(value)))
-    raise LangError(f"{kind(value)} has no keys")
-
-
-def _nothing(value: Any) -> Any:
-    raise Nothing
-
-
-def _lower(value: Any) -> Any:
-    if type(value) is not str:
-        raise LangError(f"ascii_downcase needs a string, not {kind(value)}")
-    return re.sub("[A-Z]+", lambda match: match[0].lower(), value)
-
-
-def _has(value: Any, key: Any) -> bool:
-    if type(value) is dict and type(key) is str:
-        return key in value
-    if type(value) is list and type(key) in (int, float):
-        return bool(0 <= key < len(value))
-    raise LangError(f"Cannot check whether {kind(value)} has a {kind(key)} key")
-
-
-def _affix(method: Callable[[str, str], bool], value: Any, part: Any) -> bool:
-    if type(value) is not str or type(part) is not str:
-        raise LangError(f"{method.__name__} needs strings, not {kind(value)} and {kind(part)}")
-    return method(value, part)
-
-
-_TESTS: dict[str, Callable[[Any, Any], Any]] = {
-    "has": _has,
-    "startswith": functools.partial(_affix, str.startswith),
-    "endswith": functools.partial(_affix, str.endswith),
-}
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "not": lambda value: not _true(value),
-    "length": _length,
-    "fromjson": from_json,
-    "tojson": to_json,
-    "tostring": lambda value: value if type(value) is str else to_json(value),
-    "type": kind,
-    "empty": _nothing,
-    "keys": _keys,
-    "ascii_downcase": _lower,
-}
 _BUILDERS: dict[str, Callable[..., Closure]] = {
     "path": _path,
     "pipe": _pipe,

@@ -1,8 +1,8 @@
 """The part of jq's grammar that is compiled to Python: tokens and trees. Everything else is libjq's business.
 
-``parse`` answers a tree, or None when the text leaves the part that is known here (definitions, ``reduce``, commas, regular
-expressions, …) or is wrong: then libjq reads it, and says what is wrong. Grammar and precedence follow the jq 1.7 manual.
-"""
+``parse`` answers a tree, or None when the text leaves the part that is known here (definitions, ``reduce``,
+commas, regular expressions, …) or is wrong: then libjq reads it, and says what is wrong. Grammar and
+precedence follow the jq 1.7 manual."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RESERVED = frozenset(
-    "def reduce foreach if then elif else end try catch label break import include as and or __loc__".split()
+    {"def", "reduce", "foreach", "if", "then", "elif", "else", "end", "try", "catch", "label", "break"}
+    | {"import", "include", "as", "and", "or", "__loc__"}
 )
 _LONGEST_INDEX = 10_000
 
@@ -35,7 +36,8 @@ class Outside(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node: ``kind`` says which, ``items`` are its parts (nodes, or plain values), as ``_jq_closures`` reads them."""
+    """One node: ``kind`` says which, ``items`` are its parts (nodes, or plain values), as ``_jq_closures``
+    reads them."""
 
     kind: str
     items: tuple[Any, ...] = ()
@@ -88,7 +90,10 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._variables: list[str] = []
-        self._term_span = (-1, -1)  # where the last whole term stood; only a single term may be bound with `as`
+        self._term_span = (
+            -1,
+            -1,
+        )  # where the last whole term stood; only a single term may be bound with `as`
 
     def whole(self) -> Node:
         if self._kind() == "end":
@@ -276,7 +281,17 @@ class _Parser:
         constants = {"null": None, "true": True, "false": False}
         if name in constants:
             return Node("literal", (constants[name],))
-        if name in ("not", "length", "fromjson", "tojson", "tostring", "type", "empty", "keys", "ascii_downcase"):
+        if name in (
+            "not",
+            "length",
+            "fromjson",
+            "tojson",
+            "tostring",
+            "type",
+            "empty",
+            "keys",
+            "ascii_downcase",
+        ):
             if self._sees("("):
                 raise Outside
             return Node("call", (name,))

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from argosy.errors import LangError
 
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_PART = re.compile(r"([0-9]*)(\.[0-9]*)?(ns|us|µs|μs|ms|h|m|s)")
+_UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|h|m|s)")
 _LONGEST = 2**63 - 1
 
 
 def parse(text: str) -> float:
     """The duration in seconds, to the nanosecond. Raises LangError as Go does: no unit, unknown unit, overflow."""
-    rest = text.lstrip("+-") if text[:1] in "+-" and len(text) - len(text.lstrip("+-")) == 1 else text
+    rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0.0
-    nanoseconds = Fraction(0)
-    position = 0
+    nanoseconds = position = 0
     while position < len(rest):
         match = _PART.match(rest, position)
-        if not match or not (match[1] or (match[2] or "")[1:]):
+        if not match or not (match[1] or match[2]):
             break
-        nanoseconds += Fraction((match[1] or "0") + (match[2] if match[2] and match[2] != "." else "")) * _UNITS[match[3]]
+        nanoseconds += int(match[1] or "0") * _UNITS[match[3]] + _fraction(match[2] or "", _UNITS[match[3]])
         position = match.end()
     if not rest or position < len(rest):
         raise LangError(
-            f"{text!r} is not a duration; write for example 10s, 1m30s or 500ms", text=text, offset=len(text) - len(rest) + position
+            f"{text!r} is not a duration; write for example 10s, 1m30s or 500ms",
+            text=text,
+            offset=len(text) - len(rest) + position,
         )
-    whole = int(nanoseconds)
-    if whole > _LONGEST:
+    if nanoseconds > _LONGEST + text.startswith("-"):
         raise LangError(f"{text!r} is longer than 292 years", text=text, offset=0)
-    return (-whole if text.startswith("-") else whole) / 1e9
+    return (-nanoseconds if text.startswith("-") else nanoseconds) / 1e9
 
 
-def format(seconds: float) -> str:  # noqa: A001 - the pair of parse
+def _fraction(digits: str, unit: int) -> int:
+    """Nanoseconds of a fraction of ``unit``, each cut off for itself and computed with floats, as in Go."""
+    value, scale = 0, 1.0
+    for digit in digits:
+        if value > _LONGEST // 10 or value * 10 + int(digit) > _LONGEST + 1:
+            break
+        value = value * 10 + int(digit)
+        scale *= 10
+    return int(float(value) * (unit / scale))
+
+
+def format(seconds: float) -> str:
     """The duration as Go prints it: ``1h30m0s``, ``1.5s``, ``250ms``, ``0s``."""
     nanoseconds = round(abs(seconds) * 1e9)
     sign = "-" if seconds < 0 and nanoseconds else ""

@@ -1,11 +1,11 @@
 """JSON as Go's ``encoding/json`` writes and reads it, because existing consumers compare texts, not values.
 
-Writing: object keys sorted by their bytes, no spaces, ``<``, ``>``, ``&``, U+2028 and U+2029 escaped, floats
-in Go's form (``3`` for 3.0, ``1e+21``, ``1e-7``). orjson does the work; where its form differs the text is
-mended (a bracket or an ampersand stands only inside strings, so replacing bytes is exact), and values that it
-writes otherwise or refuses (floats, integers beyond 64 bits, half surrogates, deep nesting) go through a slower
-writer. Reading: orjson, and for what only Go accepts (half surrogates and broken UTF-8 become U+FFFD) the
-standard library.
+Writing: object keys sorted by their bytes, no spaces, ``<``, ``>``, ``&``, U+2028 and U+2029 escaped,
+floats in Go's form (``3`` for 3.0, ``1e+21``, ``1e-7``). orjson does the work; where its form differs the
+text is mended (a bracket or an ampersand stands only inside strings, so replacing bytes is exact), and
+values that it writes otherwise or refuses (floats, integers beyond 64 bits, half surrogates, deep nesting)
+go through a slower writer. Reading: orjson, and for what only Go accepts (half surrogates and broken UTF-8
+become U+FFFD) the standard library.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _loads_slowly(text: bytes | str, error: orjson.JSONDecodeError) -> Json:
     except json.JSONDecodeError as second:
         raise LangError(_sentence(second.msg), text=decoded, offset=second.pos) from second
     except LangError as second:
-        raise LangError(second.message, text=decoded, offset=error.pos) from error
+        raise LangError(second.message, text=decoded) from error
     except RecursionError:
         raise LangError("the JSON is nested too deep", text=decoded) from None
 

@@ -1,11 +1,10 @@
 """jq programs (``transform.jq``), compiled once; the first output counts.
 
-What manifests mostly use runs as Python closures (``_jq_syntax``, ``_jq_closures``); a program that leaves that part is run by
-libjq. Upstream runs gojq, so where the libraries differ gojq is the measure: no environment, no input stream, no modules,
-no output but the value; ``tojson`` and ``tostring`` sort keys. What still differs is in the manual's page of differences:
-integers beyond 2^53 stay exact (gojq gets them rounded to float64), libjq reads ``nan`` and ``01`` in ``fromjson``,
-and error texts are libjq's.
-"""
+What manifests mostly use runs as Python closures (``_jq_syntax``, ``_jq_closures``); a program that leaves
+that part is run by libjq. Upstream runs gojq, so where the libraries differ gojq is the measure: no
+environment, no input stream, no modules, no output but the value; ``tojson`` and ``tostring`` sort keys. What
+still differs is in the manual's page of differences: integers beyond 2^53 stay exact (gojq gets them rounded
+to float64), libjq reads ``nan`` and ``01`` in ``fromjson``, and error texts are libjq's."""
 
 from __future__ import annotations
 
@@ -15,30 +14,30 @@ from typing import Any, Protocol
 
 from argosy.errors import LangError, NoOutput
 from argosy.lang import _jq_closures, _jq_syntax, gojson
-from argosy.lang._jq_closures import Nothing
+from argosy.lang._jq_functions import Nothing
 
-# What reaches out of the value is bound to something harmless before the program begins. It stands on the program's
-# first line so that line numbers stay true. `$ENV` is a variable of libjq's own: binding it shadows it.
-_REFUSED = {
-    "input": "",
-    "inputs": "",
-    "input_line_number": "",
-    "get_search_list": "",
-    "modulemeta": "",
-    "halt": "",
-    "halt_error": "",
-    "halt_error ": "(f)",
-}
+# What reaches out of the value is bound to something harmless before the program begins. It stands on the
+# program's first line so that line numbers stay true. `$ENV` is a variable of libjq's own: binding it shadows
+# it.
+_REFUSED = (
+    ("input", ""),
+    ("inputs", ""),
+    ("input_line_number", ""),
+    ("get_search_list", ""),
+    ("modulemeta", ""),
+    ("halt", ""),
+    ("halt_error", ""),
+    ("halt_error", "(f)"),
+)
 _PRELUDE = (
     "{} as $ENV | def env: {}; def input_filename: null; def debug: .; def debug(f): .; def stderr: .; "
-    + "".join(
-        f'def {name.strip()}{argument}: error("{name.strip()} is not available here"); '
-        for name, argument in _REFUSED.items()
-    )
+    + "".join(f'def {name}{argument}: error("{name} is not available here"); ' for name, argument in _REFUSED)
 )
 _SORTED = (
-    "def __tojson: tojson; def __sorted: walk(if type == \"object\" then . as $o | reduce keys[] as $k ({}; .[$k] = $o[$k]) "
-    "else . end); def tojson: __sorted | __tojson; def tostring: if type == \"string\" then . else tojson end; "
+    "def __tojson: tojson; "
+    'def __sorted: walk(if type == "object" then . as $o | reduce keys[] as $k ({}; .[$k] = $o[$k]) '
+    "else . end); "
+    'def tojson: __sorted | __tojson; def tostring: if type == "string" then . else tojson end; '
 )
 _WRITES_JSON = re.compile(r"\b(tojson|tostring)\b")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
@@ -94,7 +93,7 @@ class Program:
 
 
 @functools.lru_cache(maxsize=1024)
-def compile(text: str) -> Program:  # noqa: A001 - each language has compile
+def compile(text: str) -> Program:
     """``text`` as a program. Raises LangError with libjq's words and the place."""
     return Program(text)
 

@@ -1,10 +1,10 @@
 """YAML as Kubernetes reads it, with the place of every key and value.
 
-The rules are those of ``sigs.k8s.io/yaml`` 1.6 (``YAMLToJSON`` over ``go.yaml.in/yaml/v2`` 2.4): ``y``, ``on`` and ``off`` are
-booleans, ``1:30`` and dates stay text, ``0o17`` and ``010`` are octal, ``08`` is 8, keys become text, numbers are what JSON makes of
-them, and of two equal keys the last wins. LibYAML parses, one document at a time, so that a broken document hides no other;
-values are built here from its events. Depth and the growth by aliases are bounded. What a value means is for
-``argosy.manifests.loading``.
+The rules are those of ``sigs.k8s.io/yaml`` 1.6 (``YAMLToJSON`` over ``go.yaml.in/yaml/v2`` 2.4): ``y``,
+``on`` and ``off`` are booleans, ``1:30`` and dates stay text, ``0o17`` and ``010`` are octal, ``08`` is 8,
+keys become text, numbers are what JSON makes of them, and of two equal keys the last wins. LibYAML parses,
+one document at a time, so that a broken document hides no other; values are built here from its events. Depth
+and the growth by aliases are bounded. What a value means is for ``argosy.manifests.loading``.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-MAX_DEPTH = 256
-"""How deep a document may nest; real manifests stay under 40."""
+MAX_DEPTH = 128
+"""How deep a document may nest; real manifests stay under 40, and parsers of JSON end at about 200."""
 MAX_ALIASED = 200_000
 """How many values all aliases of a document may stand for together (a bound against "billion laughs")."""
 
@@ -79,7 +79,7 @@ class Node:
         return node.line, node.column
 
     def key(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Line and column of the last key of ``path``; as ``value`` for an item of a list or where there is no such key."""
+        """Line and column of the last key of ``path``; as ``value`` where there is no such key."""
         node: Node | None = self
         for part in path[:-1]:
             node = node.items.get(part) if node else None
@@ -107,6 +107,12 @@ class Document:
     oddities: list[Fault] = field(default_factory=list)
 
 
+def _place(event: Event, line: int) -> tuple[int, int]:
+    """Line and column of an event, both from 1; ``line`` is where the text that was parsed begins, from 0."""
+    mark: Any = event.start_mark
+    return line + mark.line + 1, mark.column + 1
+
+
 class _Unreadable(Exception):
     def __init__(self, message: str, event: Event) -> None:
         super().__init__(message)
@@ -114,20 +120,22 @@ class _Unreadable(Exception):
 
 
 def documents(text: str) -> Iterator[Document | Fault]:
-    """Every document of ``text`` in order, a Fault in place of one that does not parse. Empty documents are left out."""
+    """Every document of ``text`` in order, a Fault for one that does not parse. Empty ones are left out."""
     for chunk, line in _chunks(text.removeprefix("\ufeff")):
         yield from _read(chunk, line)
 
 
 def _chunks(text: str) -> Iterator[tuple[str, int]]:
-    # A line of three dashes begins a document wherever it stands, also inside a text that is never closed; so cutting there
-    # keeps one document's faults away from the next. Directives belong to the document that follows.
+    # A line of three dashes begins a document wherever it stands, also inside a text that is never closed; so
+    # cutting there keeps one document's faults away from the next. Directives belong to the document that
+    # follows.
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(text))]
-    begin = 0
+    begin = line = passed = 0
     for here, there in zip(starts, [*starts[1:], len(text)], strict=True):
         if _DIRECTIVES.fullmatch(text[here:there]) and there < len(text):
             continue
-        yield text[begin:there], text.count("\n", 0, begin)
+        line, passed = line + text.count("\n", passed, begin), begin
+        yield text[begin:there], line
         begin = there
 
 
@@ -143,8 +151,7 @@ def _read(chunk: str, line: int) -> Iterator[Document | Fault]:
         finally:
             parser.dispose()
     except _Unreadable as error:
-        mark = error.event.start_mark
-        yield Fault("yaml", str(error), line + mark.line + 1, mark.column + 1)
+        yield Fault("yaml", str(error), *_place(error.event, line))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = ", ".join(part for part in (error.problem, error.context) if part)
@@ -200,10 +207,19 @@ class _Builder:
             yield Document(*self._done, self._oddities)
 
     def _node(self, event: Event) -> Node:
-        return Node(self._line + event.start_mark.line + 1, event.start_mark.column + 1)
+        return Node(*_place(event, self._line))
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+        if isinstance(event, ScalarEvent):
+            parent = self._stack[-1] if self._stack else None
+            plain = event.tag is None and event.implicit[0]
+            is_key = parent and isinstance(parent.value, dict) and parent.key_event is None
+            if parent and is_key and event.value == "<<" and (plain or event.tag == _TAG + "merge"):
+                parent.merge, parent.key_event = True, event
+                return
+            value = _scalar(event) if plain or event.tag else event.value
+            self._finish(event, event.anchor, value, self._node(event), 1)
+        elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             if len(self._stack) >= MAX_DEPTH:
                 raise _Unreadable(f"nests deeper than {MAX_DEPTH} levels", event)
             if self._stack and isinstance(self._stack[-1].value, dict) and self._stack[-1].key_event is None:
@@ -217,15 +233,6 @@ class _Builder:
             self._finish(event, closed.anchor, closed.value, closed.node, closed.size)
         elif isinstance(event, AliasEvent):
             self._alias(event)
-        elif isinstance(event, ScalarEvent):
-            parent = self._stack[-1] if self._stack else None
-            plain = event.tag is None and event.implicit[0]
-            if parent and isinstance(parent.value, dict) and parent.key_event is None and event.value == "<<":
-                if plain or event.tag == _TAG + "merge":
-                    parent.merge, parent.key_event = True, event
-                    return
-            value = _scalar(event) if plain or event.tag else event.value
-            self._finish(event, event.anchor, value, self._node(event), 1)
 
     def _alias(self, event: AliasEvent) -> None:
         if event.anchor not in self._anchors:
@@ -261,11 +268,15 @@ class _Builder:
     def _member(self, parent: _Open, value: Any, node: Node) -> None:
         key, event = parent.key, parent.key_event
         assert key is not None and event is not None
-        place = (self._line + event.start_mark.line + 1, event.start_mark.column + 1)
+        place = _place(event, self._line)
         if key in parent.written:
             first = parent.node.keys[key][0]
             self._oddities.append(
-                Fault("duplicate-key", f"'{key}' stands twice (first in line {first}); the last one counts", *place)
+                Fault(
+                    "duplicate-key",
+                    f"'{key}' stands twice (first in line {first}); the last one counts",
+                    *place,
+                )
             )
         parent.written.add(key)
         parent.value[key] = value
@@ -274,8 +285,13 @@ class _Builder:
         parent.key = parent.key_event = None
 
     def _merge(self, parent: _Open, value: Any, node: Node, event: Event) -> None:
-        # As go-yaml v2 does: in the order of writing (a merge after a key overrides it), and in a list the first wins.
-        several = [(item, node.items[index]) for index, item in enumerate(value)] if isinstance(value, list) else [(value, node)]
+        # As go-yaml v2 does: in the order of writing (a merge after a key overrides it), and in a list the
+        # first wins.
+        several = (
+            [(item, node.items[index]) for index, item in enumerate(value)]
+            if isinstance(value, list)
+            else [(value, node)]
+        )
         for mapping, places in reversed(several):
             if not isinstance(mapping, dict):
                 raise _Unreadable("'<<' needs a mapping or a list of mappings", event)
@@ -320,7 +336,11 @@ def _short_float(value: float) -> str:
         (single,) = struct.unpack("<f", struct.pack("<f", value))
     except OverflowError:
         return ".inf" if value > 0 else "-.inf"
-    digits = next(n for n in range(1, 10) if struct.pack("<f", float(f"{single:.{n - 1}e}")) == struct.pack("<f", single))
+    digits = next(
+        n
+        for n in range(1, 10)
+        if struct.pack("<f", float(f"{single:.{n - 1}e}")) == struct.pack("<f", single)
+    )
     exponent = int(f"{single:.{digits - 1}e}".partition("e")[2])
     if exponent < -4 or exponent >= 6:
         return f"{single:.{digits - 1}e}"
@@ -332,7 +352,7 @@ def _scalar(event: ScalarEvent) -> Any:
     text = event.value
     if tag == "binary":
         try:
-            return base64.b64decode(text).decode("utf-8", "replace")
+            return base64.b64decode(re.sub("[\r\n]", "", text), validate=True).decode("utf-8", "replace")
         except binascii.Error as error:
             raise _Unreadable("!!binary value is not base64", event) from error
     if tag not in ("", "bool", "int", "float", "null", "timestamp"):
@@ -352,7 +372,7 @@ def resolve(text: str) -> bool | int | float | str | None:
     """What a plain (unquoted) scalar means."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    if not text[0] in "+-.0123456789":
+    if text[0] not in "+-.0123456789":
         return text
     if text[0] == ".":
         return _float(text, text) if _POINT.fullmatch(text) else text
@@ -360,9 +380,13 @@ def resolve(text: str) -> bool | int | float | str | None:
     if number := _INTEGER.fullmatch(plain):
         sign, hexadecimal, binary, octal, decimal = number.groups()
         digits, base = next(
-            (part, base) for part, base in ((hexadecimal, 16), (binary, 2), (octal, 8), (decimal, 10)) if part is not None
+            (part, base)
+            for part, base in ((hexadecimal, 16), (binary, 2), (octal, 8), (decimal, 10))
+            if part is not None
         )
-        whole = -int(digits, base) if sign == "-" else int(digits, base)
+        # 64 binary digits are the most that fit; Python would refuse to read some thousands of them.
+        whole = int(digits, base) if len(digits.lstrip("0")) <= 64 else 2**64
+        whole = -whole if sign == "-" else whole
         # ParseUint, which takes what ParseInt cannot, knows no sign.
         if -(2**63) <= whole < (2**63 if sign else 2**64):
             return whole

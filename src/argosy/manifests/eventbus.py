@@ -1,7 +1,8 @@
 """The EventBus manifest: which engine keeps the events, and how it is reached or, on Kubernetes, installed.
 
-Every field of upstream is known (``pkg/apis/events/v1alpha1/{eventbus_types,jetstream_eventbus,nats_eventbus,kafka_eventbus}.go``);
-what only shapes pods is kept as it stands. Choosing an engine from this is the runtime's business.
+Every field of upstream is known
+(``pkg/apis/events/v1alpha1/{eventbus_types,jetstream_eventbus,nats_eventbus,kafka_eventbus}.go``); what only
+shapes pods is kept as it stands. Choosing an engine from this is the runtime's business.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _Pods(Model):
 
 
 class NativeStrategy(_Pods):
-    """NATS Streaming installed by the controller. It reached its end of life; Argosy serves it by JetStream."""
+    """NATS Streaming installed by the controller. It is at its end of life; Argosy serves it by JetStream."""
 
     auth: Literal["none", "token"] | None = None
     max_age: str | None = None
@@ -121,7 +122,7 @@ class KafkaBus(Model):
 
 
 class EventBusSpec(Model):
-    """One of four engines; of several, upstream takes the first of nats, jetstream, kafka, jetstreamExotic."""
+    """One of four engines; of several, the first of nats, jetstream, kafka, jetstreamExotic counts."""
 
     nats: NatsBus | None = None
     jetstream: JetStreamBus | None = None
@@ -184,16 +185,26 @@ _STREAM_KEYS = ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replic
 
 def _remarks(spec: EventBusSpec) -> list[Problem]:
     found: list[Problem] = []
-    engines = [name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])]
+    engines = [
+        name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])
+    ]
     if len(engines) > 1:
         others = " and ".join(f"'{name}'" for name in engines[1:])
-        found.append(Problem("several-kinds", f"'{spec.engine}' counts, {others} not; keep one", (engines[1],), "warning", True))
+        found.append(
+            Problem(
+                "several-kinds",
+                f"'{spec.engine}' counts, {others} not; keep one",
+                (engines[1],),
+                "warning",
+                True,
+            )
+        )
     if spec.engine == "nats" and spec.nats:
         if spec.nats.native:
             found.append(
                 Problem(
                     "nats-native",
-                    "NATS Streaming reached its end of life; this bus is served by JetStream, with JetStream's limits",
+                    "NATS Streaming is at its end of life; this bus is served by JetStream, with its limits",
                     ("nats", "native"),
                     "warning",
                     True,
@@ -203,8 +214,8 @@ def _remarks(spec: EventBusSpec) -> list[Problem]:
             found.append(
                 Problem(
                     "nats-exotic",
-                    "NATS Streaming reached its end of life and Argosy does not speak it; run a NATS server 2.10 or newer with"
-                    " JetStream and name it in 'jetstreamExotic'",
+                    "NATS Streaming is at its end of life and Argosy does not speak it; run a NATS server of"
+                    " 2.10 or newer with JetStream, and name it in 'jetstreamExotic'",
                     ("nats", "exotic"),
                     at_key=True,
                 )
@@ -212,20 +223,36 @@ def _remarks(spec: EventBusSpec) -> list[Problem]:
     for engine in ("jetstream", "jetstreamExotic"):
         block = getattr(spec, _ATTRIBUTES[engine])
         if block and block.stream_config:
-            found += [problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)]
+            found += [
+                problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)
+            ]
     return found
 
 
-_ATTRIBUTES = {"nats": "nats", "jetstream": "jetstream", "kafka": "kafka", "jetstreamExotic": "jetstream_exotic"}
+_ATTRIBUTES = {
+    "nats": "nats",
+    "jetstream": "jetstream",
+    "kafka": "kafka",
+    "jetstreamExotic": "jetstream_exotic",
+}
 
 
 def _stream_remarks(text: str) -> list[Problem]:
     read = list(documents(text))
     if len(read) != 1 or isinstance(read[0], Fault) or not isinstance(read[0].value, dict):
-        return [Problem("invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'")]
+        return [
+            Problem(
+                "invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'"
+            )
+        ]
     known = {key.lower() for key in _STREAM_KEYS}
     return [
-        Problem("unknown-field", f"unknown stream setting '{key}'{did_you_mean(key, _STREAM_KEYS)}; it has no effect", (), "warning")
+        Problem(
+            "unknown-field",
+            f"unknown stream setting '{key}'{did_you_mean(key, _STREAM_KEYS)}; it has no effect",
+            (),
+            "warning",
+        )
         for key in read[0].value
         if key.lower() not in known
     ]

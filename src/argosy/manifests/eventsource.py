@@ -1,8 +1,8 @@
 """The EventSource manifest: named events of one or more kinds, each with its kind's own block.
 
-What a kind's block may say stands in the kind's plug-in (``argosy.registry``); here stand the frame around the blocks and upstream's
-rules for the whole object (``pkg/reconciler/eventsource/validate.go``). An event that upstream knows and Argosy does not run
-yet makes no error: the object loads without it and says so.
+What a kind's block may say stands in the kind's plug-in (``argosy.registry``); here stand the frame around
+the blocks and upstream's rules for the whole object (``pkg/reconciler/eventsource/validate.go``). An event
+that upstream knows and Argosy does not run yet makes no error: the object loads without it and says so.
 """
 
 from __future__ import annotations
@@ -19,18 +19,37 @@ from argosy.manifests.objects import digest, frame
 from argosy.sources._base import SourceConfig
 
 _LEADER_ELECTED = frozenset(
-    "azureEventsHub azureServiceBus emitter hdfs kafka minio mqtt nats nsq pubSub pulsar redis redisStream sftp".split()
+    (
+        "azureEventsHub",
+        "azureServiceBus",
+        "emitter",
+        "hdfs",
+        "kafka",
+        "minio",
+        "mqtt",
+        "nats",
+        "nsq",
+        "pubSub",
+        "pulsar",
+        "redis",
+        "redisStream",
+        "sftp",
+    )
 )
-"""Of the kinds that are not run yet: those of which one process is active at a time (upstream ``const.go``)."""
+"""Of the kinds that are not run yet: those with one active process at a time (upstream ``const.go``)."""
 
 
 class EventSourceSpec(Model):
-    """The spec without its kinds. ``template`` and ``service`` shape pods and a Service, and are kept as they stand."""
+    """The spec without its kinds. ``template`` and ``service`` shape a pod and a Service; kept as they stand.
+
+    ``type`` is a field of versions before 1.0 that old manifests still carry.
+    """
 
     event_bus_name: str = ""
     replicas: int | None = None
     template: dict[str, Json] | None = None
     service: dict[str, Json] | None = None
+    type: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,11 @@ class EventSpec:
     name: str
     config: SourceConfig
     config_raw: dict[str, Any] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Names the event's kind and settings: the same for the same content."""
+        return digest([self.kind, self.config_raw])
 
 
 @dataclass(frozen=True)
@@ -71,12 +95,17 @@ class EventSource:
 
 
 def declared_events(raw: dict[str, Any]) -> set[str]:
-    """The names of events in an EventSource that may be invalid, so that sensors are not told they do not exist."""
+    """The names of an EventSource's events, also of an invalid one: its sensors do not err."""
     spec = raw.get("spec")
     if not isinstance(spec, dict):
         return set()
     own = aliases(EventSourceSpec)
-    return {str(name) for key, block in spec.items() if key not in own and isinstance(block, dict) for name in block}
+    return {
+        str(name)
+        for key, block in spec.items()
+        if key not in own and isinstance(block, dict)
+        for name in block
+    }
 
 
 def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Problem]]:
@@ -86,10 +115,17 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
     events: list[EventSpec] = []
     not_run: list[tuple[str, str]] = []
     if (given := raw.get("spec")) is not None:
-        own = {key: value for key, value in given.items() if not is_kind(key)} if isinstance(given, dict) else given
-        spec, wrong = check(EventSourceSpec, own, also=known_kinds())
+        own = (
+            {key: value for key, value in given.items() if not is_kind(key)}
+            if isinstance(given, dict)
+            else given
+        )
+        spec, wrong = check(EventSourceSpec, own, also={EventSourceSpec: known_kinds()})
         problems += [problem.inside("spec") for problem in wrong]
     if isinstance(given, dict):
+        if "type" in given:
+            text = "'type' means nothing since Argo Events 1.0; remove it"
+            problems.append(Problem("obsolete-field", text, ("spec", "type"), "warning", True))
         for kind in filter(is_kind, given):
             if given[kind] is not None:
                 for part in _events(kind, given[kind]):
@@ -100,6 +136,10 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
                     else:
                         not_run.append((kind, part))
         problems += [problem.inside("spec") for problem in _whole(given)]
+        if not declared_events(raw):
+            problems.append(
+                Problem("no-events", "has no events, so nothing is received", ("spec",), "warning", True)
+            )
     if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
         return None, problems
     return EventSource(metadata, spec, tuple(events), tuple(not_run), digest(given), raw), problems
@@ -127,7 +167,13 @@ def _events(kind: str, block: object) -> Iterator[EventSpec | Problem | str]:
         return
     for name, settings in block.items():
         if plugin is None:
-            yield Problem("kind-later", f"kind '{kind}' is not run by this version; event '{name}' is left out", (name,), "later", True)
+            yield Problem(
+                "kind-later",
+                f"kind '{kind}' is not run by this version; event '{name}' is left out",
+                (name,),
+                "later",
+                True,
+            )
             yield name
             continue
         config, wrong = check(plugin.config, settings if settings is not None else {})
@@ -138,7 +184,7 @@ def _events(kind: str, block: object) -> Iterator[EventSpec | Problem | str]:
         if isinstance(event_filter, EventFilter) and event_filter.expression:
             yield Problem(
                 "filter-expression",
-                f"filter expressions on event sources are not run by this version; event '{name}' is left out",
+                f"filter expressions on sources are not run by this version; event '{name}' is left out",
                 (name, "filter", "expression"),
                 "later",
                 True,
@@ -159,7 +205,10 @@ def _whole(spec: dict[str, Any]) -> Iterator[Problem]:
         for name in block:
             if name in seen:
                 yield Problem(
-                    "duplicate-name", f"event '{name}' stands under '{seen[name]}' too; names must differ", (kind, name), at_key=True
+                    "duplicate-name",
+                    f"event '{name}' stands under '{seen[name]}' too; names must differ",
+                    (kind, name),
+                    at_key=True,
                 )
             seen.setdefault(name, kind)
         if (exclusive := _is_exclusive(kind)) is not None:
@@ -167,7 +216,8 @@ def _whole(spec: dict[str, Any]) -> Iterator[Problem]:
     if len(elected) == 2:
         yield Problem(
             "mixed-kinds",
-            f"'{elected[True]}' is received by one pod at a time and '{elected[False]}' by all; write two EventSources",
+            f"'{elected[True]}' is received by one pod at a time and '{elected[False]}' by all;"
+            " write two EventSources",
             (elected[True],),
             at_key=True,
         )

@@ -1,14 +1,23 @@
-"""The small typed pieces that EventSources, Sensors and plug-ins are made of: selectors, durations, parameters.
+"""The small typed pieces that manifests and plug-ins are made of: selectors, durations, parameters.
 
-All models are frozen, use upstream's camelCase names in manifests, and refuse unknown keys. Who loads manifests turns
-pydantic's findings into sentences with file, line and "did you mean" (``argosy.manifests.loading``).
+All models are frozen, use upstream's camelCase names in manifests, and refuse unknown keys. Who loads
+manifests turns pydantic's findings into sentences with file, line and "did you mean"
+(``argosy.manifests.loading``).
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from argosy.errors import LangError
@@ -19,12 +28,17 @@ class Model(BaseModel):
     """The base of every manifest model."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=False, str_strip_whitespace=False
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        strict=False,
+        str_strip_whitespace=False,
     )
 
 
 def _duration(value: object) -> float:
-    """Go's duration text, or a whole number of nanoseconds, as seconds (upstream ``Int64OrString`` in ``Backoff``)."""
+    """Go's duration text, or a whole number of nanoseconds, as seconds (upstream ``Int64OrString``)."""
     if isinstance(value, bool):
         raise ValueError("is not a duration; write for example 10s, 1m30s or 500ms")
     if isinstance(value, int | float):
@@ -128,9 +142,12 @@ class SASLConfig(Model):
 
 
 class Backoff(Model):
-    """Pauses between tries. ``steps`` counts all tries; each pause is ``duration * factor**n``, up to ``jitter`` times longer.
+    """Pauses between tries. ``steps`` counts all tries.
 
-    The defaults of a given block are upstream's (``pkg/shared/util/retry.go``): 1 s, factor 1, jitter 1, 5 steps.
+    Each pause is ``duration * factor**n``, up to ``jitter`` times longer.
+
+    The defaults of a given block are upstream's (``pkg/shared/util/retry.go``): 1 s, factor 1, jitter 1, 5
+    steps.
     """
 
     duration: Duration = 1.0
@@ -149,7 +166,7 @@ class Backoff(Model):
 
 
 class EventFilter(Model):
-    """A boolean expression over the event's data; events for which it is not true are dropped at the source."""
+    """A boolean expression over the event's data; the source drops events for which it is not true."""
 
     expression: str
 
@@ -163,6 +180,11 @@ class Metadata(BaseModel):
     namespace: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("namespace")
+    @classmethod
+    def _where(cls, namespace: str) -> str:
+        return namespace or "default"  # tools write an empty one where they mean none
 
 
 class TriggerParameterSource(Model):
@@ -263,7 +285,10 @@ class URLSource(Model):
 
 
 class ArtifactLocation(Model):
-    """Where a trigger's object comes from; upstream takes the first of s3, inline, file, url, git, configmap, resource."""
+    """Where a trigger's object comes from.
+
+    Upstream takes the first of s3, inline, file, url, git, configmap, resource.
+    """
 
     s3: S3Source | None = None
     inline: str | None = None
@@ -297,5 +322,5 @@ class StatusPolicy(Model):
 class TriggerPolicy(Model):
     """What counts as a success of an action, beyond that it was accepted."""
 
-    k8s: K8sPolicy | None = None
+    k8s: K8sPolicy | None = Field(None, alias="k8s")
     status: StatusPolicy | None = None

@@ -1,13 +1,15 @@
 """What is wrong with a manifest, where, and what to do: findings, and how pydantic's errors become them.
 
-``check`` validates a mapping against a model as Kubernetes would read it: names as written in manifests only, no silent
-conversion of types, an explicit ``null`` the same as nothing, and all errors at once. It speaks of places as paths inside the
-mapping (``Problem``); who knows the file (``argosy.manifests.loading``) turns them into a ``Finding`` with line and column.
+``check`` validates a mapping against a model as Kubernetes would read it: names as written in manifests only,
+no silent conversion of types, an explicit ``null`` the same as nothing, and all errors at once. It speaks of
+places as paths inside the mapping (``Problem``); who knows the file (``argosy.manifests.loading``) turns them
+into a ``Finding`` with line and column.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +22,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 Severity = Literal["error", "warning", "info", "later"]
-"""``later``: a known kind or field of upstream that this version does not run. Only ``error`` keeps an object from running."""
+"""``later``: a kind or field of upstream that this version knows and does not run. Only an ``error`` keeps an
+object from running."""
 
 Loc = tuple[str | int, ...]
 """A place inside an object: keys and list indexes from its root."""
@@ -43,8 +46,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence about a manifest. ``line`` and ``column`` count from 1 and are 0 where there is no text behind it.
+    """One sentence about a manifest.
 
+    ``line`` and ``column`` count from 1 and are 0 where there is no text behind it.
     ``path`` is ``spec.triggers[0].template.http.url``; ``object`` is ``Sensor openstack/nova`` or empty.
     """
 
@@ -87,14 +91,39 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{by_lower[near[0]]}'?" if near and by_lower[near[0]] != word else ""
 
 
+def is_slip(word: str, known: Iterable[str]) -> bool:
+    """Whether ``word`` can hardly be meant as it stands, because it is one of the known words but for a slip.
+
+    Names that differ in a number or in a short part (``shop-1``, ``shop-eu``) are names of their own.
+    """
+    parts = re.split("[-_.]", word.lower())
+    for other in known:
+        if word.lower() == other.lower():
+            return word != other
+        others = re.split("[-_.]", other.lower())
+        differ = [pair for pair in zip(parts, others, strict=False) if pair[0] != pair[1]]
+        if len(parts) != len(others) or len(differ) != 1:
+            continue
+        ((mine, theirs),) = differ
+        if (
+            min(len(mine), len(theirs)) >= 4
+            and re.sub("[0-9]", "", mine) != re.sub("[0-9]", "", theirs)
+            and difflib.SequenceMatcher(None, mine, theirs).ratio() >= 0.75
+        ):
+            return True
+    return False
+
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-def check(model: type[ModelT], raw: object, *, also: Iterable[str] = ()) -> tuple[ModelT | None, list[Problem]]:
+def check(
+    model: type[ModelT], raw: object, *, also: Mapping[type[BaseModel], Iterable[str]] | None = None
+) -> tuple[ModelT | None, list[Problem]]:
     """The model that ``raw`` describes, or None and every reason why it describes none.
 
-    ``also`` are names that may stand beside the model's own fields at the top and were already taken out of ``raw``;
-    they are only used for "did you mean".
+    ``also`` are names that may stand beside a model's own fields and were already taken out of ``raw``; they
+    are only used for "did you mean".
     """
     if not isinstance(raw, dict):
         return None, [Problem("wrong-type", f"must be a mapping, not {_found(raw)}")]
@@ -103,11 +132,11 @@ def check(model: type[ModelT], raw: object, *, also: Iterable[str] = ()) -> tupl
         text = orjson.dumps(without_nulls(model, raw), option=orjson.OPT_NON_STR_KEYS)
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), []
     except ValidationError as error:
-        return None, list(_problems(model, raw, error, tuple(also)))
+        return None, list(_problems(model, raw, error, also or {}))
 
 
 def without_nulls(annotation: Any, value: Any) -> Any:
-    """``value`` without members that are null and belong to a model's fields: to Go they are the same as absent.
+    """``value`` without members that are null and belong to a model: to Go they are the same as absent.
 
     Nulls inside free JSON (a trigger's ``resource``, say) stay.
     """
@@ -160,7 +189,10 @@ def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
         if step is None:
             return None
         found = step
-    return next((kind for kind, _ in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return next(
+        (kind for kind, _ in _alternatives(found) if isinstance(kind, type) and issubclass(kind, BaseModel)),
+        None,
+    )
 
 
 _EXPECTED = {
@@ -181,7 +213,12 @@ _EXPECTED = {
 }
 
 
-def _problems(model: type[BaseModel], raw: dict[str, Any], error: ValidationError, also: tuple[str, ...]) -> Iterator[Problem]:
+def _problems(
+    model: type[BaseModel],
+    raw: dict[str, Any],
+    error: ValidationError,
+    also: Mapping[type[BaseModel], Iterable[str]],
+) -> Iterator[Problem]:
     mismatched: dict[Loc, tuple[list[str], object]] = {}
     for detail in error.errors(include_url=False):
         loc, kind = _real(raw, detail), detail["type"]
@@ -191,16 +228,20 @@ def _problems(model: type[BaseModel], raw: dict[str, Any], error: ValidationErro
                 expected.append(_EXPECTED[kind])
         elif kind == "extra_forbidden":
             owner = _model_at(model, loc[:-1])
-            known = [*(aliases(owner) if owner else ()), *(also if len(loc) == 1 else ())]
+            known = [*aliases(owner), *also.get(owner, ())] if owner else []
             name = loc[-1]
-            yield Problem("unknown-field", f"unknown field '{name}'{did_you_mean(str(name), known)}", loc, at_key=True)
+            yield Problem(
+                "unknown-field", f"unknown field '{name}'{did_you_mean(str(name), known)}", loc, at_key=True
+            )
         elif kind == "missing":
             yield Problem("missing-field", f"'{loc[-1]}' is missing", loc, at_key=True)
         else:
             yield Problem("invalid-value", _sentence(detail, loc), loc)
     for loc, (expected, found) in mismatched.items():
         wanted = " or ".join(word for word in expected if word != "nothing") or "nothing"
-        yield Problem("wrong-type", f"{_name(loc)}must be {wanted}, not {_found(found)}{_hint(expected, found)}", loc)
+        yield Problem(
+            "wrong-type", f"{_name(loc)}must be {wanted}, not {_found(found)}{_hint(expected, found)}", loc
+        )
 
 
 def _sentence(detail: ErrorDetails, loc: Loc) -> str:
@@ -212,15 +253,44 @@ def _sentence(detail: ErrorDetails, loc: Loc) -> str:
         return name + text if text.split(" ")[0] in _PREDICATES else text
     if kind in ("literal_error", "enum"):
         options = str(context.get("expected", ""))
-        near = did_you_mean(given, [word.strip("'") for word in options.replace(" or ", ", ").split(", ")]) if isinstance(given, str) else ""
+        near = (
+            did_you_mean(given, [word.strip("'") for word in options.replace(" or ", ", ").split(", ")])
+            if isinstance(given, str)
+            else ""
+        )
         shown = f"'{given}'" if isinstance(given, str) and len(given) <= 40 else _found(given)
         return f"{name}must be {options}, not {shown}{near}"
     if kind in ("string_too_short", "too_short") and not given:
-        return f"{name}is empty" if kind == "string_too_short" else f"{name}needs at least {context.get('min_length', 1)} entry"
-    return f"{name}{detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        return (
+            f"{name}is empty"
+            if kind == "string_too_short"
+            else f"{name}needs at least {context.get('min_length', 1)} entry"
+        )
+    # pydantic's own words: "Input should be greater than or equal to 1".
+    words = re.sub("^[A-Z][a-z]+ should ", "must ", detail["msg"])
+    return name + words[:1].lower() + words[1:]
 
 
-_PREDICATES = frozenset("is are has have needs need must may wants cannot can names does contains begins holds".split())
+_PREDICATES = frozenset(
+    (
+        "is",
+        "are",
+        "has",
+        "have",
+        "needs",
+        "need",
+        "must",
+        "may",
+        "wants",
+        "cannot",
+        "can",
+        "names",
+        "does",
+        "contains",
+        "begins",
+        "holds",
+    )
+)
 
 
 def _name(loc: Loc) -> str:
@@ -268,7 +338,9 @@ def _found(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"the number {value}"
-    return {str: "text", list: "a list", dict: "a mapping"}.get(type(value), type(value).__name__)
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "a mapping"
 
 
 def _hint(expected: list[str], found: object) -> str:

@@ -1,4 +1,4 @@
-"""What EventSource, EventBus and Sensor have in common: the frame of a Kubernetes object, and a digest of its content."""
+"""What EventSource, EventBus and Sensor have in common: the frame of an object, a digest of its content."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ API_VERSION = "argoproj.io/v1alpha1"
 
 def frame(raw: dict[str, Any]) -> tuple[Metadata | None, list[Problem]]:
     """The object's metadata, and what is wrong with everything but its ``spec``."""
-    problems: list[Problem] = []
     known = ("apiVersion", "kind", "metadata", "spec", "status")
-    for key in raw:
-        if key not in known:
-            problems.append(
-                Problem("unknown-field", f"unknown field '{key}'{did_you_mean(key, known)}", (key,), at_key=True)
-            )
+    problems = [
+        Problem("unknown-field", f"unknown field '{key}'{did_you_mean(key, known)}", (key,), at_key=True)
+        for key in raw
+        if key not in known
+    ]
     if raw.get("apiVersion") != API_VERSION:
         problems.append(Problem("api-version", f"'apiVersion' must be {API_VERSION}", ("apiVersion",)))
     if raw.get("metadata") is None:

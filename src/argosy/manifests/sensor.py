@@ -1,235 +1,97 @@
 """The Sensor manifest: what it waits for (dependencies), and what it then does (triggers).
 
-A trigger's block is described by its kind's plug-in (``argosy.registry``); everything around it stands here, with upstream's rules
-(``pkg/reconciler/sensor/validate.go``). A block that is incomplete only where the trigger's own parameters will write is
-accepted without ``config``. Triggers of kinds that this version does not run are left out and named. Whether the texts in it are
-valid programs, and whether the names in it exist, is for ``argosy.manifests.crosscheck``.
+A trigger's block is described by its kind's plug-in (``argosy.registry``); everything around it stands here,
+with upstream's rules (``pkg/reconciler/sensor/validate.go``). A block that is incomplete only where the
+trigger's own parameters will write is accepted without ``config``. Triggers of kinds that this version does
+not run are left out and named. Whether the texts in it are valid programs, and whether the names in it exist,
+is for ``argosy.manifests.crosscheck``.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from pydantic import Field, field_validator, model_validator
+from typing import Any
 
 from argosy import registry
 from argosy.errors import ConfigError
-from argosy.manifests.fields import Backoff, Json, Metadata, Model, TriggerParameter, TriggerPolicy
-from argosy.manifests.findings import Loc, Problem, check, did_you_mean
+from argosy.manifests._sensor_models import (
+    ConditionsReset,
+    ConditionsResetByTime,
+    DataFilter,
+    Dependency,
+    EventContextFilter,
+    ExprFilter,
+    Filters,
+    PayloadField,
+    RateLimit,
+    SensorSpec,
+    TimeFilter,
+    Transform,
+    TriggerBlock,
+    TriggerTemplate,
+    check_whole,
+)
+from argosy.manifests.fields import Backoff, Metadata, TriggerParameter, TriggerPolicy
+from argosy.manifests.findings import Loc, Problem, aliases, check, path_text
 from argosy.manifests.objects import digest, frame
 from argosy.triggers._base import TriggerConfig
 
+__all__ = [
+    "MISPLACED",
+    "TRIGGER_ORDER",
+    "ConditionsReset",
+    "ConditionsResetByTime",
+    "DataFilter",
+    "Dependency",
+    "EventContextFilter",
+    "ExprFilter",
+    "Filters",
+    "PayloadField",
+    "RateLimit",
+    "Sensor",
+    "SensorSpec",
+    "TimeFilter",
+    "Transform",
+    "TriggerBlock",
+    "TriggerSpec",
+    "TriggerTemplate",
+    "is_kind",
+    "known_kinds",
+    "parse_sensor",
+    "resolve_template",
+]
+
 TRIGGER_ORDER = (
-    "openWhisk awsLambda email argoWorkflow http azureEventHubs azureServiceBus kafka pulsar nats slack k8s custom log".split()
+    "k8s",
+    "argoWorkflow",
+    "http",
+    "awsLambda",
+    "azureEventHubs",
+    "azureServiceBus",
+    "kafka",
+    "pulsar",
+    "nats",
+    "slack",
+    "openWhisk",
+    "custom",
+    "log",
+    "email",
 )
+"""Upstream's kinds in the order in which it looks for them; of several in one template the first counts."""
 
-
-def _zone(name: str) -> str:
-    if name:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("is not a time zone; write for example Europe/Berlin or UTC") from error
-    return name
-
-
-class PayloadField(Model):
-    """A value of the event's data (a gjson path) under a name that an expression can use."""
-
-    path: str = Field(min_length=1)
-    name: str = Field(min_length=1)
-
-
-class ExprFilter(Model):
-    """A boolean expression over named values of the event's data."""
-
-    expr: str = Field(min_length=1)
-    fields: list[PayloadField] = Field(min_length=1)
-
-
-class DataFilter(Model):
-    """One value of the event's data compared with any of several."""
-
-    path: str = Field(min_length=1)
-    type: Literal["bool", "number", "string"]
-    value: list[str] = Field(min_length=1)
-    comparator: Literal["", ">=", ">", "=", "!=", "<", "<="] = ""
-    template: str = ""
-
-    @field_validator("value")
-    @classmethod
-    def _no_empty_value(cls, value: list[str]) -> list[str]:
-        if not all(value):
-            raise ValueError("must not hold an empty text")
-        return value
-
-
-class EventContextFilter(Model):
-    """Attributes that the event's context must have; only type, subject, source and datacontenttype are compared."""
-
-    id: str = ""
-    source: str = ""
-    specversion: str = ""
-    type: str = ""
-    datacontenttype: str = ""
-    subject: str = ""
-    time: str | None = None
-
-    @model_validator(mode="after")
-    def _compares(self) -> EventContextFilter:
-        if not (self.type or self.subject or self.source or self.datacontenttype):
-            raise ValueError("needs one of type, subject, source and datacontenttype; nothing else is compared")
-        return self
-
-
-class TimeFilter(Model):
-    """The part of the day in which the event's time must lie; past midnight where ``start`` is later than ``stop``."""
-
-    start: str
-    stop: str
-    timezone: str = ""
-
-    @field_validator("start", "stop")
-    @classmethod
-    def _clock_time(cls, text: str) -> str:
-        # Go's layout 15:04:05 also takes an hour of one digit.
-        match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?", text)
-        if not match or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3]) > 59:
-            raise ValueError("is not a time of day; write for example 09:30:00")
-        return text
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        return _zone(name)
-
-    @model_validator(mode="after")
-    def _differ(self) -> TimeFilter:
-        if self.start_time == self.stop_time:
-            raise ValueError("'start' and 'stop' are the same time")
-        return self
-
-    @property
-    def start_time(self) -> dt.time:
-        """``start`` as a time of day."""
-        return _time(self.start)
-
-    @property
-    def stop_time(self) -> dt.time:
-        """``stop`` as a time of day."""
-        return _time(self.stop)
-
-
-def _time(text: str) -> dt.time:
-    hour, minute, second = re.split("[.,]", text)[0].split(":")
-    return dt.time(int(hour), int(minute), int(second))
-
-
-class Filters(Model):
-    """What an event of a dependency must satisfy. An empty list or text is the same as an absent one."""
-
-    exprs: list[ExprFilter] = Field(default_factory=list)
-    expr_logical_operator: Literal["", "and", "or"] = ""
-    data: list[DataFilter] = Field(default_factory=list)
-    data_logical_operator: Literal["", "and", "or"] = ""
-    context: EventContextFilter | None = None
-    time: TimeFilter | None = None
-    script: str = ""
-
-
-class Transform(Model):
-    """A program that rewrites the event's data before it is filtered; ``jq`` counts where both are given."""
-
-    jq: str = ""
-    script: str = ""
-
-
-class Dependency(Model):
-    """An event that the sensor waits for."""
-
-    name: str = Field(min_length=1)
-    event_source_name: str = Field(min_length=1)
-    event_name: str = Field(min_length=1)
-    filters: Filters | None = None
-    transform: Transform | None = None
-    filters_logical_operator: Literal["", "and", "or"] = ""
-
-
-class ConditionsResetByTime(Model):
-    """When to forget what a condition has collected: five cron fields, in a time zone."""
-
-    cron: str = Field(min_length=1)
-    timezone: str = ""
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        return _zone(name)
-
-
-class ConditionsReset(Model):
-    """One occasion to forget what a condition has collected."""
-
-    by_time: ConditionsResetByTime
-
-
-class RateLimit(Model):
-    """At most so many attempts of a trigger per unit of time."""
-
-    unit: Literal["", "Second", "Minute", "Hour"] = "Second"
-    requests_per_unit: int = Field(ge=1)
-
-    @property
-    def per_second(self) -> float:
-        """Attempts per second."""
-        return self.requests_per_unit / {"Minute": 60, "Hour": 3600}.get(self.unit, 1)
-
-
-class TriggerTemplate(Model):
-    """A trigger's template without its kind's block."""
-
-    name: str = Field(min_length=1)
-    conditions: str = ""
-    conditions_reset: list[ConditionsReset] = Field(default_factory=list)
-
-
-class TriggerBlock(Model):
-    """One entry of ``triggers``, the kind's block in its template left out."""
-
-    template: TriggerTemplate
-    parameters: list[TriggerParameter] = Field(default_factory=list)
-    policy: TriggerPolicy | None = None
-    retry_strategy: Backoff | None = None
-    rate_limit: RateLimit | None = None
-    at_least_once: bool | None = None
-    dlq_trigger: TriggerBlock | None = None
-
-
-class SensorSpec(Model):
-    """The spec as written, kinds' blocks left out. ``template`` shapes pods and is kept as it stands."""
-
-    dependencies: list[Dependency] = Field(min_length=1)
-    triggers: list[TriggerBlock] = Field(min_length=1)
-    template: dict[str, Json] | None = None
-    error_on_failed_round: bool = False
-    event_bus_name: str = ""
-    replicas: int | None = None
-    revision_history_limit: int | None = None
-    logging_fields: dict[str, str] = Field(default_factory=dict)
+MISPLACED = ("policy", "retryStrategy", "rateLimit", "atLeastOnce")
+"""Fields of a trigger that examples of upstream write inside its template, where upstream drops them."""
 
 
 @dataclass(frozen=True)
 class TriggerSpec:
     """One trigger that can run.
 
-    ``config`` is None where only the trigger's ``parameters``, which write into ``template_raw``, can complete it: then they are
-    applied first and ``argosy.manifests.findings.check`` validates the result. ``at_least_once`` is None where the
-    manifest says nothing, which means at least once here.
+    ``config`` is None where only the trigger's ``parameters``, which write into ``template_raw``, can
+    complete it: then they are applied first and ``resolve_template`` reads the result. ``at_least_once`` is
+    None where the manifest says nothing, which means at least once here.
     """
 
     name: str
@@ -238,13 +100,19 @@ class TriggerSpec:
     config_raw: dict[str, Any] = field(repr=False)
     template_raw: dict[str, Any] = field(repr=False)
     conditions: str = ""
-    conditions_reset: tuple[ConditionsResetByTime, ...] = ()
+    conditions_reset: tuple[ConditionsReset, ...] = ()
     parameters: tuple[TriggerParameter, ...] = ()
     policy: TriggerPolicy | None = None
     retry_strategy: Backoff | None = None
     rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
     dlq_trigger: TriggerSpec | None = None
+
+    def writes(self, loc: Loc) -> bool:
+        """Whether the trigger's ``parameters`` write at, above or below this place in its template."""
+        words = tuple(map(str, loc))
+        dests = [_sjson_parts(parameter.dest) for parameter in self.parameters if parameter.dest]
+        return any(words[: len(dest)] == dest or dest[: len(words)] == words for dest in dests)
 
 
 @dataclass(frozen=True)
@@ -274,6 +142,21 @@ class Sensor:
         return self.spec.event_bus_name or "default"
 
 
+def resolve_template(template: dict[str, Any]) -> tuple[str, TriggerConfig]:
+    """The kind and its block of a template into which parameters were written.
+
+    Raises ConfigError with all that is wrong.
+    """
+    read = _Read({"template": template})
+    faults = [problem for problem in read.problems if problem.severity == "error"]
+    if faults or read.config is None:
+        words = "; ".join(f"{path_text(fault.loc)}: {fault.message}" for fault in faults)
+        raise ConfigError(
+            f"with its parameters applied the trigger is wrong: {words or f'kind {read.kind!r} is not run'}"
+        )
+    return read.kind, read.config
+
+
 def is_kind(word: str) -> bool:
     """Whether the word is a trigger kind that Argosy runs or knows of."""
     return word in registry.LATER_TRIGGERS or word in registry.trigger_kinds()
@@ -282,3 +165,220 @@ def is_kind(word: str) -> bool:
 def known_kinds() -> list[str]:
     """Every trigger kind that Argosy runs or knows of, sorted."""
     return sorted({*registry.trigger_kinds(), *registry.LATER_TRIGGERS})
+
+
+def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
+    """The Sensor that ``raw`` describes, or None, with everything there is to say about it."""
+    metadata, problems = frame(raw)
+    spec: SensorSpec | None = None
+    read: dict[int, _Read] = {}
+    if (given := raw.get("spec")) is not None:
+        bare = given
+        if isinstance(given, dict) and isinstance(given.get("triggers"), list):
+            bare = {**given, "triggers": [_bare(trigger) for trigger in given["triggers"]]}
+            read = {
+                index: _Read(trigger)
+                for index, trigger in enumerate(given["triggers"])
+                if isinstance(trigger, dict)
+            }
+        spec, wrong = check(SensorSpec, bare, also={TriggerTemplate: known_kinds()})
+        problems += [_restored(problem, given).inside("spec") for problem in wrong]
+        for index, one in read.items():
+            problems += [problem.inside("spec", "triggers", index) for problem in one.problems]
+    if spec:
+        problems += [problem.inside("spec") for problem in check_whole(spec)]
+    if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
+        return None, problems
+    both = list(zip(spec.triggers, read.values(), strict=True))
+    triggers = tuple(built for block, one in both if (built := one.build(block)))
+    not_run = tuple(block.template.name for block, one in both if not one.runs)
+    return Sensor(metadata, spec, triggers, not_run, digest(given), raw), problems
+
+
+def _bare(trigger: Any) -> Any:
+    """The trigger without its kind's block and with misplaced fields where the model wants them."""
+    if not isinstance(trigger, dict):
+        return trigger
+    bare = dict(trigger)
+    if isinstance(template := trigger.get("template"), dict):
+        bare["template"] = {
+            key: item for key, item in template.items() if not is_kind(key) and key not in MISPLACED
+        }
+        bare.update({key: template[key] for key in MISPLACED if key in template and key not in trigger})
+    if "dlqTrigger" in trigger:
+        bare["dlqTrigger"] = _bare(trigger["dlqTrigger"])
+    return bare
+
+
+def _restored(problem: Problem, spec: Any) -> Problem:
+    """The problem with its place as it is in the manifest, before misplaced fields were moved."""
+    here, way = spec, list[str | int]()
+    for part in problem.loc:
+        if (
+            isinstance(here, dict)
+            and part not in here
+            and isinstance(here.get("template"), dict)
+            and part in here["template"]
+        ):
+            way.append("template")
+            here = here["template"]
+        way.append(part)
+        here = (
+            here.get(part)
+            if isinstance(here, dict)
+            else here[part]
+            if isinstance(here, list) and isinstance(part, int)
+            else None
+        )
+    message = problem.message
+    name = way[-1] if way else ""
+    inside = isinstance(name, str) and (name in ("name", "conditions", "conditionsReset") or is_kind(name))
+    if problem.code == "unknown-field" and inside and len(way) > 1 and way[-2] != "template":
+        message = f"'{name}' belongs inside 'template'"
+    return Problem(problem.code, message, tuple(way), problem.severity, problem.at_key)
+
+
+class _Read:
+    """What a trigger's template says about its kind. It reads the raw manifest: other faults hide nothing."""
+
+    def __init__(self, trigger: dict[str, Any]) -> None:
+        self.problems: list[Problem] = []
+        self.runs = False
+        self.kind = ""
+        self.config: TriggerConfig | None = None
+        self.template: dict[str, Any] = {}
+        self.config_raw: dict[str, Any] = {}
+        self.dead_letter = (
+            _Read(trigger["dlqTrigger"]) if isinstance(trigger.get("dlqTrigger"), dict) else None
+        )
+        self._trigger = trigger
+        self._written = [
+            _sjson_parts(entry["dest"]) for entry in _entries(trigger.get("parameters")) if "dest" in entry
+        ]
+        if isinstance(trigger.get("template"), dict):
+            self._read(trigger["template"])
+        self.problems += _incomplete(trigger.get("parameters"), ("parameters",), dest_needed=True)
+        if self.dead_letter:
+            self.problems += [problem.inside("dlqTrigger") for problem in self.dead_letter.problems]
+
+    def build(self, block: TriggerBlock) -> TriggerSpec | None:
+        """The trigger, now that ``block`` is known to be right; None if its kind is not run."""
+        if not self.runs:
+            return None
+        return TriggerSpec(
+            name=block.template.name,
+            kind=self.kind,
+            config=self.config,
+            config_raw=self.config_raw,
+            template_raw=self.template,
+            conditions=block.template.conditions,
+            conditions_reset=tuple(block.template.conditions_reset),
+            parameters=tuple(block.parameters),
+            policy=block.policy,
+            retry_strategy=block.retry_strategy,
+            rate_limit=block.rate_limit,
+            at_least_once=block.at_least_once,
+            dlq_trigger=self.dead_letter.build(block.dlq_trigger)
+            if self.dead_letter and block.dlq_trigger
+            else None,
+        )
+
+    def _read(self, template: dict[str, Any]) -> None:
+        for name in MISPLACED:
+            if name in template:
+                counts = (
+                    "the one beside 'template' counts"
+                    if name in self._trigger
+                    else "it is honoured here, upstream drops it"
+                )
+                text = f"'{name}' belongs beside 'template', not inside it; {counts}"
+                self.problems.append(Problem("misplaced-field", text, ("template", name), "warning", True))
+        kinds = sorted(
+            (key for key in template if is_kind(key) and template[key] is not None),
+            key=lambda kind: (
+                TRIGGER_ORDER.index(kind) if kind in TRIGGER_ORDER else len(TRIGGER_ORDER),
+                kind,
+            ),
+        )
+        if not kinds:
+            known = {"name", "conditions", "conditionsReset", *MISPLACED}
+            if all(key in known or is_kind(key) for key in template):
+                text = f"names no kind of trigger; give one of {', '.join(registry.trigger_kinds())}"
+                self.problems.append(Problem("missing-kind", text, ("template",), at_key=True))
+            return
+        self.kind = kinds[0]
+        if len(kinds) > 1:
+            others = " and ".join(f"'{kind}'" for kind in kinds[1:])
+            text = f"several kinds in one template: '{self.kind}' counts, {others} not"
+            self.problems.append(Problem("several-kinds", text, ("template", kinds[1]), "warning", True))
+        self.template = {
+            key: item for key, item in template.items() if key not in MISPLACED and key not in kinds[1:]
+        }
+        self._read_kind(template[self.kind])
+
+    def _read_kind(self, block: Any) -> None:
+        loc = ("template", self.kind)
+        try:
+            plugin = registry.trigger(self.kind)
+        except ConfigError as error:
+            self.problems.append(Problem("plugin-broken", str(error), loc, at_key=True))
+            return
+        if plugin is None:
+            name = self.template.get("name")
+            text = f"kind '{self.kind}' is not run by this version; trigger '{name}' is left out"
+            self.problems.append(Problem("kind-later", text, loc, "later", True))
+            return
+        self.runs = True
+        self.config_raw = block if isinstance(block, dict) else {}
+        self.config, wrong = check(plugin.config, block)
+        for name in ("parameters", "payload", "dynamicHeaders"):
+            if name in aliases(plugin.config) and isinstance(block, dict):
+                needed = name == "parameters" or (
+                    name == "payload" and self.kind in TRIGGER_ORDER and self.kind != "http"
+                )
+                wrong += _incomplete(block.get(name), (name,), dest_needed=needed)
+        # What the trigger's own parameters will write cannot be judged before there is an event.
+        open_ = [
+            problem for problem in wrong if self._will_be_written((self.kind, *problem.loc), problem.code)
+        ]
+        if open_:
+            self.config = None
+        self.problems += [problem.inside(*loc) for problem in wrong if problem not in open_]
+
+    def _will_be_written(self, loc: Loc, code: str) -> bool:
+        words = tuple(map(str, loc))
+        near = any(
+            words[: len(dest)] == dest or dest[: len(words)] == words for dest in self._written if dest
+        )
+        return code != "unknown-field" and near
+
+
+def _entries(parameters: Any) -> Iterator[dict[str, Any]]:
+    for entry in parameters if isinstance(parameters, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("dest", ""), str):
+            yield entry
+
+
+def _sjson_parts(path: str) -> tuple[str, ...]:
+    """The steps of a ``dest``; a backslash keeps a dot from separating, a colon makes a number a key."""
+    parts = re.findall(r"(?:\\.|[^.\\])+", path)
+    return tuple(re.sub(r"\\(.)", r"\1", part.removeprefix(":")) for part in parts)
+
+
+def _incomplete(parameters: Any, loc: Loc, *, dest_needed: bool) -> Iterator[Problem]:
+    """Entries of a list of parameters without the names that upstream requires."""
+    if not isinstance(parameters, list):
+        return
+    for index, entry in enumerate(parameters):
+        if not isinstance(entry, dict):
+            continue
+        src = entry.get("src")
+        if isinstance(src, dict) and not src.get("dependencyName"):
+            yield Problem(
+                "missing-field",
+                "'dependencyName' is missing",
+                (*loc, index, "src", "dependencyName"),
+                at_key=True,
+            )
+        if dest_needed and not entry.get("dest"):
+            yield Problem("missing-field", "'dest' is missing", (*loc, index, "dest"), at_key=True)

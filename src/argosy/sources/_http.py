@@ -1,12 +1,15 @@
-"""The shared HTTP server of the webhook family: one port serves all kinds and events, and changes while it runs.
+"""The shared HTTP server of the webhook family: one port serves all kinds and events, and changes while it
+runs.
 
-A source asks for a route and answers requests until it leaves. Between the wire and the source stand, in this order: the path, the
-bearer token, the method, the number of requests under way, the size of the body, and the time that the bus may take. A source therefore sees only
-requests that are complete and allowed, and says 200 only after ``emit`` returned. Texts and statuses are upstream's
-(``pkg/eventsources/common/webhook/webhook.go``) except where the table in ``docs/reference/differences.md`` says otherwise.
+A source asks for a route and answers requests until it leaves. Between the wire and the source stand, in this
+order: the path, the bearer token, the method, the number of requests under way, the size of the body, and the
+time that the bus may take. A source therefore sees only requests that are complete and allowed, and says 200
+only after ``emit`` returned. Texts and statuses are upstream's
+(``pkg/eventsources/common/webhook/webhook.go``) except where the table in ``docs/reference/differences.md``
+says otherwise.
 
-When a route leaves, requests under way are finished. Its place is kept for ``linger_seconds``, so that a source that is
-started anew (a manifest was edited) misses no request: those that come meanwhile wait for it.
+When a route leaves, requests under way are finished. Its place is kept for ``linger_seconds``, so that a
+source that is started anew (a manifest was edited) misses no request: those that come meanwhile wait for it.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ MASK = "*** Masked Auth Secret ***"
 
 @dataclass(frozen=True)
 class Request:
-    """One complete request. ``headers`` has Go's canonical names, a list of values each, no ``Host``, no credentials."""
+    """One complete request. ``headers`` has Go's canonical names, a list of values each, no ``Host``, no
+    credentials.
+    """
 
     method: str
     path: str
@@ -73,7 +78,9 @@ _HEALTHY = Response(200, "OK")
 _NOT_FOUND = Response(404, "404 page not found\n")
 
 Handler = Callable[[Request], Awaitable[Response]]
-"""Answers a request. May raise EventInvalid (400), EventTooLarge (413), BusUnavailable (503); anything else is a 500."""
+"""Answers a request. May raise EventInvalid (400), EventTooLarge (413), BusUnavailable (503); anything else
+is a 500.
+"""
 
 
 @dataclass(eq=False)
@@ -95,9 +102,10 @@ class Route:
 class HttpServers:
     """All HTTP ports of a process: an async context manager that the runtime owns and every source shares.
 
-    ``wait_seconds`` bounds how long a request may wait for the bus before it is answered 503; ``linger_seconds`` is how long a place
-    stays reserved for a source that starts anew; ``drain_seconds`` bounds the wait for clients at the end; ``max_in_flight``
-    requests per route are accepted at a time, further ones get 503.
+    ``wait_seconds`` bounds how long a request may wait for the bus before it is answered 503;
+    ``linger_seconds`` is how long a place stays reserved for a source that starts anew; ``drain_seconds``
+    bounds the wait for clients at the end; ``max_in_flight`` requests per route are accepted at a time,
+    further ones get 503.
     """
 
     def __init__(
@@ -151,11 +159,13 @@ class HttpServers:
         max_payload_size: int = 1024 * 1024,
         refused: Callable[[str], None] | None = None,
     ) -> AsyncIterator[Route]:
-        """Answer requests to ``endpoint`` with ``handler`` while the context is open; on exit, finish those under way.
+        """Answer requests to ``endpoint`` with ``handler`` while the context is open; on exit, finish those
+        under way.
 
-        ``name`` says in errors whose route it is. Empty ``methods`` allow all. ``tls`` and ``token`` are asked anew at each
-        handshake and request. ``refused`` is told of each request that the source will not see. Raises ConfigError if the
-        place is taken or does not fit the port's TLS, SourceError if the port cannot be opened.
+        ``name`` says in errors whose route it is. Empty ``methods`` allow all. ``tls`` and ``token`` are
+        asked anew at each handshake and request. ``refused`` is told of each request that the source will not
+        see. Raises ConfigError if the place is taken or does not fit the port's TLS, SourceError if the port
+        cannot be opened.
         """
         template = routes.PathTemplate(endpoint)
         if template.text == "/health":
@@ -203,7 +213,9 @@ def _ignore(reason: str) -> None:
 
 
 async def _finished(route: Route) -> None:
-    """Return once the requests under way are answered; if cancelled (the time to drain is over), break them off."""
+    """Return once the requests under way are answered; if cancelled (the time to drain is over), break them
+    off.
+    """
     while route.under_way:
         route.idle.clear()
         try:
@@ -215,7 +227,9 @@ async def _finished(route: Route) -> None:
 
 
 class _Port:
-    """One open port: its routes, the places kept for routes that left, and the way from a request to its answer."""
+    """One open port: its routes, the places kept for routes that left, and the way from a request to its
+    answer.
+    """
 
     def __init__(self, servers: HttpServers, listener: Listener, tls: ServerTls | None) -> None:
         self.servers = servers
@@ -240,12 +254,13 @@ class _Port:
                     sentence, extra={"action": "certificate", "port": number, "route": name}
                 ),
             )
-        # The listener calls the port, which is made around it.
-        made: list[_Port] = []
-        listener = Listener(lambda *call: made[0](*call), servers._limits or Limits())
-        made.append(cls(servers, listener, tls))
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await port(scope, receive, send)
+
+        listener = Listener(app, servers._limits or Limits())
+        port = cls(servers, listener, tls)
         await listener.open(servers.host, number, tls.context if tls else None)
-        return made[0]
+        return port
 
     def accepts(self, route: Route, read: Callable[[], Texts] | None) -> None:
         """Raise ConfigError if ``route`` cannot stand on this port beside the others."""
@@ -332,7 +347,8 @@ class _Port:
         try:
             response = await self._answer(exchange)
         except asyncio.CancelledError:
-            # Broken off because the time to drain is over. Nothing was acknowledged; uvicorn needs an answer, not an exception.
+            # Broken off because the time to drain is over. Nothing was acknowledged; uvicorn needs an answer,
+            # not an exception.
             response = Response(503, "shutting down", retry_after_seconds=1)
         await exchange.answer(response)
 

@@ -1,7 +1,8 @@
-"""Raw JSON as an event holds it: the sender's text, compacted and escaped as Go's encoding/json embeds raw messages.
+"""Raw JSON as an event holds it: the sender's text, compacted and escaped as Go's encoding/json embeds raw
+messages.
 
-The text itself is kept (``1.0`` stays ``1.0``, large integers keep their digits, keys their order), because parameters may
-copy a part of it verbatim.
+The text itself is kept (``1.0`` stays ``1.0``, large integers keep their digits, keys their order), because
+parameters may copy a part of it verbatim.
 """
 
 from __future__ import annotations

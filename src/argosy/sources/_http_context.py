@@ -1,6 +1,7 @@
 """The ``webhook`` block that the HTTP kinds of upstream share, and how it becomes a route.
 
-``webhook`` has these fields directly in its event; ``github``, ``slack`` and the others have them in a block of that name.
+``webhook`` has these fields directly in its event; ``github``, ``slack`` and the others have them in a block
+of that name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The wire side of the shared HTTP server: uvicorn's httptools protocol, with the limits that it lacks, on one port.
+"""The wire side of the shared HTTP server: uvicorn's httptools protocol, with the limits that it lacks, on
+one port.
 
-uvicorn parses HTTP and speaks ASGI; its ``Server`` is not used, because that owns a process (signals, ``sys.exit``, a ten-hertz
-tick) and we open and close ports while others go on. What a client may hold is bounded here: time and bytes for headers, idle
-time, body bytes sent after the answer. Imported when the first port opens; what a request means is decided in ``_http``.
+uvicorn parses HTTP and speaks ASGI; its ``Server`` is not used, because that owns a process (signals,
+``sys.exit``, a ten-hertz tick) and we open and close ports while others go on. What a client may hold is
+bounded here: time and bytes for headers, idle time, body bytes sent after the answer. Imported when the first
+port opens; what a request means is decided in ``_http``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from uvicorn.server import ServerState
 from argosy.errors import SourceError
 
 _log = logging.getLogger("argosy.http.connection")
-# A client that speaks no HTTP is its own problem: it gets a 400, and the log stays free of what anybody may provoke.
+# A client that speaks no HTTP is its own problem: it gets a 400, and the log stays free of what anybody may
+# provoke.
 _log.setLevel(logging.ERROR)
 
 
@@ -35,10 +38,13 @@ class Limits:
     header_seconds: float = 10.0
     """From the first byte of a request (or the start of the connection) to the end of its headers."""
     idle_seconds: float = 75.0
-    """Between two requests of a connection. Longer than most proxies keep theirs, so that they close first."""
+    """Between two requests of a connection. Longer than most proxies keep theirs, so that they close first.
+    """
     header_bytes: int = 64 * 1024
     unread_bytes: int = 16 * 1024 * 1024
-    """Body bytes read and thrown away after an early answer, so that the client sees it, before the connection is cut."""
+    """Body bytes read and thrown away after an early answer, so that the client sees it, before the
+    connection is cut.
+    """
 
 
 class Connection(HttpToolsProtocol):
@@ -72,7 +78,8 @@ class Connection(HttpToolsProtocol):
             if self._header_bytes > self._limits.header_bytes:
                 self._refuse(431, "Request Header Fields Too Large")
         elif self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete):
-            # uvicorn forgets its idle timer where bytes come that start no request: the rest of a refused body, blank lines.
+            # uvicorn forgets its idle timer where bytes come that start no request: the rest of a refused
+            # body, blank lines.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -149,7 +156,9 @@ class Listener:
         self.port = 0
 
     async def open(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Listen. ``port`` 0 lets the system choose; ``self.port`` says which. Raises SourceError if the port cannot be had."""
+        """Listen. ``port`` 0 lets the system choose; ``self.port`` says which. Raises SourceError if the port
+        cannot be had.
+        """
         listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -181,7 +190,9 @@ class Listener:
             connection.shutdown()
 
     async def closed(self) -> None:
-        """After ``close``: return once the port is free again. uvloop frees it a turn of the loop later than asyncio."""
+        """After ``close``: return once the port is free again. uvloop frees it a turn of the loop later than
+        asyncio.
+        """
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(
@@ -190,7 +201,9 @@ class Listener:
                     await self._server.wait_closed()
 
     async def drain(self, seconds: float) -> None:
-        """After ``close``: return once all connections ended, cutting off those that take longer than ``seconds``."""
+        """After ``close``: return once all connections ended, cutting off those that take longer than
+        ``seconds``.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while self._state.connections:

@@ -1,7 +1,8 @@
-"""How a request is read: path templates, header names and query strings, as Go's net/http and gorilla/mux read them.
+"""How a request is read: path templates, header names and query strings, as Go's net/http and gorilla/mux
+read them.
 
-Manifests were written against those two, so a path, a header or a query must mean the same here. Pure functions; the server that
-uses them is in ``_http``.
+Manifests were written against those two, so a path, a header or a query must mean the same here. Pure
+functions; the server that uses them is in ``_http``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class PathTemplate:
     """An endpoint: literal text and variables ``{name}`` (one path segment) or ``{name:pattern}`` (RE2).
 
-    ``shape`` is the same for templates that match the same paths with other variable names. Raises ConfigError where braces do
-    not pair, a variable has no name or a pattern is not RE2.
+    ``shape`` is the same for templates that match the same paths with other variable names. Raises
+    ConfigError where braces do not pair, a variable has no name or a pattern is not RE2.
     """
 
     def __init__(self, text: str) -> None:
@@ -102,7 +103,9 @@ def header_name(name: str) -> str:
 
 
 def headers(raw: list[tuple[bytes, bytes]]) -> dict[str, list[str]]:
-    """Header fields as Go hands them to its handlers: canonical names, lists of values, hop-by-hop framing left out."""
+    """Header fields as Go hands them to its handlers: canonical names, lists of values, hop-by-hop framing
+    left out.
+    """
     found: dict[str, list[str]] = {}
     for name, value in raw:
         if name not in (b"host", b"transfer-encoding"):

@@ -1,6 +1,8 @@
-"""The certificate of an HTTPS port, read from Secret texts and read again at each handshake, so that a renewed one is used.
+"""The certificate of an HTTPS port, read from Secret texts and read again at each handshake, so that a
+renewed one is used.
 
-A new text that cannot be used leaves the old certificate in place, with one warning. Nothing is written to disk.
+A new text that cannot be used leaves the old certificate in place, with one warning. Nothing is written to
+disk.
 """
 
 from __future__ import annotations

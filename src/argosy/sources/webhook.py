@@ -1,7 +1,8 @@
 """``webhook``: each HTTP request becomes one event; the caller reads 200 only once the bus holds it.
 
-The shared server (``_http``) has checked path, token, method and size before a request comes here; this file turns it into
-``{"header": …, "body": …, "metadata": …}`` and waits for ``emit``. While the bus is away callers get 503 after a bounded wait.
+The shared server (``_http``) has checked path, token, method and size before a request comes here; this file
+turns it into ``{"header": …, "body": …, "metadata": …}`` and waits for ``emit``. While the bus is away
+callers get 503 after a bounded wait.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 from pydantic import field_validator
 
 from argosy.errors import EventInvalid
+from argosy.lang import gojson
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import WebhookContext, route
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_encode = msgspec.json.Encoder().encode
 
 
 class WebhookConfig(WebhookContext, SourceConfig):
@@ -38,8 +38,8 @@ class WebhookConfig(WebhookContext, SourceConfig):
 class Webhook(Source[WebhookConfig]):
     """Receives HTTP requests. The event has no id of its own: two equal requests are two events.
 
-    The body is the JSON that was sent, form fields as an object of lists, or, for GET and for DELETE without a
-    body, the query parameters as an object of lists.
+    The body is the JSON that was sent, form fields as an object of lists, or, for GET and for DELETE without
+    a body, the query parameters as an object of lists.
     """
 
     kind: ClassVar[str] = "webhook"
@@ -62,15 +62,12 @@ spec:
     async def run(self, ctx: SourceContext[WebhookConfig]) -> None:
         from argosy.sources._http import SUCCESS
 
-        metadata = (
-            b"," + b'"metadata":' + _encode(dict(sorted(ctx.config.metadata.items())))
-            if ctx.config.metadata
-            else b""
-        )
+        metadata = ctx.config.metadata
+        tail = b',"metadata":' + gojson.dumps(metadata) if metadata else b""
 
         async def answer(request: Request) -> Response:
-            head = _encode(dict(sorted(request.headers.items())))
-            await ctx.emit(b'{"header":%b,"body":%b%b}' % (head, _body(request), metadata))
+            head = gojson.dumps(dict(request.headers))
+            await ctx.emit(b'{"header":%b,"body":%b%b}' % (head, _body(request), tail))
             return SUCCESS
 
         async with route(ctx, ctx.config, answer, method=ctx.config.method or "POST") as place:
@@ -82,11 +79,11 @@ def _body(request: Request) -> bytes:
     from argosy.sources._http_routes import query
 
     if request.method == "GET" or (request.method == "DELETE" and not request.body):
-        return _encode(dict(sorted(request.query.items())))
+        return gojson.dumps(dict(request.query))
     if request.header("Content-Type") == "application/x-www-form-urlencoded":
         try:
             text = request.body.decode("ascii")
         except UnicodeDecodeError as error:
             raise EventInvalid("the form body has characters that must be percent-encoded") from error
-        return _encode(dict(sorted(query(text, strict=True).items())))
+        return gojson.dumps(dict(query(text, strict=True)))
     return raw_json(request.body)

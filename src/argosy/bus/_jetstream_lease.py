@@ -1,0 +1,296 @@
+"""Taking items off a queue, one process's side of it: leases, what keeps them alive, and what ends them.
+
+A taker asks the queue's consumer for one item each time it is asked itself, so nobody hoards. A message that
+may have been handed out before (the server says so, or it is older than the connection) is first looked up:
+an ended one is taken off, a resting one is put back, a failed one gets its count. ``_jetstream_queue`` owns
+the streams and the consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from argosy.bus import _jetstream_names as names
+from argosy.bus._base import Lease
+from argosy.bus._jetstream_answers import Lost, NoResponder, Numbers, numbers
+from argosy.bus._jetstream_link import Link
+from argosy.errors import BusError, EventTooLarge
+
+if TYPE_CHECKING:
+    from argosy.bus._jetstream_queue import JetStreamQueue
+
+ACTIONS, OUTCOMES, DEAD = "argosy-actions", "argosy-outcomes", "argosy-dead"
+ID, PUT = "Argosy-Id", "Argosy-Put"
+ENDING, REASON, FAILURES, DIED_AT = "Argosy-Ending", "Argosy-Reason", "Argosy-Failures", "Argosy-Died-At"
+"""Headers of the messages in these streams."""
+
+_LONGEST_REASON = 4 * 1024
+_PULL_SECONDS = 30
+_HEARTBEAT_SECONDS = 4
+_DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
+_ACK_TRIES, _ACK_SECONDS = 2, 1.0
+"""A server that was killed does not answer for deliveries that it forgot."""
+
+
+class Taker(AsyncIterator[Lease]):
+    """Takes items for one process: one request for each item that is asked for, so that nobody hoards."""
+
+    def __init__(self, queue: JetStreamQueue, link: Link, lease_seconds: float) -> None:
+        self._queue = queue
+        self._link = link
+        self._lease_seconds = lease_seconds
+        self._held: dict[int, _Lease] = {}
+        self._waiting: deque[tuple[Any, Numbers]] = deque()
+        self._epoch = -1
+        self._inbox = ""
+        self._pulls = 0
+        self._asked = False
+        self._heard = 0.0
+        self._known_to = 0
+        """Items up to here may have been handed out before by someone whose deliveries the server forgot."""
+        self._failed: set[str] = set()
+        """Places of the items up to there that have failed before."""
+        self._wake = asyncio.Event()
+        self._end_inbox: Any = None
+        self._alive: asyncio.Task[None] | None = None
+        self._order = asyncio.Lock()
+
+    async def open(self) -> None:
+        await self._link.keep(f"open queue {self._queue.name!r}", self._connect)
+        self._link.changed.add(self._wake.set)
+        self._alive = asyncio.create_task(self._keep_alive(), name=f"argosy-leases-{self._queue.name}")
+
+    async def close(self) -> None:
+        self._link.changed.discard(self._wake.set)
+        if self._alive:
+            self._alive.cancel()
+            await asyncio.gather(self._alive, return_exceptions=True)
+        # What is not handed back now comes back by itself when its lease has run out.
+        with contextlib.suppress(BusError, TimeoutError):
+            async with asyncio.timeout(2):
+                if self._link.up and self._epoch == self._link.epoch:
+                    if self._end_inbox:
+                        await self._end_inbox()
+                    await self._link.flush()
+                for message, _ in self._waiting:
+                    await self._link.send(message.reply, b"-NAK")
+                for lease in self._held.values():
+                    if not lease.ending:
+                        await self._link.send(lease.reply, b"-NAK")
+                if self._link.up:
+                    await self._link.flush()
+        self._inbox = ""
+
+    def __aiter__(self) -> AsyncIterator[Lease]:
+        return self
+
+    async def __anext__(self) -> Lease:
+        loop = asyncio.get_running_loop()
+        async with self._order:
+            while True:
+                self._wake.clear()
+                while self._waiting:
+                    message, at = self._waiting[0]
+                    lease = await self._admit(message, at)
+                    self._waiting.popleft()
+                    if lease:
+                        self._held[at.stream] = lease
+                        return lease
+                try:
+                    if self._epoch != self._link.epoch or not self._inbox:
+                        await self._link.keep(f"take from queue {self._queue.name!r}", self._connect)
+                    if not self._asked:
+                        await self._pull()
+                except Lost:
+                    await asyncio.sleep(0.05)
+                    await self._link.wait_up()
+                    continue
+                try:
+                    async with asyncio.timeout(max(0.05, self._heard + _DEAF_SECONDS - loop.time())):
+                        await self._wake.wait()
+                except TimeoutError:
+                    self._inbox = ""
+
+    async def _connect(self) -> None:
+        epoch = self._link.epoch
+        if self._end_inbox and self._epoch == epoch:
+            await self._end_inbox()
+        await self._queue.ensure_consumer()
+        self._known_to = await self._queue.last()
+        # Asked once for all that waits; who fails from now on is delivered again, which shows.
+        self._failed = set(await self._queue.failed_places())
+        inbox = self._link.inbox()
+
+        async def receive(message: Any) -> None:
+            if inbox == self._inbox or not message.subject.startswith("_INBOX."):
+                self._receive(message)
+
+        self._end_inbox = await self._link.subscribe(f"{inbox}.*", receive)
+        self._inbox, self._epoch, self._asked = inbox, epoch, False
+        self._heard = asyncio.get_running_loop().time()
+
+    async def _pull(self) -> None:
+        self._pulls += 1
+        self._asked = True
+        self._heard = asyncio.get_running_loop().time()
+        body = {"batch": 1, "expires": _PULL_SECONDS * 10**9, "idle_heartbeat": _HEARTBEAT_SECONDS * 10**9}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{ACTIONS}.{self._queue.consumer}"
+        await self._link.send(subject, json.dumps(body).encode(), f"{self._inbox}.{self._pulls}")
+
+    def _receive(self, message: Any) -> None:
+        self._heard = asyncio.get_running_loop().time()
+        headers = message.headers or {}
+        if "Status" in headers and message.subject.startswith("_INBOX."):
+            if headers["Status"] == "100":
+                return
+            self._asked = False
+            if headers["Status"] not in ("404", "408"):
+                self._inbox = ""  # the consumer is gone or its leader has changed: look again
+        else:
+            self._asked = False
+            self._waiting.append((message, numbers(message.reply)))
+        self._wake.set()
+
+    async def _admit(self, message: Any, at: Numbers) -> _Lease | None:
+        """The lease of a message that arrived, or None where it is not to be handed out now."""
+        queue = self._queue
+        held = self._held.get(at.stream)
+        if held:
+            # The server forgot that we hold it (it was killed); hold on with the new delivery.
+            held.reply = message.reply
+            return None
+        place = message.subject.rpartition(".")[2]
+        failures, error = 0, ""
+        if at.delivered > 1 or at.stream <= self._known_to:
+            ended, failed = await asyncio.gather(
+                queue.outcomes.get(queue.subject(OUTCOMES, place)), queue.kv.get(queue.failures_at(place))
+            )
+            if ended:
+                with contextlib.suppress(Lost):  # it will come again, and be recognised again
+                    await self._link.request(message.reply, b"+ACK")
+                return None
+            if failed:
+                kept = json.loads(failed.data)
+                failures, error = int(kept["failures"]), str(kept["error"])
+                rest = float(kept["not_before"]) - time.time()
+                if rest > 0.005:
+                    with contextlib.suppress(Lost):
+                        await self._link.request(message.reply, _nak(min(rest, float(kept["seconds"]))))
+                    return None
+        headers = message.headers or {}
+        lease = _Lease(self, at.stream, place, message.reply)
+        lease.id = names.text_of_header(headers.get(ID, place))
+        lease.body = message.data
+        lease.failures = failures
+        lease.last_error = error
+        return lease
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            with contextlib.suppress(Lost):
+                for message, _ in list(self._waiting):
+                    await self._link.send(message.reply, b"+WPI")
+                for lease in list(self._held.values()):
+                    await self._link.send(lease.reply, b"+WPI")
+
+    # ------------------------------------------------------------------ endings
+
+    async def _end(self, lease: _Lease, word: bytes) -> None:
+        """Tell the server what becomes of the item, until it confirms.
+
+        What matters is durable already; if the server does not know the delivery any more, the item is handed
+        out again and then recognised. So this ends after a few tries.
+        """
+        tries = 0
+
+        async def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                await self._link.request(lease.reply, word, seconds=_ACK_SECONDS)
+            except Lost as lost:
+                if tries >= _ACK_TRIES and self._link.up:
+                    return
+                if isinstance(lost, NoResponder):  # do not make streams for this
+                    raise Lost(str(lost)) from lost
+                raise
+
+        await self._link.keep(f"end item {lease.id!r} of queue {self._queue.name!r}", attempt)
+        self._held.pop(lease.stream, None)
+        self._wake.set()
+
+
+class _Lease(Lease):
+    """A message of the actions stream, held."""
+
+    def __init__(self, taker: Taker, stream: int, place: str, reply: str) -> None:
+        self._taker = taker
+        self._queue = taker._queue
+        self._place = place
+        self.stream = stream
+        self.reply = reply
+        self.ending = False
+
+    async def done(self, outcome: bytes = b"") -> None:
+        await self._ended("done", outcome)
+
+    async def dead_letter(self, reason: str) -> None:
+        self.ending = True
+        headers = {
+            ID: names.header(self.id),
+            REASON: _cut(reason),
+            FAILURES: str(self.failures),
+            DIED_AT: f"{time.time():.6f}",
+        }
+        await self._queue.dead.put(self._queue.subject(DEAD, self._place), self.body, headers=headers)
+        await self._ended("dead", b"")
+
+    async def retry_in(self, seconds: float, error: str) -> None:
+        self.ending = True
+        seconds = max(0.0, seconds)
+        record = {
+            "failures": self.failures + 1,
+            "error": names.text_of_header(_cut(error)),
+            "not_before": time.time() + seconds,
+            "seconds": seconds,
+        }
+        await self._queue.kv.put(self._queue.failures_at(self._place), json.dumps(record).encode())
+        await self._taker._end(self, _nak(seconds))
+
+    async def hand_back(self) -> None:
+        self.ending = True
+        await self._taker._end(self, b"-NAK")
+
+    async def _ended(self, ending: str, outcome: bytes) -> None:
+        self.ending = True
+        headers = {ID: names.header(self.id), ENDING: ending}
+        try:
+            await self._queue.outcomes.put(
+                self._queue.subject(OUTCOMES, self._place), outcome, headers=headers, unique=False
+            )
+        except EventTooLarge as error:
+            raise EventTooLarge(
+                f"the outcome of item {self.id!r} of queue {self._queue.name!r} is too large: {error}"
+            ) from error
+        if self.failures:
+            await self._queue.kv.delete(self._queue.failures_at(self._place))
+        await self._taker._end(self, b"+ACK")
+
+
+def _nak(seconds: float) -> bytes:
+    return b'-NAK {"delay": %d}' % math.ceil(seconds * 1e9) if seconds > 0 else b"-NAK"
+
+
+def _cut(text: str) -> str:
+    """``text`` as a header, cut to what an item leaves room for."""
+    while len(encoded := names.header(text)) > _LONGEST_REASON:
+        text = text[: min(len(text) - 1, len(text) * _LONGEST_REASON // len(encoded))]
+    return encoded

@@ -1,0 +1,91 @@
+"""Where a consumer stands in the log: the record behind ``commit``.
+
+It is ``{"position": n, "log": "<when the stream was created>", "seen": m, "pairs": "<their hash>"}``. Up to
+``position`` everything is settled. Up to ``seen`` the log held nothing more of these pairs, so that a quiet
+consumer on a busy log does not look as if it had fallen off; it does not count for other pairs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import NamedTuple
+
+from argosy.bus import _jetstream_names as names
+from argosy.bus._base import Start
+from argosy.bus._jetstream_bucket import KV
+from argosy.bus._jetstream_records import Conflict, Records
+from argosy.errors import BusError
+
+
+class LogState(NamedTuple):
+    """The state of the log: when it was created, its first and its last position."""
+
+    created: str
+    first: int
+    last: int
+
+
+class Position:
+    """The position of one consumer for one set of pairs. ``open`` before anything else."""
+
+    def __init__(self, records: Records, consumer: str, pairs_digest: str) -> None:
+        self._records = records
+        self._name = consumer
+        self._subject = f"$KV.{KV}.p.{names.key(consumer)}"
+        self._pairs_digest = pairs_digest
+        self._lock = asyncio.Lock()
+        self.committed = 0
+        self.seen = 0
+        """Up to here there is nothing that was not handed out and committed."""
+        self.log = ""
+        """When the stream was created that the numbers belong to."""
+
+    async def open(self, state: LogState, start: Start) -> bool:
+        """Read the record, or write one durably. Returns whether the consumer was known before."""
+        record = await self._records.get(self._subject)
+        if record is None:
+            self.log = state.created
+            self.committed = state.last if start == "new" else max(0, state.first - 1)
+            try:
+                await self._records.put(self._subject, self._spelled(self.committed), revision=0)
+            except Conflict:  # another process opened it at the same moment
+                record = await self._records.get(self._subject)
+        if record is None:
+            return False
+        try:
+            kept = json.loads(record.data)
+            self.committed, self.log = int(kept["position"]), str(kept["log"])
+            self.seen = int(kept.get("seen", 0)) if kept.get("pairs") == self._pairs_digest else 0
+        except (ValueError, KeyError, TypeError) as error:
+            raise BusError(
+                f"the position of consumer {self._name!r} cannot be read; delete key "
+                f"'p.{names.key(self._name)}' "
+                f"of the key/value bucket {KV!r} to start anew"
+            ) from error
+        return True
+
+    async def commit(self, position: int) -> None:
+        """Everything up to ``position`` is settled. Durable on return."""
+        async with self._lock:
+            if position > self.committed:
+                await self._records.put(self._subject, self._spelled(position))
+                self.committed = position
+
+    async def see(self, position: int) -> None:
+        """Everything up to ``position`` is settled or belongs to other pairs."""
+        async with self._lock:
+            self.seen = position
+            await self._records.put(self._subject, self._spelled(self.committed))
+
+    def begin_again(self, position: int, created: str) -> None:
+        """Stand elsewhere, in a log that is not the one the numbers belonged to; written with the next
+        commit.
+        """
+        self.committed, self.seen, self.log = position, 0, created
+
+    def _spelled(self, position: int) -> bytes:
+        record: dict[str, int | str] = {"position": position, "log": self.log}
+        if self.seen > position:
+            record |= {"seen": self.seen, "pairs": self._pairs_digest}
+        return json.dumps(record).encode()

@@ -1,0 +1,208 @@
+"""The action queue on JetStream: put, lease, and the endings of a lease, each durable before the next step.
+
+All queues of a bus share three streams. ``argosy-actions`` (work queue) holds what waits, one subject for
+each id, so that an id that waits or is held is refused by the server itself. ``argosy-outcomes`` remembers
+ended ids for a while, and ``argosy-dead`` keeps dead letters until a person acts. A queue's consumer lets
+``max_in_flight`` items be out at a time, over all processes. Failures are counted in the bus's key/value
+stream, with the time before which the item rests.
+
+An ending writes what ended the item first and takes the item off the queue second. A crash in between hands
+the item out again; whoever receives an item that was handed out before asks for its ending first and takes it
+off then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from argosy.bus import _jetstream_names as names
+from argosy.bus._base import DeadLetter, Lease, Queue
+from argosy.bus._jetstream_answers import Lost, Refused, header_size
+from argosy.bus._jetstream_bucket import KV
+from argosy.bus._jetstream_lease import (
+    ACTIONS,
+    DEAD,
+    DIED_AT,
+    ENDING,
+    FAILURES,
+    ID,
+    OUTCOMES,
+    PUT,
+    REASON,
+    Taker,
+)
+from argosy.bus._jetstream_link import Link
+from argosy.bus._jetstream_records import Record, Records
+from argosy.errors import BusError, EventTooLarge
+
+DUPLICATES_SECONDS = 120.0
+"""For how long the server itself knows message ids. Short, as it keeps them in memory; the outcomes know the
+ids for longer.
+"""
+_RESERVE = 16 * 1024
+"""Bytes of the largest message that a body leaves free, so that the item can always become a dead letter with
+its reason.
+"""
+_FORGET_SECONDS = 24 * 3600
+
+
+class JetStreamQueue(Queue):
+    """One queue of a JetStreamBus."""
+
+    def __init__(
+        self,
+        link: Link,
+        window: asyncio.Semaphore,
+        records: Records,
+        name: str,
+        *,
+        max_in_flight: int,
+        lease_seconds: float,
+    ) -> None:
+        self.name = name
+        self._link = link
+        self._window = window
+        self.kv = records
+        self._actions = Records(link, ACTIONS)
+        self.outcomes = Records(link, OUTCOMES)
+        self.dead = Records(link, DEAD)
+        self._max_in_flight = max(1, max_in_flight)
+        self._lease_seconds = lease_seconds
+        self._token = names.token(name)
+        self.consumer = f"q-{names.digest(name)}"
+        self._puts = 0
+
+    async def put(self, item_id: str, body: bytes, *, again: bool = False) -> bool:
+        place = names.digest(item_id)
+        self._puts += 1
+        ours = f"{id(self):x}.{self._puts:x}.{time.time_ns():x}"
+        headers = {"Nats-Msg-Id": names.digest(self.name, item_id), ID: names.header(item_id), PUT: ours}
+        size = len(body) + header_size(headers)
+        if size > self._link.largest - _RESERVE:
+            raise EventTooLarge(
+                f"item {item_id!r} of queue {self.name!r} has {size} bytes; the bus accepts "
+                f"{self._link.largest - _RESERVE}"
+            )
+        tries = 0
+
+        async def attempt() -> bool:
+            nonlocal tries
+            tries += 1
+            # Asked at every try: what the server knew of ids may have been lost together with the connection.
+            if await self.outcomes.find({"last_by_subj": self.subject(OUTCOMES, place)}):
+                return False
+            if again and await self.dead.find({"last_by_subj": self.subject(DEAD, place)}):
+                return False
+            subject = self.subject(ACTIONS, place)
+            try:
+                stored = await self._link.store(subject, body, headers)
+            except Refused as refused:
+                if refused.code != 10077:
+                    raise BusError(
+                        f"queue {self.name!r} does not take item {item_id!r}: {refused}"
+                    ) from refused
+                found = await self._actions.find({"last_by_subj": subject})
+                if found is None and "per subject" not in str(refused):
+                    raise Lost(f"the action queue is full: {refused}") from refused
+                return tries > 1 and found is not None and found.headers.get(PUT) == ours
+            if stored.duplicate and tries > 1:
+                found = await self._actions.find({"seq": stored.seq})
+                return found is not None and found.headers.get(PUT) == ours
+            return not stored.duplicate
+
+        async with self._window:
+            return await self._link.keep(f"put into queue {self.name!r}", attempt)
+
+    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        return self._take()
+
+    @asynccontextmanager
+    async def _take(self) -> AsyncIterator[AsyncIterator[Lease]]:
+        taker = Taker(self, self._link, self._lease_seconds)
+        await taker.open()
+        try:
+            yield taker
+        finally:
+            await taker.close()
+
+    async def depth(self) -> int:
+        async def attempt() -> int:
+            try:
+                info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
+            except Refused as refused:
+                if refused.code not in (10014, 10059):
+                    raise
+                await self.ensure_consumer()
+                info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
+            return int(info["num_pending"]) + int(info["num_ack_pending"])
+
+        return await self._link.keep(f"look at queue {self.name!r}", attempt)
+
+    async def outcome(self, item_id: str) -> bytes | None:
+        record = await self.outcomes.get(self.subject(OUTCOMES, names.digest(item_id)))
+        return record.data if record and record.headers.get(ENDING) == "done" else None
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        subjects = await self.dead.subjects(self.subject(DEAD, "*"))
+        found: list[Record] = []
+        for first in range(0, len(subjects), 64):
+            records = await asyncio.gather(
+                *(self.dead.get(subject) for subject in subjects[first : first + 64])
+            )
+            found.extend(record for record in records if record)
+        return [
+            DeadLetter(
+                id=names.text_of_header(record.headers.get(ID, "")),
+                body=record.data,
+                reason=names.text_of_header(record.headers.get(REASON, "")),
+                failures=int(record.headers.get(FAILURES, "0")),
+                died_at=float(record.headers.get(DIED_AT, record.stored_at)),
+            )
+            for record in sorted(found, key=lambda record: record.seq)
+        ]
+
+    # ------------------------------------------------------------------ what a taker needs
+
+    def subject(self, stream: str, place: str) -> str:
+        return f"{stream.replace('-', '.')}.{self._token}.{place}"
+
+    def failures_at(self, place: str) -> str:
+        return f"$KV.{KV}.f.{names.key(self.name)}.{place}"
+
+    async def failed_places(self) -> list[str]:
+        prefix = self.failures_at("")
+        return [subject.removeprefix(prefix) for subject in await self.kv.subjects(prefix + "*")]
+
+    async def failure(self, place: str, possible: bool) -> Record | None:
+        return await self.kv.get(self.failures_at(place)) if possible else None
+
+    async def ensure_consumer(self) -> None:
+        config = {
+            "name": self.consumer,
+            "durable_name": self.consumer,
+            "description": f"argosy queue {names.header(self.name)}"[:1000],
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": round(self._lease_seconds * 1e9),
+            "max_deliver": -1,
+            "max_ack_pending": self._max_in_flight,
+            "replay_policy": "instant",
+            "filter_subject": self.subject(ACTIONS, "*"),
+            "inactive_threshold": _FORGET_SECONDS * 10**9,
+        }
+        try:
+            await self._link.api(
+                f"CONSUMER.CREATE.{ACTIONS}.{self.consumer}.{config['filter_subject']}",
+                {"stream_name": ACTIONS, "config": config},
+            )
+        except Refused as refused:
+            if refused.code == 10059 and self._link.mend:
+                await self._link.mend()
+                raise Lost("the action queue was removed; it is made anew") from refused
+            raise BusError(f"queue {self.name!r} cannot be opened: {refused}") from refused
+
+    async def last(self) -> int:
+        return int((await self._link.api(f"STREAM.INFO.{ACTIONS}"))["state"]["last_seq"])

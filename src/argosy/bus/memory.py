@@ -1,0 +1,377 @@
+"""The reference engine: a bus in the memory of one process, for ``argosy test``, unit tests and property
+tests.
+
+It does what the contract says in the plainest way, so that the other engines can be compared with it.
+Everything is kept for as long as the object lives: entering it again, or several times at once, shows the
+same log, queues and buckets. Nothing survives the process, and nothing is ever forgotten, so it is no engine
+for a service that runs on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Self
+
+from argosy.bus._base import (
+    Bucket,
+    Bus,
+    DeadLetter,
+    Delivery,
+    Entry,
+    Lease,
+    Pair,
+    Queue,
+    Start,
+    Subscription,
+)
+from argosy.clock import Clock, SystemClock
+from argosy.errors import BusError, BusUnavailable, EventInvalid, EventTooLarge
+from argosy.event import Event, decode, encode
+
+_BATCH = 256
+
+
+class MemoryBus(Bus):
+    """A bus that lives in this object. ``max_bytes`` is the largest event, item or value."""
+
+    def __init__(self, *, clock: Clock | None = None, max_bytes: int = 1024 * 1024) -> None:
+        self._clock = clock or SystemClock()
+        self._max_bytes = max_bytes
+        self._users = 0
+        self._log: list[tuple[Pair, bytes, float]] = []
+        self._ids: set[tuple[str, str, str]] = set()
+        self._positions: dict[str, int] = {}
+        self._queues: dict[str, _Store] = {}
+        self._buckets: dict[str, MemoryBucket] = {}
+        self._changed = _Signal()
+
+    async def __aenter__(self) -> Self:
+        self._users += 1
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._users -= 1
+        if not self._users:
+            self._changed.tell()
+            for store in self._queues.values():
+                store.changed.tell()
+
+    @property
+    def ready(self) -> bool:
+        return self._users > 0
+
+    async def publish(self, event: Event) -> None:
+        self._check_open()
+        text = encode(event)
+        if len(text) > self._max_bytes:
+            raise EventTooLarge(
+                f"event {event.id!r} of {event.source!r}/{event.subject!r} has {len(text)} bytes; "
+                f"the bus accepts {self._max_bytes}"
+            )
+        key = (event.source, event.subject, event.id)
+        if key not in self._ids:
+            self._ids.add(key)
+            self.store_text(Pair(event.source, event.subject), text)
+
+    def store_text(self, pair: Pair, text: bytes) -> None:
+        """Append bytes to the log as a foreign process could, whether they are an event or not."""
+        self._log.append((pair, text, self._clock.now().timestamp()))
+        self._changed.tell()
+
+    def subscribe(
+        self, consumer: str, pairs: Collection[Pair], *, start: Start = "new", max_in_flight: int = 256
+    ) -> AbstractAsyncContextManager[Subscription]:
+        return self._subscribed(consumer, frozenset(pairs), start, max_in_flight)
+
+    @asynccontextmanager
+    async def _subscribed(
+        self, consumer: str, pairs: frozenset[Pair], start: Start, max_in_flight: int
+    ) -> AsyncIterator[Subscription]:
+        self._check_open()
+        known = consumer in self._positions
+        if not known:
+            self._positions[consumer] = len(self._log) if start == "new" else 0
+        yield _Reader(self, consumer, pairs, max(1, max_in_flight), len(self._log) if known else 0)
+
+    def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
+        store = self._queues.setdefault(name, _Store(self._clock))
+        store.max_in_flight = max(1, max_in_flight)
+        return MemoryQueue(self, name, store)
+
+    def bucket(self, name: str) -> Bucket:
+        return self._buckets.setdefault(name, MemoryBucket(self, name))
+
+    def _check_open(self) -> None:
+        if not self._users:
+            raise BusUnavailable("the bus is closed")
+
+
+class _Signal:
+    """Wakes everyone who waits for a change, and forgets them: nothing is left on a loop that ends."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def tell(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def future(self) -> asyncio.Future[None]:
+        """Done at the next change from now on. Who does not await it must cancel it."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    async def wait(self) -> None:
+        await self.future()
+
+
+class _Reader(Subscription):
+    """An open reader; positions count from 1."""
+
+    def __init__(
+        self, bus: MemoryBus, consumer: str, pairs: frozenset[Pair], max_in_flight: int, repeated_to: int
+    ) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._pairs = pairs
+        self._max_in_flight = max_in_flight
+        self._repeated_to = repeated_to
+        self._read = bus._positions[consumer]
+        self._handed: deque[int] = deque()
+
+    def __aiter__(self) -> AsyncIterator[list[Delivery]]:
+        return _Batches(self)
+
+    async def next_batch(self) -> list[Delivery]:
+        """What ``async for`` yields next. Cancelling it loses nothing."""
+        bus = self._bus
+        while True:
+            bus._check_open()
+            batch: list[Delivery] = []
+            self._read = max(self._read, bus._positions[self._consumer])
+            room = min(_BATCH, self._max_in_flight - len(self._handed))
+            while self._read < len(bus._log) and len(batch) < room:
+                pair, text, stored_at = bus._log[self._read]
+                self._read += 1
+                if pair in self._pairs:
+                    batch.append(self._delivery(self._read, text, stored_at))
+            if batch:
+                self._handed.extend(delivery.position for delivery in batch)
+                return batch
+            await bus._changed.wait()
+
+    def _delivery(self, position: int, text: bytes, stored_at: float) -> Delivery:
+        repeated = position <= self._repeated_to
+        try:
+            return Delivery(position, stored_at, decode(text), "", repeated)
+        except EventInvalid as error:
+            return Delivery(position, stored_at, None, str(error), repeated)
+
+    async def commit(self, position: int) -> None:
+        self._bus._check_open()
+        positions = self._bus._positions
+        positions[self._consumer] = max(positions[self._consumer], position)
+        while self._handed and self._handed[0] <= position:
+            self._handed.popleft()
+        self._bus._changed.tell()
+
+
+class _Batches(AsyncIterator[list[Delivery]]):
+    """An iterator that survives its own cancellation, which a generator does not."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+
+    async def __anext__(self) -> list[Delivery]:
+        return await self._reader.next_batch()
+
+
+class _Item:
+    def __init__(self, item_id: str, body: bytes) -> None:
+        self.id = item_id
+        self.body = body
+        self.failures = 0
+        self.last_error = ""
+        self.holder: _Lease | None = None
+        self.not_before = 0.0
+        """Seconds since the epoch; the item rests until then."""
+
+
+class _Store:
+    """What one queue holds, whoever opened it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.max_in_flight = 1
+        self.items: dict[str, _Item] = {}
+        """In the order in which they were put."""
+        self.outcomes: dict[str, bytes] = {}
+        self.dead: dict[str, DeadLetter] = {}
+        self.changed = _Signal()
+
+    def next_item(self) -> _Item | None:
+        """The item to hand out now. A resting item counts as out, so that with one in flight the others wait
+        behind it.
+        """
+        now = self.clock.now().timestamp()
+        out = sum(1 for item in self.items.values() if item.holder or item.not_before > now)
+        if out >= self.max_in_flight:
+            return None
+        return next(
+            (item for item in self.items.values() if not item.holder and item.not_before <= now), None
+        )
+
+    async def wait(self) -> None:
+        """Return when there may be an item to hand out: something changed, or a rest is over."""
+        now = self.clock.now().timestamp()
+        rests = [item.not_before - now for item in self.items.values() if item.not_before > now]
+        waits: list[asyncio.Future[None]] = [self.changed.future()]
+        if rests:
+            waits.append(asyncio.ensure_future(self.clock.sleep(min(rests))))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+class MemoryQueue(Queue):
+    """One queue of a MemoryBus."""
+
+    def __init__(self, bus: MemoryBus, name: str, store: _Store) -> None:
+        self.name = name
+        self._bus = bus
+        self._store = store
+
+    async def put(self, item_id: str, body: bytes, *, again: bool = False) -> bool:
+        self._bus._check_open()
+        if len(body) > self._bus._max_bytes:
+            raise EventTooLarge(
+                f"item {item_id!r} of queue {self.name!r} has {len(body)} bytes; the bus accepts "
+                f"{self._bus._max_bytes}"
+            )
+        store = self._store
+        if item_id in store.items or item_id in store.outcomes or item_id in store.dead:
+            return False
+        store.items[item_id] = _Item(item_id, body)
+        store.changed.tell()
+        return True
+
+    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        return self._take()
+
+    @asynccontextmanager
+    async def _take(self) -> AsyncIterator[AsyncIterator[Lease]]:
+        self._bus._check_open()
+        held: set[_Lease] = set()
+        try:
+            yield _Leases(self._bus, self._store, held)
+        finally:
+            for lease in held:
+                lease.release()
+
+    async def depth(self) -> int:
+        return len(self._store.items)
+
+    async def outcome(self, item_id: str) -> bytes | None:
+        return self._store.outcomes.get(item_id)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        return list(self._store.dead.values())
+
+
+class _Leases(AsyncIterator[Lease]):
+    def __init__(self, bus: MemoryBus, store: _Store, held: set[_Lease]) -> None:
+        self._bus = bus
+        self._store = store
+        self._held = held
+
+    async def __anext__(self) -> Lease:
+        while True:
+            self._bus._check_open()
+            item = self._store.next_item()
+            if item:
+                lease = item.holder = _Lease(self._store, item)
+                self._held.add(lease)
+                return lease
+            await self._store.wait()
+
+
+class _Lease(Lease):
+    def __init__(self, store: _Store, item: _Item) -> None:
+        self._store = store
+        self._item = item
+        self.id, self.body = item.id, item.body
+        self.failures, self.last_error = item.failures, item.last_error
+
+    def release(self) -> None:
+        """Let go of the item; nothing happens if it was ended or is somebody else's."""
+        if self._item.holder is self:
+            self._item.holder = None
+            self._store.changed.tell()
+
+    async def done(self, outcome: bytes = b"") -> None:
+        self._remove()
+        self._store.outcomes[self.id] = outcome
+
+    async def retry_in(self, seconds: float, error: str) -> None:
+        if self._item.holder is self:
+            self._item.failures += 1
+            self._item.last_error = error
+            self._item.not_before = self._store.clock.now().timestamp() + max(0.0, seconds)
+            self.release()
+
+    async def dead_letter(self, reason: str) -> None:
+        self._remove()
+        died_at = self._store.clock.now().timestamp()
+        self._store.dead[self.id] = DeadLetter(self.id, self.body, reason, self.failures, died_at)
+
+    async def hand_back(self) -> None:
+        self.release()
+
+    def _remove(self) -> None:
+        self._item.holder = None
+        self._store.items.pop(self.id, None)
+        self._store.changed.tell()
+
+
+class MemoryBucket(Bucket):
+    """One bucket of a MemoryBus."""
+
+    def __init__(self, bus: MemoryBus, name: str) -> None:
+        self._bus = bus
+        self._name = name
+        self._entries: dict[str, Entry] = {}
+        self._revision = 0
+
+    async def get(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
+        if len(value) > self._bus._max_bytes:
+            raise EventTooLarge(
+                f"the value of key {key!r} of bucket {self._name!r} is too large: {len(value)} bytes"
+            )
+        found = self._entries[key].revision if key in self._entries else 0
+        if revision is not None and revision != found:
+            raise BusError(
+                f"key {key!r} of bucket {self._name!r} was written by someone else: "
+                f"expected revision {revision}, found {found}"
+            )
+        self._revision += 1
+        self._entries[key] = Entry(value, self._revision)
+        return self._revision
+
+    async def delete(self, key: str) -> None:
+        self._entries.pop(key, None)
+
+    async def keys(self) -> list[str]:
+        return sorted(self._entries)

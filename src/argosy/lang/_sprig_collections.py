@@ -1,0 +1,260 @@
+"""sprig's lists and maps."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from argosy.errors import LangError
+from argosy.lang import _gotemplate_print as goprint
+from argosy.lang._gotemplate_functions import Registry, Strings, bounded_list, registrar
+from argosy.lang._sprig_numbers import to_int64
+from argosy.lang._sprig_strings import strval
+
+FUNCTIONS: Registry = {}
+sprig = registrar(FUNCTIONS)
+
+
+def deep_equal(a: Any, b: Any) -> bool:
+    """``reflect.DeepEqual``: equal in type, in value, and in all members."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, list):
+        return len(a) == len(b) and all(deep_equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(deep_equal(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def empty(value: Any) -> bool:
+    """Whether ``default`` would replace the value."""
+    return not (isinstance(value, dt.datetime) or bool(value))
+
+
+def _elements(value: Any, doing: str) -> list[Any]:
+    if not isinstance(value, list):
+        kind = "nil" if value is None else f"a {goprint.type_name(value)}"
+        raise LangError(f"{doing} needs a list, not {kind}")
+    return list(value)
+
+
+@sprig("list", "tuple", rest="a")
+def _list(*values: Any) -> list[Any]:
+    return list(values)
+
+
+@sprig("append", "push", "mustAppend", "mustPush", takes="aa")
+def _push(items: Any, value: Any) -> list[Any]:
+    return [*_elements(items, "append"), value]
+
+
+@sprig("prepend", "mustPrepend", takes="aa")
+def _prepend(items: Any, value: Any) -> list[Any]:
+    return [value, *_elements(items, "prepend")]
+
+
+@sprig("first", "mustFirst", takes="a")
+def _first(items: Any) -> Any:
+    found = _elements(items, "first")
+    return found[0] if found else None
+
+
+@sprig("last", "mustLast", takes="a")
+def _last(items: Any) -> Any:
+    found = _elements(items, "last")
+    return found[-1] if found else None
+
+
+@sprig("rest", "mustRest", takes="a")
+def _rest(items: Any) -> list[Any]:
+    return _elements(items, "rest")[1:]
+
+
+@sprig("initial", "mustInitial", takes="a")
+def _initial(items: Any) -> list[Any]:
+    return _elements(items, "initial")[:-1]
+
+
+@sprig("reverse", "mustReverse", takes="a")
+def _reverse(items: Any) -> list[Any]:
+    return _elements(items, "reverse")[::-1]
+
+
+@sprig("compact", "mustCompact", takes="a")
+def _compact(items: Any) -> list[Any]:
+    return [item for item in _elements(items, "compact") if not empty(item)]
+
+
+@sprig("uniq", "mustUniq", takes="a")
+def _uniq(items: Any) -> list[Any]:
+    found: list[Any] = []
+    for item in _searched(items, "uniq"):
+        if not _among(found, item):
+            found.append(item)
+    return found
+
+
+def _searched(items: Any, doing: str) -> list[Any]:
+    # Every element is compared with every other: quadratic, so such lists are bounded more tightly.
+    found = _elements(items, doing)
+    bounded_list(len(found) * len(found) // 16)
+    return found
+
+
+def _among(items: Iterable[Any], value: Any) -> bool:
+    return any(deep_equal(value, item) for item in items)
+
+
+@sprig("without", "mustWithout", takes="a", rest="a")
+def _without(items: Any, *omitted: Any) -> list[Any]:
+    return [item for item in _elements(items, "without") if not _among(omitted, item)]
+
+
+@sprig("has", "mustHas", takes="aa")
+def _has(value: Any, items: Any) -> bool:
+    return False if items is None else _among(_elements(items, "has"), value)
+
+
+@sprig("slice", "mustSlice", takes="a", rest="a")
+def _slice(items: Any, *indices: Any) -> Any:
+    found = _elements(items, "slice")
+    if not found:
+        return None
+    start = to_int64(indices[0]) if indices else 0
+    end = to_int64(indices[1]) if len(indices) > 1 else len(found)
+    if not 0 <= start <= end <= len(found):
+        raise LangError(f"there is no part {start}:{end} of a list of {len(found)}")
+    return type(items)(found[start:end])
+
+
+@sprig("concat", rest="a")
+def _concat(*lists: Any) -> list[Any]:
+    bounded_list(sum(len(items) for items in lists if isinstance(items, list)))
+    return [item for items in lists for item in _elements(items, "concat")]
+
+
+@sprig("chunk", "mustChunk", takes="ia")
+def _chunk(size: int, items: Any) -> list[Any]:
+    found = _elements(items, "chunk")
+    if size <= 0:
+        raise LangError(f"a list cannot be cut into parts of {size}")
+    return [found[start : start + size] for start in range(0, len(found), size)]
+
+
+@sprig("dict", rest="a")
+def _dict(*pairs: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for position in range(0, len(pairs), 2):
+        made[strval(pairs[position])] = pairs[position + 1] if position + 1 < len(pairs) else ""
+    return made
+
+
+@sprig("get", takes="Ds")
+def _get(members: dict[str, Any] | None, key: str) -> Any:
+    return (members or {}).get(key, "")
+
+
+@sprig("set", takes="Dsa")
+def _set(members: dict[str, Any] | None, key: str, value: Any) -> dict[str, Any]:
+    if members is None:
+        raise LangError("there is no map to set a member of")
+    members[key] = value
+    if _depth(members) > _DEEPEST:
+        raise LangError("the map would be nested too deeply, perhaps in itself")
+    return members
+
+
+_DEEPEST = 100
+
+
+def _depth(value: Any, level: int = 0) -> int:
+    if level > _DEEPEST or not isinstance(value, (dict, list)):
+        return level
+    members = value.values() if isinstance(value, dict) else value
+    return max((_depth(item, level + 1) for item in members), default=level + 1)
+
+
+@sprig("unset", takes="Ds")
+def _unset(members: dict[str, Any] | None, key: str) -> dict[str, Any]:
+    if members:
+        members.pop(key, None)
+    return members or {}
+
+
+@sprig("hasKey", takes="Ds")
+def _has_key(members: dict[str, Any] | None, key: str) -> bool:
+    return key in (members or {})
+
+
+@sprig("pluck", takes="s", rest="D")
+def _pluck(key: str, *maps: dict[str, Any] | None) -> list[Any]:
+    return [members[key] for members in maps if members and key in members]
+
+
+@sprig("keys", rest="D")
+def _keys(*maps: dict[str, Any] | None) -> Strings:
+    return Strings(key for members in maps for key in sorted(members or {}))
+
+
+@sprig("values", takes="D")
+def _values(members: dict[str, Any] | None) -> list[Any]:
+    return [value for _, value in sorted((members or {}).items(), key=lambda pair: pair[0])]
+
+
+@sprig("pick", takes="D", rest="s")
+def _pick(members: dict[str, Any] | None, *keys: str) -> dict[str, Any]:
+    return {key: members[key] for key in keys if members and key in members}
+
+
+@sprig("omit", takes="D", rest="s")
+def _omit(members: dict[str, Any] | None, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in (members or {}).items() if key not in keys}
+
+
+@sprig("dig", takes="aaa", rest="a")
+def _dig(*arguments: Any) -> Any:
+    *path, default, value = arguments
+    for key in path:
+        if not isinstance(value, dict) or not isinstance(key, str):
+            raise LangError(
+                f"dig wants maps on the way and strings as keys; at {goprint.show(key)!r} it has others"
+            )
+        if key not in value:
+            return default
+        value = value[key]
+    return value
+
+
+@sprig("merge", "mustMerge", takes="D", rest="D")
+def _merge(target: dict[str, Any] | None, *sources: dict[str, Any] | None) -> Any:
+    return _merged(target, sources, overwrite=False)
+
+
+@sprig("mergeOverwrite", "mustMergeOverwrite", takes="D", rest="D")
+def _merge_overwrite(target: dict[str, Any] | None, *sources: dict[str, Any] | None) -> Any:
+    return _merged(target, sources, overwrite=True)
+
+
+def _merged(target: dict[str, Any] | None, sources: tuple[Any, ...], *, overwrite: bool) -> dict[str, Any]:
+    target = {} if target is None else target
+    for source in sources:
+        _merge_into(target, source or {}, overwrite)
+    return target
+
+
+def _merge_into(target: dict[str, Any], source: dict[str, Any], overwrite: bool) -> None:
+    for key, value in source.items():
+        old = target.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            _merge_into(old, value, overwrite)
+        elif key not in target or (overwrite and not empty(value)) or (empty(old) and not empty(value)):
+            target[key] = value
+
+
+@sprig("deepCopy", "mustDeepCopy", takes="a")
+def _deep_copy(value: Any) -> Any:
+    if value is None:
+        raise LangError("nil cannot be copied")
+    return copy.deepcopy(value)

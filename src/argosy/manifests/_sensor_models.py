@@ -1,0 +1,247 @@
+"""The parts of a Sensor manifest that are the same whatever its triggers do.
+
+Dependencies, filters and the frames of triggers, field by field as upstream has them
+(``pkg/apis/events/v1alpha1/sensor_types.go``), with those of its rules
+(``pkg/reconciler/sensor/validate.go``) that concern one block alone. ``argosy.manifests.sensor`` puts them
+together.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from argosy.manifests.fields import Backoff, Json, Model, TriggerParameter, TriggerPolicy
+from argosy.manifests.findings import Loc, Problem
+
+
+def _zone(name: str) -> str:
+    if name:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("is not a time zone; write for example Europe/Berlin or UTC") from error
+    return name
+
+
+class PayloadField(Model):
+    """A value of the event's data (a gjson path) under a name that an expression can use."""
+
+    path: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+
+
+class ExprFilter(Model):
+    """A boolean expression over named values of the event's data."""
+
+    expr: str = Field(min_length=1)
+    fields: list[PayloadField] = Field(min_length=1)
+
+
+class DataFilter(Model):
+    """One value of the event's data compared with any of several."""
+
+    path: str = Field(min_length=1)
+    type: Literal["bool", "number", "string"]
+    value: list[str] = Field(min_length=1)
+    comparator: Literal["", ">=", ">", "=", "!=", "<", "<="] = ""
+    template: str = ""
+
+    @field_validator("value")
+    @classmethod
+    def _no_empty_value(cls, value: list[str]) -> list[str]:
+        if not all(value):
+            raise ValueError("must not hold an empty text")
+        return value
+
+
+class EventContextFilter(Model):
+    """What the event's context must say; only type, subject, source and datacontenttype are compared."""
+
+    id: str = ""
+    source: str = ""
+    specversion: str = ""
+    type: str = ""
+    datacontenttype: str = ""
+    subject: str = ""
+    time: str | None = None
+
+    @model_validator(mode="after")
+    def _compares(self) -> EventContextFilter:
+        if not (self.type or self.subject or self.source or self.datacontenttype):
+            raise ValueError(
+                "needs one of type, subject, source and datacontenttype; nothing else is compared"
+            )
+        return self
+
+
+class TimeFilter(Model):
+    """The part of the day in which the event's time must lie; past midnight where ``start`` is the later."""
+
+    start: str
+    stop: str
+    timezone: str = ""
+
+    @field_validator("start", "stop")
+    @classmethod
+    def _clock_time(cls, text: str) -> str:
+        # Go's layout 15:04:05 also takes an hour of one digit.
+        match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?", text)
+        if not match or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3]) > 59:
+            raise ValueError("is not a time of day; write for example 09:30:00")
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return _zone(name)
+
+    @model_validator(mode="after")
+    def _differ(self) -> TimeFilter:
+        if self.start_time == self.stop_time:
+            raise ValueError("'start' and 'stop' are the same time")
+        return self
+
+    @property
+    def start_time(self) -> dt.time:
+        """``start`` as a time of day."""
+        return _time(self.start)
+
+    @property
+    def stop_time(self) -> dt.time:
+        """``stop`` as a time of day."""
+        return _time(self.stop)
+
+
+def _time(text: str) -> dt.time:
+    hour, minute, second = re.split("[.,]", text)[0].split(":")
+    return dt.time(int(hour), int(minute), int(second))
+
+
+class Filters(Model):
+    """What an event of a dependency must satisfy. An empty list or text is the same as an absent one."""
+
+    exprs: list[ExprFilter] = Field(default_factory=list)
+    expr_logical_operator: Literal["", "and", "or"] = ""
+    data: list[DataFilter] = Field(default_factory=list)
+    data_logical_operator: Literal["", "and", "or"] = ""
+    context: EventContextFilter | None = None
+    time: TimeFilter | None = None
+    script: str = ""
+
+
+class Transform(Model):
+    """A program that rewrites the event's data before it is filtered; ``jq`` counts where both are given."""
+
+    jq: str = ""
+    script: str = ""
+
+
+class Dependency(Model):
+    """An event that the sensor waits for."""
+
+    name: str = Field(min_length=1)
+    event_source_name: str = Field(min_length=1)
+    event_name: str = Field(min_length=1)
+    filters: Filters | None = None
+    transform: Transform | None = None
+    filters_logical_operator: Literal["", "and", "or"] = ""
+
+
+class ConditionsResetByTime(Model):
+    """When to forget what a condition has collected: five cron fields, in a time zone."""
+
+    cron: str = Field(min_length=1)
+    timezone: str = ""
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, name: str) -> str:
+        return _zone(name)
+
+
+class ConditionsReset(Model):
+    """One occasion to forget what a condition has collected."""
+
+    by_time: ConditionsResetByTime
+
+
+class RateLimit(Model):
+    """At most so many attempts of a trigger per unit of time."""
+
+    unit: Literal["", "Second", "Minute", "Hour"] = "Second"
+    requests_per_unit: int = Field(ge=1)
+
+    @property
+    def per_second(self) -> float:
+        """Attempts per second."""
+        return self.requests_per_unit / {"Minute": 60, "Hour": 3600}.get(self.unit, 1)
+
+
+class TriggerTemplate(Model):
+    """A trigger's template without its kind's block."""
+
+    name: str = Field(min_length=1)
+    conditions: str = ""
+    conditions_reset: list[ConditionsReset] = Field(default_factory=list)
+
+
+class TriggerBlock(Model):
+    """One entry of ``triggers``, the kind's block in its template left out."""
+
+    template: TriggerTemplate
+    parameters: list[TriggerParameter] = Field(default_factory=list)
+    policy: TriggerPolicy | None = None
+    retry_strategy: Backoff | None = None
+    rate_limit: RateLimit | None = None
+    at_least_once: bool | None = None
+    dlq_trigger: TriggerBlock | None = None
+
+
+class SensorSpec(Model):
+    """The spec as written, kinds' blocks left out. ``template`` shapes pods and is kept as it stands."""
+
+    dependencies: list[Dependency] = Field(min_length=1)
+    triggers: list[TriggerBlock] = Field(min_length=1)
+    template: dict[str, Json] | None = None
+    error_on_failed_round: bool = False
+    event_bus_name: str = ""
+    replicas: int | None = None
+    revision_history_limit: int | None = None
+    logging_fields: dict[str, str] = Field(default_factory=dict)
+
+
+def check_whole(spec: SensorSpec) -> Iterator[Problem]:
+    """Upstream's rules for the object as a whole, and names that must differ."""
+    # Upstream takes two dependencies of one name and then forgets the first; there is no reading in which
+    # that is meant.
+    yield from _repeated([one.name for one in spec.dependencies], "dependency", ("dependencies",), ("name",))
+    yield from _repeated(
+        [one.template.name for one in spec.triggers], "trigger", ("triggers",), ("template", "name")
+    )
+    for index, trigger in enumerate(spec.triggers):
+        yield from _dead_letters(trigger, ("triggers", index))
+
+
+def _dead_letters(trigger: TriggerBlock, at: Loc) -> Iterator[Problem]:
+    below = trigger.dlq_trigger
+    if below is None:
+        return
+    for block, where in ((trigger, at), (below, (*at, "dlqTrigger"))):
+        if block.at_least_once is False:
+            text = "'dlqTrigger' needs atLeastOnce: true, here and in the trigger that has it"
+            yield Problem("invalid-value", text, (*where, "atLeastOnce"))
+    yield from _dead_letters(below, (*at, "dlqTrigger"))
+
+
+def _repeated(names: list[str], what: str, start: Loc, end: Loc) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem(
+                "duplicate-name", f"{what} '{name}' stands twice; names must differ", (*start, index, *end)
+            )

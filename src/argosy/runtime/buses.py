@@ -1,0 +1,123 @@
+"""Which bus an object uses: one for each EventBus name of each namespace, opened when first needed, kept until the end.
+
+The embedded server gives every bus an account of its own, so two namespaces never see each other's events although both have the stream
+``default``. With ``--bus nats://…`` all objects share one log, as upstream's pods with an exotic bus do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from typing import Any
+
+from argosy.bus._base import Bus
+from argosy.errors import BusUnavailable, ConfigError
+from argosy.manifests.bundle import Bundle
+from argosy.manifests.eventbus import EventBus
+from argosy.manifests.objects import digest
+from argosy.runtime.secrets import Secrets
+
+_log = logging.getLogger("argosy.bus")
+
+
+class Buses:
+    """Opens buses and hands them out. ``engine`` is ``embedded``, ``memory`` or the address of a NATS server."""
+
+    def __init__(self, engine: str, secrets: Secrets, server: Any = None) -> None:
+        self._engine = engine
+        self._secrets = secrets
+        self._server = server
+        self._manifests: dict[tuple[str, str], EventBus] = {}
+        self._open: dict[str, Bus] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._waiting: set[str] = set()
+        self._stack = AsyncExitStack()
+
+    def update(self, bundle: Bundle) -> None:
+        """Take the EventBus manifests of a newly loaded bundle."""
+        self._manifests = {(bus.metadata.namespace, bus.metadata.name): bus for bus in bundle.event_buses}
+
+    def key(self, namespace: str, name: str) -> str:
+        """What tells two buses apart."""
+        return self._engine if "://" in self._engine else f"{namespace}/{name}"
+
+    def digest(self, namespace: str, name: str) -> str:
+        """Names what the manifest says of this bus, so that who uses it is started anew when it changes."""
+        manifest = self._manifests.get((namespace, name))
+        return "" if manifest is None else digest(manifest.raw.get("spec"))
+
+    def unreachable(self) -> list[str]:
+        """The buses that somebody needs and that cannot be reached now, in words."""
+        lost = [key for key, bus in self._open.items() if not bus.ready]
+        return [f"bus '{key.split('@')[0]}'" for key in {*self._waiting, *lost}]
+
+    async def get(self, namespace: str, name: str) -> Bus:
+        """The bus, opened. Waits while it cannot be reached; raises BusError or ConfigError if it never can be."""
+        key = self.key(namespace, name)
+        version = f"{key}@{self.digest(namespace, name)}"
+        lock = self._opening.setdefault(version, asyncio.Lock())
+        async with lock:
+            pause = 0.5
+            while version not in self._open:
+                try:
+                    bus = self._make(namespace, name) if self._server is None else await self._embedded(namespace, name)
+                    self._open[version] = await self._stack.enter_async_context(bus)
+                except BusUnavailable as error:
+                    if key not in self._waiting:
+                        self._waiting.add(key)
+                        _log.error("bus '%s' cannot be reached: %s; trying on", key, error, extra={"action": "bus.wait"})
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 5.0)
+            self._waiting.discard(key)
+        return self._open[version]
+
+    async def close(self) -> None:
+        """Close every bus."""
+        await self._stack.aclose()
+        self._open.clear()
+
+    async def _embedded(self, namespace: str, name: str) -> Bus:
+        from argosy.bus._jetstream_settings import StreamSettings
+
+        manifest = self._manifests.get((namespace, name))
+        exotic = manifest.spec.jetstream_exotic if manifest is not None else None
+        if exotic is not None:
+            return self._external(namespace, exotic.url, exotic.access_secret, exotic.stream_config)
+        # The embedded log has the disk for itself: without a word in the manifest, age alone limits it.
+        settings = StreamSettings(max_messages=-1)
+        if manifest is not None and manifest.spec.kafka is not None:
+            raise ConfigError(f"EventBus {name!r} is Kafka, which this version does not run; use jetstream")
+        if manifest is not None and manifest.spec.jetstream is not None and manifest.spec.jetstream.stream_config:
+            settings = StreamSettings.parse(manifest.spec.jetstream.stream_config)
+        bus = self._server.bus(f"{namespace}/{name}", settings)
+        assert isinstance(bus, Bus)
+        return bus
+
+    def _make(self, namespace: str, name: str) -> Bus:
+        if self._engine == "memory":
+            from argosy.bus.memory import MemoryBus
+
+            return MemoryBus()
+        return self._external(namespace, self._engine, None, None)
+
+    def _external(self, namespace: str, url: str, access: Any, stream_config: str | None) -> Bus:
+        from argosy.bus._jetstream_settings import Connection, StreamSettings
+        from argosy.bus.jetstream import JetStreamBus
+
+        connection = Connection()
+        if access is not None:
+            import yaml
+
+            given = yaml.safe_load(self._secrets.secret(namespace, access))
+            if isinstance(given, str):  # the documents say that the secret holds a bare password or token
+                connection = Connection(token=given)
+            elif isinstance(given, dict):
+                connection = Connection(
+                    user=str(given.get("username", "")),
+                    password=str(given.get("password", "")),
+                    token=str(given.get("token", "")),
+                )
+            else:
+                raise ConfigError(f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token")
+        return JetStreamBus(url, connection=connection, settings=StreamSettings.parse(stream_config))

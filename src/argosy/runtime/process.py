@@ -1,0 +1,156 @@
+"""One ``argosy run``: load, open the bus, apply, follow the files, drain.
+
+A manifest that is being edited and does not parse, or whose object has an error, does not stop what runs: the object goes on as it was until
+its text is valid again, and the finding is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from argosy.errors import ConfigError
+from argosy.manifests.bundle import Bundle, load
+from argosy.runtime.admin import admin
+from argosy.runtime.app import App, Shard
+from argosy.runtime.buses import Buses
+from argosy.runtime.secrets import Secrets
+
+_log = logging.getLogger("argosy.runtime")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What ``argosy run`` was asked for; see its help."""
+
+    paths: tuple[str, ...]
+    bus: str = "embedded"
+    data: Path = Path(".argosy")
+    secrets: Path | None = None
+    host: str = "0.0.0.0"  # noqa: S104 - event sources are there to be reached
+    admin: str = "off"
+    workers: int = 1
+    follow: bool = True
+    grace_seconds: float = 20.0
+    durability: str = "process"
+    shard: str = ""
+    log_format: str = "auto"
+    log_level: str = "info"
+
+
+class Process:
+    """Runs until ``stop`` or a signal. ``started`` is set once everything was applied the first time."""
+
+    def __init__(self, options: Options, say: Callable[[str], None] | None = None) -> None:
+        self._options = options
+        self._say = say or _log.info
+        self._stop = asyncio.Event()
+        self._bundle: Bundle | None = None
+        self.started = asyncio.Event()
+        self.app: App | None = None
+
+    def stop(self) -> None:
+        """Drain and end ``run``."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """The exit code: 0 after a drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        if self._options.workers > 1:
+            from argosy.runtime.workers import run_workers
+
+            return await run_workers(self._options, self._stop, self._say)
+        bundle = await asyncio.to_thread(load, self._options.paths)
+        self._report(bundle)
+        if not (bundle.event_sources or bundle.sensors):
+            raise ConfigError(f"there is no EventSource and no Sensor that can run in {', '.join(self._options.paths)}")
+        async with AsyncExitStack() as stack:
+            secrets = Secrets(self._options.secrets)
+            buses = Buses(self._options.bus, secrets, await self._server(stack))
+            app = self.app = await stack.enter_async_context(
+                App(
+                    buses,
+                    secrets=secrets,
+                    shard=self._shard(),
+                    host=self._options.host,
+                    grace_seconds=self._options.grace_seconds,
+                    listening=self._say,
+                )
+            )
+            if self._options.admin != "off":
+                base = await stack.enter_async_context(
+                    admin(self._options.admin, app.waiting_for, app.metrics.exposition)
+                )
+                self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics")
+            await self._apply(bundle)
+            self.started.set()
+            follower = asyncio.create_task(self._follow()) if self._options.follow else None
+            await self._stop.wait()
+            if follower is not None:
+                follower.cancel()
+                with suppress(asyncio.CancelledError):
+                    await follower
+            self._say("draining: nothing new is received, what is under way is finished")
+        self._say("drained")
+        return 0
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            # The second signal: whoever sent it wants the process gone. What was not done is on the bus.
+            os._exit(130)
+        self._stop.set()
+
+    def _shard(self) -> Shard:
+        if not self._options.shard:
+            return Shard()
+        index, _, count = self._options.shard.partition("/")
+        return Shard(int(index), int(count))
+
+    async def _server(self, stack: AsyncExitStack) -> object | None:
+        if self._options.bus != "embedded":
+            if self._options.bus != "memory" and "://" not in self._options.bus:
+                raise ConfigError(f"--bus {self._options.bus!r} is none of embedded, memory and nats://HOST:PORT")
+            return None
+        from argosy.bus.embedded import EmbeddedServer
+
+        durability = "power" if self._options.durability == "power" else "process"
+        return await stack.enter_async_context(EmbeddedServer(self._options.data, durability=durability))
+
+    async def _apply(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        assert self.app is not None
+        await self.app.apply(bundle)
+
+    def _report(self, bundle: Bundle) -> None:
+        for finding in bundle.findings:
+            if finding.severity == "error":
+                _log.error("%s", finding, extra={"action": "manifest.error"})
+            elif finding.severity in ("warning", "later"):
+                _log.warning("%s", finding, extra={"action": "manifest.warning"})
+
+    async def _follow(self) -> None:
+        """Apply the manifests anew whenever a file of them changes."""
+        from watchfiles import awatch
+
+        existing = [path for path in self._options.paths if Path(path).exists()]
+        async for _ in awatch(*existing, debounce=300, step=100, stop_event=self._stop, ignore_permission_denied=True):
+            try:
+                bundle = await asyncio.to_thread(load, self._options.paths)
+            except OSError as error:
+                _log.error("the manifests cannot be read: %s; everything runs on as it was", error)
+                continue
+            assert self._bundle is not None
+            kept = bundle.keeping(self._bundle)
+            if kept == self._bundle:
+                continue
+            self._report(bundle)
+            self._say("the manifests changed; applying them")
+            await self._apply(kept)

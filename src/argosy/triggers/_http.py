@@ -1,0 +1,151 @@
+"""What all HTTP calls of triggers share: where they may go, how redirects are followed, and what a failed
+call means.
+
+An address may come out of an event, so a call must not reach what only this machine can reach: link-local
+addresses, where clouds keep their credentials. Names and literal addresses are refused before anything is
+sent. A name that merely resolves there is caught when the connection stands, before a byte is sent over it;
+so it does not matter what a resolver says when. Where a proxy of the environment is used, only names and
+literal addresses can be seen: the proxy resolves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Collection, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from argosy.connecting import Connecting
+from argosy.errors import Rejected, TriggerError
+
+if TYPE_CHECKING:
+    import httpx2
+
+_MOST_REDIRECTS = 10  # as Go's client, which upstream uses
+_METADATA_NAMES = frozenset(
+    ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
+)
+# Metadata services that are not on a link-local address: Alibaba, Azure, AWS and Google over IPv6.
+_METADATA_ADDRESSES = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+@cache
+def trust(verified: bool) -> ssl.SSLContext:
+    """The machine's authorities, or none (``verified`` False); one for the process, they are large. Blocks
+    on files.
+    """
+    context = ssl.create_default_context()
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def is_link_local(host: str) -> bool:
+    """Whether ``host`` (a name or an address) is a link-local address, or one under which clouds serve
+    metadata.
+    """
+    text = host.strip("[]").split("%")[0].rstrip(".").lower()
+    if text in _METADATA_NAMES:
+        return True
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        # An IPv4 address in an IPv6 coat leads to the same place.
+        inside = address.ipv4_mapped or address.sixtofour
+        if inside is None and address in _NAT64:
+            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        address = inside or address
+    return address.is_link_local or address in _METADATA_ADDRESSES
+
+
+def place(url: str) -> str:
+    """The URL as it may be shown: without user, password, query and fragment."""
+    import httpx2
+
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return "the URL"
+    return str(parsed.copy_with(username=None, password=None, query=None, fragment=None))
+
+
+def _refuse(host: str, hint: str) -> None:
+    raise Rejected(f"{host!r} is a link-local or metadata address, where no trigger may go{hint}")
+
+
+def _guard(hint: str) -> Connecting:
+    async def look(stream: Any) -> None:
+        peer = stream.get_extra_info("server_addr")
+        if peer and is_link_local(str(peer[0])):
+            _refuse(str(peer[0]), hint)
+
+    return Connecting(look)
+
+
+async def send(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    link_local: bool,
+    private: Collection[str] = (),
+    hint: str = "",
+) -> httpx2.Response:
+    """Send, follow redirects, and return the last response with its body unread; close it.
+
+    The headers named in ``private`` do not follow to another origin. Raises Rejected for a forbidden
+    address, unless ``link_local`` allows it; ``hint`` then ends the sentence.
+    """
+    trace = Connecting() if link_local else _guard(hint)
+    request.extensions = {**request.extensions, "trace": trace}
+    for _ in range(_MOST_REDIRECTS + 1):
+        if not link_local and is_link_local(request.url.host):
+            _refuse(request.url.host, hint)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        following = response.next_request
+        if following is None:
+            return response
+        await response.aclose()
+        if following.url.origin != request.url.origin:
+            for name in private:
+                following.headers.pop(name, None)
+        request = following
+    raise Rejected(f"{place(str(request.url))} ends more than {_MOST_REDIRECTS} redirects; it leads nowhere")
+
+
+@contextlib.contextmanager
+def sentences(what: str) -> Iterator[None]:
+    """Turn the client's exceptions into ours; ``what`` begins the sentence, as in ``POST
+    http://example.com/``.
+    """
+    import httpx2
+
+    try:
+        yield
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+        raise Rejected(f"{what}: this is no http or https URL") from error
+    except httpx2.LocalProtocolError:
+        # Its words quote the header that is not allowed, and that header may be a secret.
+        raise Rejected(f"{what}: a header or the body cannot be sent over HTTP") from None
+    except httpx2.TimeoutException as error:
+        raise TriggerError(f"{what}: no answer in time") from error
+    except (httpx2.HTTPError, OSError) as error:
+        raise TriggerError(f"{what}: {error or type(error).__name__}") from error
+
+
+async def read(response: httpx2.Response, limit: int) -> AsyncIterator[bytes]:
+    """The body in pieces, ``limit`` bytes at most; ends early where there is more."""
+    left = limit
+    async for piece in response.aiter_bytes():
+        yield piece[:left]
+        left -= len(piece)
+        if left < 0:
+            return

@@ -1,0 +1,190 @@
+"""What the kinds that make Kubernetes objects share: the object's place and name, making it once, and
+waiting for its labels.
+
+An action that is tried again, after a crash or an answer that got lost, must not make a second object. So a
+name that the server would have drawn at random (``generateName``) is derived from the action's id instead,
+and the id stands on the object as an annotation: if the name is taken by an object of the same action, the
+action is done. ``generateName`` stays on the object beside the name, as upstream's objects have it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import hashlib
+import random
+from typing import Any, NamedTuple, Self, TypeVar
+
+from argosy.errors import Rejected, TriggerError
+from argosy.kubernetes.client import AlreadyExists, Client, NotFound, Resource, shared
+from argosy.manifests.fields import Backoff, K8sPolicy
+from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+
+Object = dict[str, Any]
+ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
+
+ACTION_ID = "argosy.dev/action-id"
+"""The annotation that says which action made the object."""
+_LABELS = "events.argoproj.io/"
+_LONGEST_NAME = 63  # what the API server cuts generated names to
+_SUFFIX = 10  # 50 bits of the action's id; a server draws 5 characters of its own
+
+
+class Target(NamedTuple):
+    """An object and where it belongs. ``namespace`` is None for kinds that live in none."""
+
+    resource: Resource
+    namespace: str | None
+    body: Object
+
+    @property
+    def name(self) -> str:
+        """``metadata.name``, or nothing."""
+        return str(self.body["metadata"].get("name") or "")
+
+    def __str__(self) -> str:
+        where = f" in namespace {self.namespace!r}" if self.namespace else ""
+        return f"{self.resource.kind} {self.name!r}{where}"
+
+
+class KubernetesTrigger(Trigger[ConfigT]):
+    """A trigger that asks the Kubernetes API; the process has one client for all of them."""
+
+    def __init__(self, ctx: TriggerContext) -> None:
+        super().__init__(ctx)
+        self._held = contextlib.AsyncExitStack()
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client = await self._held.enter_async_context(shared())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._client = None
+        await self._held.aclose()
+
+    @property
+    def client(self) -> Client:
+        """The client; the trigger must have been entered."""
+        if self._client is None:
+            raise RuntimeError(f"trigger {self.kind!r} is used outside its context")
+        return self._client
+
+    async def target(self, found: object) -> Target:
+        """A copy of the object ``found``, with its kind looked up and its namespace (the sensor's by
+        default) set.
+
+        Raises Rejected if it is no object or the cluster does not know its kind.
+        """
+        if not isinstance(found, dict):
+            raise Rejected("the source holds no object: a Kubernetes object begins with apiVersion and kind")
+        body = copy.deepcopy(found)
+        version, kind = body.get("apiVersion"), body.get("kind")
+        if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
+            raise Rejected("the object of the source has no apiVersion or no kind")
+        if not isinstance(body.setdefault("metadata", {}), dict):
+            raise Rejected(f"metadata of the {kind} in the source is not a mapping")
+        resource = await self.client.discover(version, kind)
+        namespace = None
+        if resource.namespaced:
+            namespace = str(body["metadata"].get("namespace") or self.ctx.namespace)
+            body["metadata"]["namespace"] = namespace
+        else:
+            body["metadata"].pop("namespace", None)
+        return Target(resource, namespace, body)
+
+    async def make(self, target: Target, action: Action, *, labelled: bool = True) -> Outcome:
+        """Create the object, once for this action. ``labelled`` adds upstream's three labels.
+
+        Raises AlreadyExists if another object has the name, and what the client raises.
+        """
+        derived = _settle_name(target.body, action.id)
+        if labelled:
+            labels = _mapping(target.body, "labels")
+            labels[_LABELS + "sensor"] = action.sensor
+            labels[_LABELS + "trigger"] = action.trigger
+            labels[_LABELS + "action-timestamp"] = str(int(self.ctx.clock.now().timestamp() * 1000))
+        _mapping(target.body, "annotations")[ACTION_ID] = action.id
+        word = "created"
+        try:
+            made = await self.client.create(target.resource, target.body, target.namespace)
+        except AlreadyExists:
+            there = await self._there(target, derived)
+            if (there["metadata"].get("annotations") or {}).get(ACTION_ID) != action.id:
+                raise
+            made, word = there, "already there, made by an earlier try:"
+        return self.outcome(word, target._replace(body=made))
+
+    async def _there(self, target: Target, derived: bool) -> Object:
+        try:
+            return await self.client.get(target.resource, target.name, target.namespace)
+        except Rejected:
+            # Whoever may create need not be allowed to read. A derived name can only be this action's.
+            if not derived:
+                raise
+            return target.body
+
+    def outcome(self, word: str, target: Target) -> Outcome:
+        """What became of the object, in a line, and which one it is."""
+        about = target.body["metadata"]
+        return Outcome(
+            f"{word} {target}",
+            {
+                "apiVersion": target.resource.api_version,
+                "kind": target.resource.kind,
+                "namespace": target.namespace or "",
+                "name": target.name,
+                "uid": about.get("uid", ""),
+            },
+        )
+
+    async def await_labels(self, target: Target, policy: K8sPolicy) -> None:
+        """Return once the object has all labels of the policy, or when the policy's patience is at its end.
+
+        Raises TriggerError at that end if the policy wants an error then.
+        """
+        backoff = policy.backoff or Backoff()
+        for tried in range(1, backoff.tries + 1):
+            found = await self.client.get(target.resource, target.name, target.namespace)
+            labels = found["metadata"].get("labels") or {}
+            if all(labels.get(key) == value for key, value in policy.labels.items()):
+                return
+            if tried < backoff.tries:
+                await self.ctx.clock.sleep(backoff.pause_seconds(tried, random.random()))
+        if policy.error_on_backoff_timeout:
+            wanted = ", ".join(f"{key}={value}" for key, value in policy.labels.items())
+            raise TriggerError(
+                f"{target} did not get the labels of policy.k8s ({wanted}) in {backoff.tries} looks"
+            )
+
+
+def _settle_name(body: Object, action_id: str) -> bool:
+    """Give the object its name, if the server would have drawn one. Whether it did."""
+    about = body["metadata"]
+    prefix = about.get("generateName")
+    if about.get("name") or not prefix:
+        return False
+    digest = base64.b32encode(hashlib.sha256(action_id.encode()).digest()).decode().lower()
+    about["name"] = str(prefix)[: _LONGEST_NAME - _SUFFIX] + digest[:_SUFFIX]
+    return True
+
+
+def _mapping(body: Object, key: str) -> Object:
+    about = body["metadata"]
+    if about.get(key) is None:
+        about[key] = {}
+    if not isinstance(about[key], dict):
+        raise Rejected(f"metadata.{key} of the {body['kind']} is not a mapping")
+    found: Object = about[key]
+    return found
+
+
+def required_name(target: Target, verb: str) -> str:
+    """The object's name. Raises Rejected if it has none."""
+    if not target.name:
+        raise Rejected(f"to {verb} a {target.resource.kind}, its metadata.name must be given")
+    return target.name
+
+
+__all__ = ["ACTION_ID", "KubernetesTrigger", "NotFound", "Object", "Target", "required_name"]

@@ -1,0 +1,163 @@
+"""The ``k8s`` trigger: creates, updates, patches or deletes any object of a Kubernetes API.
+
+Plural and scope of a kind are asked of the server, so every kind it serves can be used (upstream guesses
+them). ``create`` makes one object per action however often it is tried; the other operations may be repeated
+without harm. The rights that it needs are those of the operation: create; get, update and create; get, patch
+and create; delete. A label policy needs get.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from argosy.errors import Rejected
+from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound, PatchStrategy
+from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
+from argosy.triggers import _sources
+from argosy.triggers._base import Action, Outcome, TriggerConfig
+from argosy.triggers._objects import KubernetesTrigger, Object, Target, required_name
+
+_MERGE: PatchStrategy = "application/merge-patch+json"
+_UPDATE_TRIES = 5  # of reading, merging and writing, when others write at the same time
+
+
+class K8sConfig(TriggerConfig):
+    """The ``k8s`` block."""
+
+    source: ArtifactLocation
+    operation: Literal["", "create", "update", "patch", "delete"] = ""
+    """Empty means create."""
+    parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Set on the object."""
+    patch_strategy: Literal["", PatchStrategy] = ""
+    """Empty means a JSON merge patch."""
+    live_object: bool = False
+    """With ``update``: parameters are set on the object as the cluster has it."""
+
+
+class K8sTrigger(KubernetesTrigger[K8sConfig]):
+    """Creates, updates, patches or deletes an object."""
+
+    kind: ClassVar[str] = "k8s"
+    config = K8sConfig
+    requires: ClassVar[tuple[str, ...]] = ("httpx2",)
+    extra: ClassVar[str] = "kubernetes"
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata:
+  name: k8s
+spec:
+  template:
+    serviceAccountName: config-writer
+  dependencies:
+    - name: release
+      eventSourceName: webhook
+      eventName: releases
+  triggers:
+    - template:
+        name: note-release
+        k8s:
+          operation: create
+          source:
+            resource:
+              apiVersion: v1
+              kind: ConfigMap
+              metadata:
+                generateName: release-
+              data:
+                version: unknown
+          parameters:
+            - src:
+                dependencyName: release
+                dataKey: body.version
+              dest: data.version
+"""
+
+    async def fetch(self, config: K8sConfig) -> Json | None:
+        found = await _sources.fetch(config.source, self.ctx)
+        if not (config.live_object and config.operation == "update"):
+            return found
+        given = (found.get("metadata") or {}).get("namespace")
+        target = await self.target(found)
+        if target.resource.namespaced and not given:
+            raise Rejected(f"liveObject needs metadata.namespace of the {target.resource.kind} in the source")
+        return await self.client.get(
+            target.resource, required_name(target, "update with liveObject"), target.namespace
+        )
+
+    async def fire(self, config: K8sConfig, action: Action) -> Outcome:
+        target = await self.target(action.resource)
+        if config.operation == "delete":
+            return await self._delete(target)
+        if config.operation == "update":
+            outcome = await self._update(target, action)
+        elif config.operation == "patch":
+            outcome = await self._patch(target, action, config.patch_strategy or _MERGE)
+        else:
+            outcome = await self.make(target, action)
+        if action.policy is not None and action.policy.k8s is not None:
+            about = {"name": outcome.detail["name"]}
+            await self.await_labels(target._replace(body={"metadata": about}), action.policy.k8s)
+        return outcome
+
+    async def _update(self, target: Target, action: Action) -> Outcome:
+        name = required_name(target, "update")
+        pinned = "resourceVersion" in target.body["metadata"]
+        for tried in range(1, _UPDATE_TRIES + 1):
+            try:
+                current = await self.client.get(target.resource, name, target.namespace)
+            except NotFound:
+                with contextlib.suppress(AlreadyExists):  # made by someone else meanwhile: then it is updated
+                    return await self.make(target, action, labelled=False)
+                continue
+            try:
+                merged = _merged(current, target.body)
+                made = await self.client.replace(target.resource, name, merged, target.namespace)
+            except Conflict:
+                # An object that names its version wants to be refused when that version is gone.
+                if pinned or tried == _UPDATE_TRIES:
+                    raise
+                continue
+            return self.outcome("updated", target._replace(body=made))
+        raise Conflict(f"{target} is made and removed by others all the time; it could not be updated")
+
+    async def _patch(self, target: Target, action: Action, strategy: PatchStrategy) -> Outcome:
+        name = required_name(target, "patch")
+        if strategy == "application/json-patch+json":
+            raise Rejected(
+                f"patchStrategy {strategy} wants a list of changes, the source holds an object; use one of "
+                + ", ".join(each for each in get_args(PatchStrategy) if each != strategy)
+            )
+        if strategy != "application/apply-patch+yaml":  # which creates what is missing
+            try:
+                await self.client.get(target.resource, name, target.namespace)
+            except NotFound:
+                with contextlib.suppress(AlreadyExists):
+                    return await self.make(target, action, labelled=False)
+        made = await self.client.patch(
+            target.resource, name, target.body, target.namespace, strategy=strategy
+        )
+        return self.outcome("patched", target._replace(body=made))
+
+    async def _delete(self, target: Target) -> Outcome:
+        name = required_name(target, "delete")
+        try:
+            await self.client.delete(target.resource, name, target.namespace)
+        except NotFound:
+            return self.outcome("nothing to delete, there is no", target)
+        return self.outcome("deleted", target)
+
+
+def _merged(old: Object, new: Object) -> Object:
+    """``new`` laid over ``old``: mappings are merged, everything else (lists too) is replaced."""
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        merged[key] = (
+            _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+        )
+    return merged

@@ -1,0 +1,285 @@
+"""The ``python`` trigger (ours): calls a Python function with the events of an action.
+
+``handler: package.module:function`` names it; an ``async def`` is awaited, any other function runs in a
+thread. It is called as ``handler(events, **args)`` and may return nothing, a line of text, or a JSON object,
+which is kept with the action. Whatever it raises is a failed try, tried again like any other;
+``argosy.errors.Rejected`` says that another try cannot help, ``RetryAfter`` says when. The function is
+loaded at the first action and then kept.
+
+A thread cannot be stopped from outside: a function that is not ``async`` and outlives its time goes on by
+itself, and the try counts as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from pydantic import Field, field_validator
+
+from argosy.errors import ArgosyError, Rejected, TriggerError
+from argosy.event import Event
+from argosy.manifests.fields import Json, TriggerParameter
+from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class SeenEvent:
+    """One event as a handler sees it. ``data`` is parsed when first asked for, and the handler's own."""
+
+    id: str
+    source: str
+    subject: str
+    type: str
+    time: str
+    _event: Event = field(repr=False)
+
+    @cached_property
+    def data(self) -> Json:
+        """The event's data: a JSON value, or bytes where it is not JSON."""
+        if self._event.datacontenttype.split(";")[0].strip() not in ("application/json", ""):
+            return self._event.data
+        try:
+            return msgspec.json.decode(self._event.data)
+        except msgspec.DecodeError as error:
+            raise Rejected(f"the data of event {self.id!r} is not JSON: {error}") from error
+
+
+class Events(Mapping[str, SeenEvent]):
+    """The events of an action by dependency name, and the action itself.
+
+    ``action_id`` is the same at every try: use it to recognise a repetition.
+    """
+
+    def __init__(self, action: Action) -> None:
+        self.action_id = action.id
+        self.attempt = action.attempt
+        self.namespace = action.namespace
+        self.sensor = action.sensor
+        self.trigger = action.trigger
+        self._seen = {
+            name: SeenEvent(event.id, event.source, event.subject, event.type, event.time, event)
+            for name, event in action.events.items()
+        }
+
+    def __getitem__(self, dependency: str) -> SeenEvent:
+        return self._seen[dependency]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._seen)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+class PythonConfig(TriggerConfig):
+    """The ``python`` block."""
+
+    handler: str
+    """``package.module:function``."""
+    path: str = ""
+    """A folder in which the module is looked for first."""
+    args: dict[str, Json] = Field(default_factory=dict)
+    """Passed to the function by name."""
+    parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Set on this block; ``dest: args.name`` sets an argument."""
+    timeout_seconds: float = Field(60.0, gt=0)
+
+    @field_validator("handler")
+    @classmethod
+    def _two_names(cls, handler: str) -> str:
+        module, _, function = handler.partition(":")
+        if not all(part.isidentifier() for name in (module, function) for part in name.split(".")):
+            raise ValueError("names no function; write package.module:function")
+        return handler
+
+
+def load(config: PythonConfig) -> Handler:
+    """Import the handler. Raises Rejected, naming module and function, if it cannot be had; good for lint
+    too.
+
+    Runs the module's own code. A folder of ``path`` stays on ``sys.path``, so that the module finds its
+    neighbours.
+    """
+    module_name, _, names = config.handler.partition(":")
+    what = f"handler {config.handler!r}"
+    folder = Path(config.path).resolve() if config.path else None
+    if folder is not None:
+        if not folder.is_dir():
+            raise Rejected(f"{what}: path {config.path!r} is no folder")
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+            importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = "" if error.name == module_name else f" (it imports {error.name!r})"
+        raise Rejected(
+            f"{what}: there is no module {error.name!r}{missing}; install it, or give path"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise Rejected(f"{what}: module {module_name!r} cannot be imported: {_told(error)}") from error
+    if folder is not None and not _is_in(folder, module):
+        raise Rejected(
+            f"{what}: module {module_name!r} is not the one in {config.path!r}, another of this name was"
+            f" loaded from {getattr(module, '__file__', None)!r}; give it a name of its own"
+        )
+    found: Any = module
+    for name in names.split("."):
+        if not hasattr(found, name):
+            raise Rejected(f"{what}: module {module_name!r} has no {names!r}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise Rejected(
+            f"{what}: {names!r} of module {module_name!r} is a {type(found).__name__}, not a function"
+        )
+    handler: Handler = found
+    return handler
+
+
+def _is_in(folder: Path, module: Any) -> bool:
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    # A file that Kubernetes mounted is a link; where the link stands counts.
+    return any(
+        place and (Path(place).is_relative_to(folder) or Path(place).resolve().is_relative_to(folder))
+        for place in places
+    )
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+class PythonTrigger(Trigger[PythonConfig]):
+    """Calls a Python function."""
+
+    kind: ClassVar[str] = "python"
+    config = PythonConfig
+    ours: ClassVar[bool] = True
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata:
+  name: python
+spec:
+  dependencies:
+    - name: order
+      eventSourceName: webhook
+      eventName: orders
+  triggers:
+    - template:
+        name: bill-order
+        python:
+          handler: billing.orders:bill
+          path: ./handlers
+          args:
+            currency: EUR
+            amount: 0
+          parameters:
+            - src:
+                dependencyName: order
+                dataKey: body.amount
+                useRawData: true
+              dest: args.amount
+          timeoutSeconds: 30
+"""
+
+    def __init__(self, ctx: TriggerContext) -> None:
+        super().__init__(ctx)
+        self._loaded: dict[tuple[str, str], Handler] = {}
+        self._loading = asyncio.Lock()
+
+    async def fire(self, config: PythonConfig, action: Action) -> Outcome:
+        handler = await self._handler(config)
+        what = f"handler {config.handler!r}"
+        events = Events(action)
+        try:
+            inspect.signature(handler).bind(events, **config.args)
+        except TypeError as error:
+            raise Rejected(f"{what} cannot be called with args {sorted(config.args)}: {error}") from error
+        except ValueError:
+            pass  # a function of C that does not tell its arguments is called as it is
+        try:
+            async with asyncio.timeout(config.timeout_seconds) as limit:
+                answer = await _call(handler, events, config.args)
+        except ArgosyError:
+            raise
+        except (Exception, SystemExit) as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise TriggerError(f"{what} did not end within {config.timeout_seconds:g} s") from error
+            raise TriggerError(f"{what} raised {_told(error)}") from error
+        return _outcome(what, answer)
+
+    async def _handler(self, config: PythonConfig) -> Handler:
+        key = (config.handler, config.path)
+        async with self._loading:
+            if key not in self._loaded:
+                self._loaded[key] = await asyncio.to_thread(load, config)
+            return self._loaded[key]
+
+
+async def _call(handler: Handler, events: Events, args: Mapping[str, Json]) -> object:
+    # Each try has arguments of its own, whatever the function does to them.
+    own = msgspec.json.decode(msgspec.json.encode(args))
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
+        return await handler(events, **own)
+    answer, error = await _in_thread(lambda: handler(events, **own))
+    if error is not None:
+        raise error
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What ``call`` returned or raised, in a thread of its own: one that never ends holds up neither others
+    nor the process's end.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(answer: Any, error: BaseException | None) -> None:
+        if not ended.done():  # else it was cancelled or timed out, and nobody listens
+            ended.set_result((answer, error))
+
+    def run() -> None:
+        answer: Any = None
+        failure: BaseException | None = None
+        try:
+            answer = context.run(call)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited, SystemExit too
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is at its end
+            loop.call_soon_threadsafe(settle, answer, failure)
+
+    threading.Thread(target=run, name="argosy-handler", daemon=True).start()
+    return await ended
+
+
+def _outcome(what: str, answer: object) -> Outcome:
+    if answer is None:
+        return Outcome(f"{what} is done")
+    if isinstance(answer, Outcome):
+        return answer
+    if isinstance(answer, str):
+        return Outcome(answer)
+    if isinstance(answer, dict):
+        try:
+            detail = msgspec.json.decode(msgspec.json.encode(answer))
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            return Outcome(f"{what} is done; what it returned is not JSON and was not kept")
+        return Outcome(f"{what} is done", detail)
+    # The work is done, so this is no failure: another try would do it twice.
+    return Outcome(f"{what} is done; it returned a {type(answer).__name__}, which was not kept")

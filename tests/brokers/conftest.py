@@ -1,0 +1,27 @@
+"""The brokers that the tests of this folder share: one RabbitMQ per test run, started by the first test
+that asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.brokers.rabbitmq import NotThere, RabbitMQ, installed
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A running RabbitMQ; each test uses queues and exchanges of its own. Skips where it is not installed;
+    fails when ``CI`` is set.
+    """
+    try:
+        installed()
+    except NotThere as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker

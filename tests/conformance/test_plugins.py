@@ -1,0 +1,38 @@
+"""Every kind that the registry finds says what it is, shows how it is used, and has a test that proves what
+it does."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from argosy import registry
+from tests.conformance.plugin import Plugin, PluginSuite
+
+
+class TestSources(PluginSuite):
+    suite = "SourceSuite"
+    decides: ClassVar[tuple[str, ...]] = ("kind", "config", "example", "exclusive", "acknowledges")
+
+    @pytest.fixture(params=registry.source_kinds())
+    def plugin(self, request: pytest.FixtureRequest) -> Plugin:
+        found = registry.source(request.param)
+        assert found is not None
+        return found
+
+
+class TestTriggers(PluginSuite):
+    suite = "TriggerSuite"
+    decides: ClassVar[tuple[str, ...]] = ("kind", "config", "example")
+
+    @pytest.fixture(params=registry.trigger_kinds())
+    def plugin(self, request: pytest.FixtureRequest) -> Plugin:
+        found = registry.trigger(request.param)
+        assert found is not None
+        return found
+
+
+def test_a_kind_runs_now_or_later_but_not_both() -> None:
+    assert not registry.LATER_SOURCES & set(registry.source_kinds())
+    assert not registry.LATER_TRIGGERS & set(registry.trigger_kinds())

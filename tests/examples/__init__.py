@@ -1,0 +1,1 @@
+"""Every example and every snippet of the documentation, run."""

@@ -1,0 +1,80 @@
+"""The API server as a receiver of triggers' actions, behind a cable that can be held and cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from argosy.triggers._objects import ACTION_ID
+from tests.conformance.trigger import Receiver
+from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.relay import Relay
+
+
+class ClusterReceiver(Receiver):
+    """Effects are the objects of one kind in one namespace. ``block`` makes one; ``bad_block``
+    cannot ever.
+    """
+
+    deduplicates = True
+
+    def __init__(
+        self,
+        apiserver: ApiServer,
+        relay: Relay,
+        namespace: str,
+        path: str,
+        block: dict[str, Any],
+        bad_block: dict[str, Any],
+    ) -> None:
+        self.private = (apiserver.tokens["admin"],)
+        self.namespace = namespace
+        self.block = block
+        self._bad_block = bad_block
+        self._good_block = block
+        self._apiserver = apiserver
+        self._relay = relay
+        self._path = path
+
+    def objects(self) -> list[Any]:
+        """What is there, in the order in which it was made."""
+        items: list[Any] = self._apiserver.request("GET", self._path)["items"]
+        mine = [each for each in items if ACTION_ID in (each["metadata"].get("annotations") or {})]
+        return sorted(mine, key=lambda each: int(each["metadata"]["resourceVersion"]))
+
+    async def effects(self) -> list[str]:
+        return [each["metadata"]["annotations"][ACTION_ID] for each in self.objects()]
+
+    async def knows(self, private: str) -> bool:
+        return bool(self.objects())  # nobody is let in without the token
+
+    async def refuse(self) -> None:
+        self.block = self._bad_block
+
+    async def fail(self) -> None:
+        await self._relay.cut()
+
+    async def hold(self) -> None:
+        self._relay.hold()
+
+    async def release(self) -> None:
+        self.block = self._good_block
+        self._relay.release()
+
+    async def held(self) -> int:
+        return self._relay.holding
+
+
+def port_of(apiserver: ApiServer) -> int:
+    """The API server's port."""
+    port = urlsplit(apiserver.url).port
+    assert port is not None
+    return port
+
+
+def kubeconfig_through(relay: Relay, apiserver: ApiServer, path: Path, user: str = "admin") -> Path:
+    """A kubeconfig whose server is the relay."""
+    apiserver.kubeconfig(path, user)
+    path.write_text(path.read_text().replace(apiserver.url, f"https://127.0.0.1:{relay.port}"))
+    return path
