@@ -44,10 +44,7 @@ def _yes(value: bool) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        + "\n"
-    )
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def _sources() -> list[type[Source[Any]]]:
@@ -171,9 +168,7 @@ def _fields(model: type[BaseModel]) -> str:
     rows = []
     for name, field in model.model_fields.items():
         kind = "duration" if _is_duration(field) else _type(field.annotation)
-        rows.append(
-            [f"`{field.alias or name}`", kind, _default(field), field.description or remarks.get(name, "")]
-        )
+        rows.append([f"`{field.alias or name}`", kind, _default(field), field.description or remarks.get(name, "")])
     return _table(["field", "type", "default", ""], rows)
 
 
@@ -221,10 +216,7 @@ def _all_fields() -> str:
         *(_kind("Trigger", plugin) for plugin in _triggers()),
         f"## EventBus `spec`\n\n{_fields(EventBusSpec)}",
         "## Shared types\n",
-        *(
-            f"### {each.__name__}\n\n{inspect.getdoc(each) or ''}\n\n{_fields(each)}"
-            for each in _referred(roots)
-        ),
+        *(f"### {each.__name__}\n\n{inspect.getdoc(each) or ''}\n\n{_fields(each)}" for each in _referred(roots)),
     ]
     return "\n".join(parts)
 
@@ -238,9 +230,7 @@ def _commands() -> str:
             assert isinstance(command, click.Group)
             command = command.get_command(context, name)
             assert command is not None
-            context = click.Context(
-                command, info_name=name, parent=context, max_content_width=100, terminal_width=100
-            )
+            context = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
         text = command.get_help(context) if command else ""
         parts.append(f"## `{' '.join(('argosy', *names))}`\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(parts)

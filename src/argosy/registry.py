@@ -49,9 +49,7 @@ def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:
 
 def _kinds(package: str, group: str) -> list[str]:
     module = importlib.import_module(package)
-    own = [
-        _camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")
-    ]
+    own = [_camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")]
     return sorted({*own, *_entry_points(group)})
 
 
@@ -81,9 +79,7 @@ def _load(package: str, group: str, kind: str, base: type[Any]) -> type[Any] | N
             None,
         )
     if found is None or not issubclass(found, base) or found.kind != kind:
-        raise ConfigError(
-            f"plug-in {kind!r} in {package} has no {base.__name__} class whose kind is {kind!r}"
-        )
+        raise ConfigError(f"plug-in {kind!r} in {package} has no {base.__name__} class whose kind is {kind!r}")
     plugin: type[Any] = found
     return plugin
 

@@ -44,9 +44,7 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self.config = folder / "nats.conf"
         store = f'jetstream {{ store_dir: "{folder / "store"}" }}\n' if jetstream else ""
-        self.config.write_text(
-            f'listen: 127.0.0.1:{self.port}\nlog_file: "{folder / "nats.log"}"\n{store}{extra}\n'
-        )
+        self.config.write_text(f'listen: 127.0.0.1:{self.port}\nlog_file: "{folder / "nats.log"}"\n{store}{extra}\n')
         self.child: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:

@@ -73,6 +73,8 @@ def main() -> int:
     oslo_messaging.set_transport_defaults(wanted.exchange)
     url = wanted.url.replace("amqp://", "rabbit://")
     transport = oslo_messaging.get_notification_transport(conf, url=url)
+    # As every deployment that survives a restart of its broker: durable exchanges and queues.
+    conf.set_override("amqp_durable_queues", True, group="oslo_messaging_rabbit")
     notifier = oslo_messaging.Notifier(
         transport, publisher_id="network.host-1", driver=wanted.driver, topics=[wanted.topic], retry=3
     )

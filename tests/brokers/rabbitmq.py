@@ -13,6 +13,7 @@ do nothing.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -24,7 +25,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -142,17 +143,11 @@ class RabbitMQ:
         return f"amqps://argosy:only%20for%20tests@127.0.0.1:{self.tls_port}"
 
     def start(self) -> None:
-        """Return once the broker speaks AMQP. Raises ChildProcessError, with the end of its log, if it does
-        not.
+        """Return once the broker speaks AMQP. Raises ChildProcessError, with the end of its log, if it does not.
+
+        Call it in the main thread: the broker ends with the thread that started it.
         """
-        if self._names is None:
-            # Our own, in the foreground: the one that Erlang starts by itself outlives everything.
-            self._names = self._child(["epmd"])
-        self._broker = self._child([_SERVER, "-noinput"])
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._speaks():
-            if self._broker.poll() is not None or time.monotonic() > deadline:
-                raise ChildProcessError(f"RabbitMQ did not start: {self._output()[-3000:]}")
+        for _ in self._starting():
             time.sleep(0.05)
 
     def kill(self) -> None:
@@ -162,10 +157,22 @@ class RabbitMQ:
         self._broker.wait()
         self._broker = None
 
-    def restart(self) -> None:
-        """Kill and start again, on the same ports, with what was durable."""
+    async def restart(self) -> None:
+        """Kill and start again, on the same ports, with what was durable. The event loop goes on meanwhile."""
         self.kill()
-        self.start()
+        for _ in self._starting():
+            await asyncio.sleep(0.05)
+
+    def _starting(self) -> Iterator[None]:
+        if self._names is None:
+            # Our own, in the foreground: the one that Erlang starts by itself outlives everything.
+            self._names = self._child(["epmd"])
+        self._broker = self._child([_SERVER, "-noinput"])
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._speaks():
+            if self._broker.poll() is not None or time.monotonic() > deadline:
+                raise ChildProcessError(f"RabbitMQ did not start: {self._output()[-3000:]}")
+            yield
 
     # Looking inside
 
@@ -320,7 +327,7 @@ log.file.level = info
 
     def _speaks(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(_HELLO)
                 return bool(connection.recv(1))
         except OSError:

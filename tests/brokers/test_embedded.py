@@ -278,9 +278,7 @@ async def test_a_killed_parent_loses_nothing_and_leaves_no_server_behind(tmp_pat
             parent.kill()
             assert parent.stdout is not None
             rest = (await soon(parent.stdout.read())).decode().splitlines()
-            stored = seen | {
-                words.split()[1] for words in rest if words.startswith("stored ") and words.split()[1:]
-            }
+            stored = seen | {words.split()[1] for words in rest if words.startswith("stored ") and words.split()[1:]}
         await until(lambda pid=pid: not alive(int(pid)))  # type: ignore[misc]
     # When the folder is opened again, then everything acknowledged is there
     found: list[str] = []
@@ -318,9 +316,7 @@ async def test_items_held_by_a_killed_worker_are_handed_out_again_without_counti
         # Given a worker that holds three items, one of them failed once
         async with python(WORKER) as worker:
             assert worker.stdin is not None
-            worker.stdin.write(
-                json.dumps([server.url, connection.user, connection.password]).encode() + b"\n"
-            )
+            worker.stdin.write(json.dumps([server.url, connection.user, connection.password]).encode() + b"\n")
             await worker.stdin.drain()
             held = {(await line(worker))[1] for _ in range(3)}
             assert held == {"a", "b", "c"}

@@ -242,9 +242,7 @@ async def test_a_log_that_is_removed_while_it_is_read_is_made_and_read_again(bus
         await plain.delete_stream("default")
         await publish(bus, [2, 3])
         assert await read_ids(subscription, 2) == ["2", "3"]
-        await subscription.commit(
-            old.position + 1000
-        )  # of the old log: must not skip anything of the new one
+        await subscription.commit(old.position + 1000)  # of the old log: must not skip anything of the new one
         await publish(bus, [4])
         assert await read_ids(subscription, 1) == ["4"]
 
@@ -468,8 +466,11 @@ def certificate(folder: Path) -> Path:
     """A self-signed certificate for 127.0.0.1 with its key, in one file."""
     both = folder / "server.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", both, "-out", folder / "cert.pem"],
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", both, "-out", folder / "cert.pem",
+        ],
         check=True, capture_output=True,
     )  # fmt: skip
     both.write_text(both.read_text() + (folder / "cert.pem").read_text())

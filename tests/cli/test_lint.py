@@ -111,8 +111,7 @@ def test_standard_input_is_read() -> None:
 def test_several_paths_are_one_set(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other") / "bus.yaml"
     other.write_text(
-        "apiVersion: argoproj.io/v1alpha1\nkind: EventBus\nmetadata: {name: default}\n"
-        "spec: {jetstream: {version: x}}\n"
+        "apiVersion: argoproj.io/v1alpha1\nkind: EventBus\nmetadata: {name: default}\nspec: {jetstream: {version: x}}\n"
     )
     assert lint(str(folder), str(other)).stdout == "2 files with 1 EventSource, 1 EventBus: clean\n"
 

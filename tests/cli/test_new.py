@@ -79,8 +79,6 @@ def test_a_kind_that_is_both_must_be_chosen(toys: Path) -> None:
     points = toys / "argosy_toys-1.dist-info" / "entry_points.txt"
     module = toys / "argosy_toys.py"
     points.write_text(points.read_text() + "toyHook = argosy_toys:Both\n")
-    module.write_text(
-        module.read_text() + "\n\nclass Both(Send):\n    kind = 'toyHook'\n    example = '# both\\n'\n"
-    )
+    module.write_text(module.read_text() + "\n\nclass Both(Send):\n    kind = 'toyHook'\n    example = '# both\\n'\n")
     assert "add --source or --trigger" in new("toyHook").stderr
     assert new("toyHook", "--trigger").stdout == "# both\n"

@@ -190,9 +190,7 @@ class BusSuite:
         async with bus.subscribe("c", [PAIR], start="earliest") as subscription:
             assert await read_ids(subscription, 3) == ["0", "1", "2"]
 
-    async def test_the_position_is_durable_before_the_context_is_entered(
-        self, store: Store, bus: Bus
-    ) -> None:
+    async def test_the_position_is_durable_before_the_context_is_entered(self, store: Store, bus: Bus) -> None:
         async with bus.subscribe("c", [PAIR], start="new"):
             pass
         await publish(bus, [1, 2])
@@ -583,9 +581,7 @@ class BusSuite:
             lease = await take(theirs)
             assert (lease.id, lease.failures, lease.last_error) == ("a", 0, "")
 
-    async def test_what_was_held_when_taking_ended_comes_again_without_counting(
-        self, store: Store, bus: Bus
-    ) -> None:
+    async def test_what_was_held_when_taking_ended_comes_again_without_counting(self, store: Store, bus: Bus) -> None:
         queue = bus.queue("q")
         await queue.put("a", b"")
         async with queue.take() as leases:
@@ -702,9 +698,7 @@ class BusSuite:
     async def test_of_many_who_write_with_one_revision_one_wins(self, bus: Bus) -> None:
         bucket = bus.bucket("b")
         results = await soon(
-            asyncio.gather(
-                *(bucket.put("k", str(n).encode(), revision=0) for n in range(20)), return_exceptions=True
-            )
+            asyncio.gather(*(bucket.put("k", str(n).encode(), revision=0) for n in range(20)), return_exceptions=True)
         )
         assert sum(isinstance(result, int) for result in results) == 1
         assert all(isinstance(result, int | BusError) for result in results)
@@ -887,9 +881,7 @@ class BusLossSuite(BusSuite):
         assert not await soon(queue.put("waits", b""))
         assert await soon(queue.depth()) == 1
 
-    async def test_failures_and_rests_are_known_after_the_bus_was_killed(
-        self, store: Store, bus: Bus
-    ) -> None:
+    async def test_failures_and_rests_are_known_after_the_bus_was_killed(self, store: Store, bus: Bus) -> None:
         queue = bus.queue("q")
         await queue.put("a", b"")
         async with queue.take() as leases:

@@ -86,9 +86,7 @@ class PluginSuite:
         assert sorted(set(plugin.requires) & set(loaded.stdout.split())) == []
 
     def test_its_own_test_inherits_the_suite(self, plugin: Plugin) -> None:
-        assert plugin.kind in _bound(self.suite), (
-            f"no test class inherits {self.suite} with kind = {plugin.kind!r}"
-        )
+        assert plugin.kind in _bound(self.suite), f"no test class inherits {self.suite} with kind = {plugin.kind!r}"
 
 
 def _bound(suite: str) -> set[str]:
@@ -97,9 +95,7 @@ def _bound(suite: str) -> set[str]:
     found = set()
     for path in _TESTS.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and suite in {
-                ast.unparse(base).split(".")[-1] for base in node.bases
-            }:
+            if isinstance(node, ast.ClassDef) and suite in {ast.unparse(base).split(".")[-1] for base in node.bases}:
                 found |= {value for name, value in _assigned(node) if name == "kind"}
     return found
 
@@ -108,11 +104,7 @@ def _assigned(node: ast.ClassDef) -> list[tuple[str, str]]:
     pairs = []
     for each in node.body:
         targets = (
-            each.targets
-            if isinstance(each, ast.Assign)
-            else [each.target]
-            if isinstance(each, ast.AnnAssign)
-            else []
+            each.targets if isinstance(each, ast.Assign) else [each.target] if isinstance(each, ast.AnnAssign) else []
         )
         value = each.value if isinstance(each, ast.Assign | ast.AnnAssign) else None
         if isinstance(value, ast.Constant) and isinstance(value.value, str):

@@ -98,9 +98,7 @@ class VirtualClock:
     async def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass, waking each sleeper at its own time and letting it go to sleep again."""
         end = self._now + dt.timedelta(seconds=seconds)
-        while due := sorted(
-            sleeper for sleeper in self._sleepers if sleeper[0] <= end and not sleeper[2].done()
-        ):
+        while due := sorted(sleeper for sleeper in self._sleepers if sleeper[0] <= end and not sleeper[2].done()):
             self._now = max(self._now, due[0][0])
             due[0][2].set_result(None)
             await self._settle()
@@ -246,7 +244,7 @@ class Stage:
         while True:
             try:
                 await self.plugin().run(self.context())
-            except Exception as error:  # noqa: BLE001 - as the runtime does
+            except Exception as error:
                 self.errors.append(error)
             self._up.clear()
             await asyncio.sleep(min(0.01 * 2 ** len(self.errors), 1.0))
@@ -376,9 +374,7 @@ class SourceSuite:
         if not self.plugin().acknowledges:
             pytest.skip(f"{self.kind!r} declares that its upstream takes no acknowledgement")
 
-    async def test_a_message_becomes_one_event_of_the_documented_shape(
-        self, upstream: Upstream, stage: Stage
-    ) -> None:
+    async def test_a_message_becomes_one_event_of_the_documented_shape(self, upstream: Upstream, stage: Stage) -> None:
         # Given a source that receives
         await stage.start()
         # When its upstream produces a message
@@ -390,9 +386,7 @@ class SourceSuite:
         assert len(stage.offered) == 1
         assert not stage.errors
 
-    async def test_metadata_of_the_manifest_stands_in_the_data(
-        self, upstream: Upstream, stage: Stage
-    ) -> None:
+    async def test_metadata_of_the_manifest_stands_in_the_data(self, upstream: Upstream, stage: Stage) -> None:
         # Given a block with metadata
         if not self.copies_metadata:
             pytest.skip("this kind's data has no metadata, as upstream's has none")
@@ -412,9 +406,7 @@ class SourceSuite:
         for text in texts:
             await upstream.send(text)
         # Then each becomes exactly one event
-        await eventually(
-            lambda: len(stage.emitted) >= len(texts), f"{len(texts)} events, got {len(stage.emitted)}"
-        )
+        await eventually(lambda: len(stage.emitted) >= len(texts), f"{len(texts)} events, got {len(stage.emitted)}")
         await upstream.settle()
         assert sorted(upstream.text_of(event.data) for event in stage.emitted) == texts
         if upstream.names_messages:
@@ -445,18 +437,14 @@ class SourceSuite:
         stage.failure = BusError("the stage refuses this event")
         # When a message comes
         await upstream.send("one")
-        await eventually(
-            lambda: len(stage.offered) >= 1 and stage.under_way == 0, "emit was called and failed"
-        )
+        await eventually(lambda: len(stage.offered) >= 1 and stage.under_way == 0, "emit was called and failed")
         # Then the upstream is not told that it was kept
         await upstream.settle()
         assert await upstream.acknowledged() == 0
         # And where it delivers again, the message is not lost
         stage.failure = None
         if upstream.redelivers:
-            await eventually(
-                lambda: len(stage.emitted) >= 1, f"the message came again, errors {stage.errors}"
-            )
+            await eventually(lambda: len(stage.emitted) >= 1, f"the message came again, errors {stage.errors}")
             assert upstream.text_of(stage.emitted[0].data) == "one"
             await eventually(lambda: _is(upstream.acknowledged(), 1), "the upstream was told")
 
@@ -467,9 +455,7 @@ class SourceSuite:
         await stage.start()
         stage.failure = BusError("the stage refuses this event")
         await upstream.send("one")
-        await eventually(
-            lambda: len(stage.offered) >= 1 and stage.under_way == 0, "emit was called and failed"
-        )
+        await eventually(lambda: len(stage.offered) >= 1 and stage.under_way == 0, "emit was called and failed")
         # When it is delivered again
         stage.failure = None
         (event,) = await stage.events(1)
@@ -477,9 +463,7 @@ class SourceSuite:
         assert event.id
         assert {offered.id for offered in stage.offered} == {event.id}
 
-    async def test_a_source_that_ends_lets_the_emit_under_way_finish(
-        self, upstream: Upstream, stage: Stage
-    ) -> None:
+    async def test_a_source_that_ends_lets_the_emit_under_way_finish(self, upstream: Upstream, stage: Stage) -> None:
         # Given an emit under way
         await stage.start()
         stage.close_gate()
@@ -535,9 +519,7 @@ class SourceSuite:
         await upstream.send("after")
         # Then both become events, and the old one is not repeated
         texts = ["after", "before", *(["meanwhile"] if upstream.keeps else [])]
-        await eventually(
-            lambda: len(stage.emitted) >= len(texts), f"{len(texts)} events, got {stage.emitted}"
-        )
+        await eventually(lambda: len(stage.emitted) >= len(texts), f"{len(texts)} events, got {stage.emitted}")
         await upstream.settle()
         assert sorted(upstream.text_of(event.data) for event in stage.emitted) == texts
 

@@ -34,9 +34,7 @@ class Snippet:
 
 def pages() -> list[Path]:
     """Every page that a reader meets."""
-    own = [
-        page for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md") if (page := ROOT / name).exists()
-    ]
+    own = [page for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md") if (page := ROOT / name).exists()]
     return own + sorted((ROOT / "docs").rglob("*.md"))
 
 

@@ -156,9 +156,7 @@ def test_a_datagram_becomes_a_line_in_the_file(clone: Path, manifests: Path) -> 
         "off",
     ]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=manifests.parent, env=_environment(clone), stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=manifests.parent, env=_environment(clone), stdout=output, stderr=output)
     try:
         # When a datagram is sent until somebody says that it is kept
         with socket.socket(type=socket.SOCK_DGRAM) as sender:

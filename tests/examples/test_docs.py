@@ -16,9 +16,7 @@ import pytest
 from tests.examples import snippets
 from tests.examples.snippets import ROOT, Snippet
 
-_MANIFESTS = [
-    s for s in snippets.all_snippets() if s.language == "yaml" and "apiVersion: argoproj.io" in s.text
-]
+_MANIFESTS = [s for s in snippets.all_snippets() if s.language == "yaml" and "apiVersion: argoproj.io" in s.text]
 _RUNNABLE = [s for s in snippets.all_snippets() if s.language == "console" and s.mark == "runs"]
 _LINK = re.compile(r"\]\((?!https?://|mailto:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
@@ -101,9 +99,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 
 def test_generated_pages_are_current() -> None:
-    stale = [
-        str(path) for path, text in _generator().pages() if not path.exists() or path.read_text() != text
-    ]
+    stale = [str(path) for path, text in _generator().pages() if not path.exists() or path.read_text() != text]
     assert stale == [], "run `make docs`"
 
 

@@ -201,9 +201,7 @@ class ApiServer:
         while time.monotonic() < end:
             for process, name in ((self._etcd, "etcd"), (self._api, "kube-apiserver")):
                 if process.poll() is not None:
-                    raise ChildProcessError(
-                        f"{name} ended with code {process.returncode}:\n{self._tail(name)}"
-                    )
+                    raise ChildProcessError(f"{name} ended with code {process.returncode}:\n{self._tail(name)}")
             try:
                 self.request("GET", "/readyz")
                 # `readyz` waits for the roles that the server writes itself, not for its namespaces.
@@ -286,9 +284,7 @@ class ApiServer:
 
     def _await_served(self, crd: Mapping[str, Any]) -> None:
         spec = crd["spec"]
-        paths = [
-            f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]
-        ]
+        paths = [f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]]
         end = time.monotonic() + 30
         while True:
             try:

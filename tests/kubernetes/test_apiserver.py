@@ -39,9 +39,7 @@ def test_workflow_objects_keep_every_field_of_their_spec(apiserver: ApiServer, n
     assert found["spec"] == {**spec, "anything": {"deep": [1, None, "x"]}}
 
 
-def test_a_service_account_may_do_what_its_rules_say_and_nothing_else(
-    apiserver: ApiServer, namespace: str
-) -> None:
+def test_a_service_account_may_do_what_its_rules_say_and_nothing_else(apiserver: ApiServer, namespace: str) -> None:
     # Given an account that may create config maps in one namespace
     user = apiserver.service_account(
         namespace, "creator", [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]
@@ -52,9 +50,7 @@ def test_a_service_account_may_do_what_its_rules_say_and_nothing_else(
     # When it reads, or goes elsewhere, then it is refused
     for method, where in (("GET", f"{path}/mine"), ("POST", "/api/v1/namespaces/default/configmaps")):
         with pytest.raises(ApiError, match="forbidden") as refused:
-            apiserver.request(
-                method, where, None if method == "GET" else _config_map("default", "no"), user=user
-            )
+            apiserver.request(method, where, None if method == "GET" else _config_map("default", "no"), user=user)
         assert refused.value.status == 403
 
 

@@ -106,9 +106,7 @@ class TestSubmit:
         assert made["metadata"]["labels"]["events.argoproj.io/trigger"] == "act"
         assert made["metadata"]["annotations"] == {ACTION_ID: "a-1"}
 
-    async def test_args_change_the_workflow_as_the_argo_program_does(
-        self, fire: Any, cluster: Cluster
-    ) -> None:
+    async def test_args_change_the_workflow_as_the_argo_program_does(self, fire: Any, cluster: Cluster) -> None:
         args = [
             "-p",
             "b=x=y",
@@ -153,16 +151,12 @@ class TestSubmit:
             (["--priority", "high"], "--priority wants a whole number"),
         ],
     )
-    async def test_args_that_cannot_be_honoured_are_rejected(
-        self, fire: Any, args: list[str], said: str
-    ) -> None:
+    async def test_args_that_cannot_be_honoured_are_rejected(self, fire: Any, args: list[str], said: str) -> None:
         with pytest.raises(Rejected, match=said):
             await fire(workflow(generateName="made-"), args=args)
 
     async def test_only_a_workflow_can_be_submitted(self, fire: Any) -> None:
-        with pytest.raises(
-            Rejected, match=r"wants a Workflow in the source, not a WorkflowTemplate.*submit-from"
-        ):
+        with pytest.raises(Rejected, match=r"wants a Workflow in the source, not a WorkflowTemplate.*submit-from"):
             await fire(template("WorkflowTemplate", "one"))
 
     async def test_a_spec_of_another_shape_is_rejected(self, fire: Any) -> None:
@@ -204,9 +198,7 @@ class TestSubmitFrom:
         )
         assert again.detail["uid"] == outcome.detail["uid"]
 
-    async def test_a_template_of_the_cluster_is_referred_to_as_such(
-        self, fire: Any, cluster: Cluster
-    ) -> None:
+    async def test_a_template_of_the_cluster_is_referred_to_as_such(self, fire: Any, cluster: Cluster) -> None:
         name = f"scan-{cluster.namespace}"
         cluster.put("ClusterWorkflowTemplate", name, {"entrypoint": "main"})
         outcome = await fire(template("ClusterWorkflowTemplate", name), "submit-from")
@@ -263,9 +255,7 @@ class TestSubmitFrom:
             await fire(template("WorkflowTemplate", "scan"), "submit-from")
 
     async def test_other_kinds_are_rejected(self, fire: Any) -> None:
-        with pytest.raises(
-            Rejected, match="wants a WorkflowTemplate, a ClusterWorkflowTemplate or a CronWorkflow"
-        ):
+        with pytest.raises(Rejected, match="wants a WorkflowTemplate, a ClusterWorkflowTemplate or a CronWorkflow"):
             await fire(workflow(name="one"), "submit-from")
 
 

@@ -68,9 +68,7 @@ class Changes:
 
 
 class TestObjects:
-    async def test_what_was_created_is_listed_read_changed_and_deleted(
-        self, client: Client, namespace: str
-    ) -> None:
+    async def test_what_was_created_is_listed_read_changed_and_deleted(self, client: Client, namespace: str) -> None:
         maps = await client.discover("v1", "ConfigMap")
         assert (maps.plural, maps.namespaced, maps.group, "watch" in maps.verbs) == (
             "configmaps",
@@ -222,9 +220,7 @@ class TestWhoWeAre:
             (tmp_path / "token").write_text(apiserver.tokens[user] + "\n")
             assert (await client.discover("v1", "ConfigMap")).plural == "configmaps"
 
-    async def test_a_server_that_nobody_signed_for_is_not_talked_to(
-        self, apiserver: ApiServer, tmp_path: Path
-    ) -> None:
+    async def test_a_server_that_nobody_signed_for_is_not_talked_to(self, apiserver: ApiServer, tmp_path: Path) -> None:
         path = apiserver.kubeconfig(tmp_path / "kubeconfig")
         document = yaml.safe_load(path.read_text())
         del document["clusters"][0]["cluster"]["certificate-authority"]
@@ -317,9 +313,7 @@ class TestBadDays:
         assert found.resource_version == "7"
         assert "limit" not in server.requests[-1].target
 
-    async def test_watches_that_end_at_once_are_not_opened_for_ever(
-        self, bad_day: tuple[HttpServer, Client]
-    ) -> None:
+    async def test_watches_that_end_at_once_are_not_opened_for_ever(self, bad_day: tuple[HttpServer, Client]) -> None:
         _, client = bad_day
         maps = await client.discover("v1", "ConfigMap")
         with pytest.raises(TriggerError, match="ends watches at once"):

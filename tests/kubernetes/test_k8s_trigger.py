@@ -99,9 +99,7 @@ class TestCreate:
     async def test_a_generated_name_is_the_actions_and_its_prefix_stays(
         self, fire: Any, apiserver: ApiServer, namespace: str
     ) -> None:
-        names = [
-            (await fire(config_map(generateName="made-"), id=id)).detail["name"] for id in ("a", "b", "a")
-        ]
+        names = [(await fire(config_map(generateName="made-"), id=id)).detail["name"] for id in ("a", "b", "a")]
         # sha256("a") in base32, so every version of Argosy gives the same name
         assert names[0] == names[2] == "made-zklycewkdo"
         assert names[1] != names[0]
@@ -170,9 +168,7 @@ class TestRefusals:
             "metadata": {"name": "one"},
             "spec": {"ports": [{"port": 0}], "type": "Nonsense"},
         }
-        with pytest.raises(
-            Rejected, match=r"create services 'one' in namespace .*spec\.ports\[0\]\.port"
-        ) as error:
+        with pytest.raises(Rejected, match=r"create services 'one' in namespace .*spec\.ports\[0\]\.port") as error:
             await fire(service)
         assert "spec.type" in str(error.value)
 
@@ -250,9 +246,7 @@ spec:
 
 
 class TestUpdate:
-    async def test_the_object_is_laid_over_what_is_there(
-        self, fire: Any, apiserver: ApiServer, namespace: str
-    ) -> None:
+    async def test_the_object_is_laid_over_what_is_there(self, fire: Any, apiserver: ApiServer, namespace: str) -> None:
         apiserver.apply({**config_map(name="one", namespace=namespace), "data": {"a": "old", "b": "kept"}})
         outcome = await fire(config_map(name="one", labels={"new": "yes"}), "update")
         made = apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one")
@@ -267,9 +261,7 @@ class TestUpdate:
         made = apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one")
         assert "labels" not in made["metadata"]
 
-    async def test_a_live_object_gets_the_parameters(
-        self, stage: Stage, apiserver: ApiServer, namespace: str
-    ) -> None:
+    async def test_a_live_object_gets_the_parameters(self, stage: Stage, apiserver: ApiServer, namespace: str) -> None:
         # Given an object in the cluster of which the manifest knows the name
         apiserver.apply({**config_map(name="one", namespace=namespace), "data": {"a": "old", "b": "kept"}})
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": namespace}}
@@ -329,15 +321,11 @@ class TestPatch:
         self, fire: Any, apiserver: ApiServer, namespace: str, strategy: str
     ) -> None:
         await fire(config_map(name="one"), "patch", fields={"patchStrategy": strategy})
-        assert apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one")["data"] == {
-            "a": "1"
-        }
+        assert apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one")["data"] == {"a": "1"}
 
     async def test_a_list_of_changes_cannot_be_said_with_an_object(self, fire: Any) -> None:
         with pytest.raises(Rejected, match="wants a list of changes"):
-            await fire(
-                config_map(name="one"), "patch", fields={"patchStrategy": "application/json-patch+json"}
-            )
+            await fire(config_map(name="one"), "patch", fields={"patchStrategy": "application/json-patch+json"})
 
     @pytest.mark.parametrize("operation", ["update", "patch", "delete"])
     async def test_a_name_is_needed(self, fire: Any, operation: str) -> None:
@@ -346,9 +334,7 @@ class TestPatch:
 
 
 class TestDelete:
-    async def test_it_is_gone_and_once_more_is_no_error(
-        self, fire: Any, apiserver: ApiServer, namespace: str
-    ) -> None:
+    async def test_it_is_gone_and_once_more_is_no_error(self, fire: Any, apiserver: ApiServer, namespace: str) -> None:
         await fire(config_map(name="one"))
         assert (await fire(config_map(name="one"), "delete")).message.startswith("deleted ConfigMap 'one'")
         with pytest.raises(ApiError):
@@ -373,9 +359,7 @@ class _Clock:
 
 
 class TestPolicy:
-    async def test_an_action_waits_for_the_labels(
-        self, stage: Stage, apiserver: ApiServer, namespace: str
-    ) -> None:
+    async def test_an_action_waits_for_the_labels(self, stage: Stage, apiserver: ApiServer, namespace: str) -> None:
         # Given someone who labels the object after the second look
         def label() -> None:
             where = f"/api/v1/namespaces/{namespace}/configmaps/one"
@@ -411,9 +395,7 @@ class TestTheWay:
         monkeypatch.setenv("KUBECONFIG", str(path))
         stage = Stage("k8s", namespace=namespace)
         async with stage.open() as trigger:
-            with pytest.raises(
-                TriggerError, match=r"https://127.0.0.1:1 .*kubeconfig.*cannot be reached"
-            ) as error:
+            with pytest.raises(TriggerError, match=r"https://127.0.0.1:1 .*kubeconfig.*cannot be reached") as error:
                 await stage.fire(trigger, block(config_map(name="one")))
         assert not isinstance(error.value, Rejected)
 

@@ -119,9 +119,7 @@ class Worker:
             await self.taking.aclose()
             self.leases = self.held = None
         elif what == "ask":
-            letters = [
-                (each.id, each.body, each.reason, each.failures) for each in await self.queue.dead_letters()
-            ]
+            letters = [(each.id, each.body, each.reason, each.failures) for each in await self.queue.dead_letters()]
             return await self.queue.outcome(first), letters, await self.queue.depth()
         elif what == "write":
             return await self.write(first, second)

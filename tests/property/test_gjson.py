@@ -13,9 +13,7 @@ from argosy.lang import _gjson_scan, gjson, gojson, sjson
 from argosy.lang._gjson_text import tells_all
 from argosy.lang.gjson import Document, Result
 
-KEYS = st.sampled_from(
-    ["a", "b", "ab", "0", "1", "", "a.b", "*", "#", "é", "@this", "@x", ":", '"', "\\", "a|b", " :"]
-)
+KEYS = st.sampled_from(["a", "b", "ab", "0", "1", "", "a.b", "*", "#", "é", "@this", "@x", ":", '"', "\\", "a|b", " :"])
 TEXTS = st.one_of(KEYS, st.text(max_size=5), st.sampled_from(["true", "1e3", '":', '{"a":1}', ":x", "😀"]))
 NUMBERS = st.one_of(
     st.integers(-5, 5),
@@ -49,9 +47,7 @@ def texts_of_json(draw: st.DrawFn) -> str:
     def quoted(text: str) -> str:
         if draw(st.booleans()):
             return json.dumps(text, ensure_ascii=draw(st.booleans()))
-        return (
-            '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1] for c in text) + '"'
-        )
+        return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else json.dumps(c)[1:-1] for c in text) + '"'
 
     def written(value: Any) -> str:
         space = draw(st.sampled_from(["", "", " ", "\n"]))
@@ -63,9 +59,7 @@ def texts_of_json(draw: st.DrawFn) -> str:
             members = list(value.items())
             if members and draw(st.integers(0, 3)) == 0:
                 members.append((members[0][0], draw(NUMBERS)))
-            return (
-                "{" + ",".join(f"{space}{quoted(key)}{space}:{written(item)}" for key, item in members) + "}"
-            )
+            return "{" + ",".join(f"{space}{quoted(key)}{space}:{written(item)}" for key, item in members) + "}"
         if value == 0 and draw(st.booleans()):
             return "-0"
         return json.dumps(value)
@@ -86,9 +80,7 @@ def test_a_path_reads_the_same_from_a_value_as_from_the_text_made_of_it(value: A
     from_text = gjson.compile(path).get(Document(gojson.dumps(value)))
 
     # In Python the value may be 2.0 where the text says 2, and an integer may have more than 64 bits.
-    assert [repr(each) for each in readings(from_value)[:-1]] == [
-        repr(each) for each in readings(from_text)[:-1]
-    ]
+    assert [repr(each) for each in readings(from_value)[:-1]] == [repr(each) for each in readings(from_text)[:-1]]
     assert from_value.kind in ("JSON", "Number") or from_value.value == from_text.value
 
 
@@ -117,9 +109,7 @@ def test_the_tree_is_used_only_if_no_key_and_no_sign_got_lost(text: str) -> None
     st.lists(st.one_of(KEYS.map(gjson.escape), st.sampled_from(["0", "1", "3"])), min_size=1, max_size=4),
     VALUES,
 )
-def test_what_sjson_writes_gjson_finds_and_nothing_else_changed(
-    before: Any, steps: list[str], value: Any
-) -> None:
+def test_what_sjson_writes_gjson_finds_and_nothing_else_changed(before: Any, steps: list[str], value: Any) -> None:
     path = ".".join(steps)
     text = json.dumps(before).encode()
     try:

@@ -15,7 +15,9 @@ CONDITIONS = ["a && b", "a && b && c", "a || b && c", "(a || b) && c"]
 
 
 def _event(dependency: str, number: int) -> Event:
-    return Event(id=f"{dependency}{number}", source="s", subject=dependency, type="t", time="2026-01-01T00:00:00Z", data=b"{}")
+    return Event(
+        id=f"{dependency}{number}", source="s", subject=dependency, type="t", time="2026-01-01T00:00:00Z", data=b"{}"
+    )
 
 
 class _Store:

@@ -25,9 +25,7 @@ def test_a_kind_of_ours_is_found_by_its_word(kind: str) -> None:
     assert found.kind == kind
 
 
-@pytest.mark.parametrize(
-    "word", ["", ".", "a.b", "_base", "_http", "argo_workflow", "Webhook", "os", "../log"]
-)
+@pytest.mark.parametrize("word", ["", ".", "a.b", "_base", "_http", "argo_workflow", "Webhook", "os", "../log"])
 def test_another_word_is_no_kind(word: str) -> None:
     assert registry.source(word) is None
     assert registry.trigger(word) is None

@@ -57,9 +57,7 @@ def _from_wheel() -> list[str]:
 
 def _version(path: str) -> tuple[int, ...]:
     try:
-        said = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-        ).stdout
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
     match = re.search(r"v?(\d+)\.(\d+)\.(\d+)", said)
@@ -203,8 +201,7 @@ async def end_leftovers(config: Path) -> list[int]:
             await asyncio.sleep(0.02)
     if left := _started_with(config):
         raise BusError(
-            f"process {left[0]}, a nats-server of an earlier run, holds {str(config.parent)!r} and does "
-            "not end"
+            f"process {left[0]}, a nats-server of an earlier run, holds {str(config.parent)!r} and does not end"
         )
     return found
 

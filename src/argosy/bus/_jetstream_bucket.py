@@ -41,9 +41,7 @@ class JetStreamBucket(Bucket):
                 f"key {key!r} of bucket {self._name!r} was written by someone else: {conflict}"
             ) from conflict
         except EventTooLarge as error:
-            raise EventTooLarge(
-                f"the value of key {key!r} of bucket {self._name!r} is too large: {error}"
-            ) from error
+            raise EventTooLarge(f"the value of key {key!r} of bucket {self._name!r} is too large: {error}") from error
 
     async def delete(self, key: str) -> None:
         await self._records.delete(self._prefix + names.key(key))

@@ -194,9 +194,7 @@ class Link:
         reply = await self.request(f"$JS.API.{verb}", encode_json(body) if body is not None else b"")
         answer = decode_json(reply.data)
         if error := answer.get("error"):
-            self._refuse(
-                ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
-            )
+            self._refuse(ApiError(error.get("code", 0), error.get("err_code", 0), error.get("description", "")))
         return answer
 
     async def store(self, subject: str, payload: bytes, headers: dict[str, str]) -> Stored:
@@ -210,9 +208,7 @@ class Link:
             self._refuse(stored.error)
         return stored
 
-    async def subscribe(
-        self, subject: str, receive: Callable[[Any], Awaitable[None]]
-    ) -> Callable[[], Awaitable[None]]:
+    async def subscribe(self, subject: str, receive: Callable[[Any], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """Call ``receive`` with every message, on the present connection only. Returns what ends it (never
         raises).
         """
@@ -277,19 +273,14 @@ class Link:
         except Exception as error:
             await self._drop(client)
             # nats-py reports "no servers" where the reason went to its callback only.
-            said = (
-                self._trouble if "no servers" in str(error) else str(error).removeprefix("nats: ").strip("'")
-            )
+            said = self._trouble if "no servers" in str(error) else str(error).removeprefix("nats: ").strip("'")
             self._trouble = said or type(error).__name__
             if first and "authorization" in self._trouble.lower():
                 raise BusError(
-                    f"the NATS server at {self.shown} does not accept our credentials; check user and "
-                    "password"
+                    f"the NATS server at {self.shown} does not accept our credentials; check user and password"
                 ) from error
             if isinstance(error, ImportError):
-                raise BusError(
-                    "a .creds file needs a library that is not installed: pip install nkeys"
-                ) from error
+                raise BusError("a .creds file needs a library that is not installed: pip install nkeys") from error
             return False
         self.info = dict(client._server_info)
         for found in client.discovered_servers:

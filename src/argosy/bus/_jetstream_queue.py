@@ -101,9 +101,7 @@ class JetStreamQueue(Queue):
                 stored = await self._link.store(subject, body, headers)
             except Refused as refused:
                 if refused.code != 10077:
-                    raise BusError(
-                        f"queue {self.name!r} does not take item {item_id!r}: {refused}"
-                    ) from refused
+                    raise BusError(f"queue {self.name!r} does not take item {item_id!r}: {refused}") from refused
                 found = await self._actions.find({"last_by_subj": subject})
                 if found is None and "per subject" not in str(refused):
                     raise Lost(f"the action queue is full: {refused}") from refused
@@ -149,9 +147,7 @@ class JetStreamQueue(Queue):
         subjects = await self.dead.subjects(self.subject(DEAD, "*"))
         found: list[Record] = []
         for first in range(0, len(subjects), 64):
-            records = await asyncio.gather(
-                *(self.dead.get(subject) for subject in subjects[first : first + 64])
-            )
+            records = await asyncio.gather(*(self.dead.get(subject) for subject in subjects[first : first + 64]))
             found.extend(record for record in records if record)
         return [
             DeadLetter(

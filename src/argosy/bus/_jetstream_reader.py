@@ -60,9 +60,7 @@ class Reader(Subscription):
     ) -> None:
         self._link = link
         self._name = consumer
-        self._filters = sorted(
-            {f"{STREAM}.{names.token(pair.source)}.{names.token(pair.event)}" for pair in pairs}
-        )
+        self._filters = sorted({f"{STREAM}.{names.token(pair.source)}.{names.token(pair.event)}" for pair in pairs})
         self._position = Position(records, consumer, names.digest(*self._filters))
         self._start = start
         self._max_in_flight = max(1, max_in_flight)
@@ -190,12 +188,7 @@ class Reader(Subscription):
         if not self._inbox:
             return
         want = _BATCH - len(self._buffer) + taking - self._asked
-        if (
-            self._doubt
-            or self._epoch != self._link.epoch
-            or (self._asked and want < _BATCH // 2)
-            or want <= 0
-        ):
+        if self._doubt or self._epoch != self._link.epoch or (self._asked and want < _BATCH // 2) or want <= 0:
             return
         self._pulls += 1
         if not self._asked:
@@ -282,9 +275,7 @@ class Reader(Subscription):
             self._doubt = self._doubt or f"a gap after delivery {self._sequence}"
             self._wake.set()
             return
-        if self._pending and at.stream - self._received > (
-            self._jump[1] - self._jump[0] if self._jump else 1
-        ):
+        if self._pending and at.stream - self._received > (self._jump[1] - self._jump[0] if self._jump else 1):
             self._jump = (self._received, at.stream)
         self._sequence, self._received, self._pending = at.consumer, at.stream, at.pending
         self._asked -= 1
@@ -293,9 +284,7 @@ class Reader(Subscription):
         try:
             delivery = Delivery(at.stream, stored_at, decode(message.data), "", repeated)
         except EventInvalid as error:
-            delivery = Delivery(
-                at.stream, stored_at, None, f"{error} (on subject {message.subject!r})", repeated
-            )
+            delivery = Delivery(at.stream, stored_at, None, f"{error} (on subject {message.subject!r})", repeated)
         self._buffer.append(delivery)
         self._wake.set()
 
@@ -316,9 +305,7 @@ class Reader(Subscription):
     # ------------------------------------------------------------------ the log and the position
 
     async def _state(self) -> LogState:
-        answer = await self._link.keep(
-            "look at the event log", lambda: self._link.api(f"STREAM.INFO.{STREAM}")
-        )
+        answer = await self._link.keep("look at the event log", lambda: self._link.api(f"STREAM.INFO.{STREAM}"))
         state = answer["state"]
         return LogState(answer["created"], state["first_seq"], state["last_seq"])
 

@@ -104,9 +104,7 @@ class Records:
 
         async def attempt() -> None:
             try:
-                await self._link.api(
-                    f"STREAM.MSG.DELETE.{self.stream}", {"seq": record.seq, "no_erase": True}
-                )
+                await self._link.api(f"STREAM.MSG.DELETE.{self.stream}", {"seq": record.seq, "no_erase": True})
             except Refused as refused:
                 if refused.code not in _NOT_FOUND:
                     raise
@@ -137,6 +135,4 @@ def seconds(moment: str) -> float:
 
 def _headers(raw: bytes) -> dict[str, str]:
     lines = raw.decode("utf-8", "replace").split("\r\n")[1:]
-    return {
-        name.strip(): value.strip() for name, found, value in (line.partition(":") for line in lines) if found
-    }
+    return {name.strip(): value.strip() for name, found, value in (line.partition(":") for line in lines) if found}

@@ -26,8 +26,7 @@ SUBJECTS = "default.*.*"
 """``default.<eventsource>.<event>``."""
 
 _KEYS = {
-    key.lower(): key
-    for key in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
+    key.lower(): key for key in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
 }
 
 
@@ -85,16 +84,12 @@ class StreamSettings:
             known = _KEYS.get(str(name).lower())
             if known is None:
                 near = difflib.get_close_matches(str(name).lower(), _KEYS, n=1)
-                hint = (
-                    f"did you mean {_KEYS[near[0]]!r}?" if near else f"known are {', '.join(_KEYS.values())}"
-                )
+                hint = f"did you mean {_KEYS[near[0]]!r}?" if near else f"known are {', '.join(_KEYS.values())}"
                 raise BusError(f"streamConfig has the unknown key {str(name)!r}; {hint}")
             values[known] = value
         read: dict[str, Any] = {}
         if values.get("retention") is not None:
-            read["retention"] = ("limits", "interest", "workqueue")[
-                _whole("retention", values["retention"], 0, 2)
-            ]
+            read["retention"] = ("limits", "interest", "workqueue")[_whole("retention", values["retention"], 0, 2)]
         if values.get("discard") is not None:
             read["discard"] = ("old", "new")[_whole("discard", values["discard"], 0, 1)]
         if values.get("maxMsgs") is not None:
@@ -109,9 +104,7 @@ class StreamSettings:
             read["duplicates_seconds"] = _seconds("duplicates", values["duplicates"])
         settings = cls(**read)
         if settings.max_age_seconds and settings.duplicates_seconds > settings.max_age_seconds:
-            if (
-                "duplicates" not in values
-            ):  # the default of a key that nobody wrote must not fail the ones they did
+            if "duplicates" not in values:  # the default of a key that nobody wrote must not fail the ones they did
                 return cls(**read, duplicates_seconds=settings.max_age_seconds)
             raise BusError("streamConfig: 'duplicates' is longer than 'maxAge'; make it at most as long")
         return settings
@@ -161,8 +154,7 @@ def server_urls(url: str) -> list[str]:
 def shown_url(url: str) -> str:
     """``url`` as it may be printed: without user and password, also where it is no URL at all."""
     return ",".join(
-        (part.partition("://")[0] + "://" if "://" in part else "")
-        + part.rpartition("://")[2].rpartition("@")[2]
+        (part.partition("://")[0] + "://" if "://" in part else "") + part.rpartition("://")[2].rpartition("@")[2]
         for part in url.split(",")
     )
 
@@ -185,11 +177,7 @@ def _seconds(key: str, value: Any) -> float:
         # A bare number is nanoseconds, as upstream's reader (viper) takes it.
         seconds = int(value) / 1e9 if str(value).lstrip("-").isdigit() else durations.parse(str(value))
     except LangError as error:
-        raise BusError(
-            f"streamConfig: {key!r} is {value!r}; write a duration such as 168h or 300s"
-        ) from error
+        raise BusError(f"streamConfig: {key!r} is {value!r}; write a duration such as 168h or 300s") from error
     if seconds < 0:
-        raise BusError(
-            f"streamConfig: {key!r} is {value!r}; a duration cannot be negative (0 means no limit)"
-        )
+        raise BusError(f"streamConfig: {key!r} is {value!r}; a duration cannot be negative (0 means no limit)")
     return seconds

@@ -223,9 +223,7 @@ class EmbeddedServer:
                 await self._start()
                 pause = 0.05
             except (BusUnavailable, OSError) as error:
-                log.error(
-                    "cannot start the embedded nats-server: %s", error, extra={"action": "bus_server_down"}
-                )
+                log.error("cannot start the embedded nats-server: %s", error, extra={"action": "bus_server_down"})
                 pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
 
     async def _stop(self) -> None:

@@ -177,13 +177,11 @@ class JetStreamBus(Bus):
             known = ()
         if known < _OLDEST:
             raise BusError(
-                f"the NATS server at {self._link.shown} is version {version or 'unknown'}; Argosy needs "
-                "2.10 or newer"
+                f"the NATS server at {self._link.shown} is version {version or 'unknown'}; Argosy needs 2.10 or newer"
             )
         if not self._link.info.get("headers"):
             raise BusError(
-                f"the NATS server at {self._link.shown} has headers switched off; set no_header_support: "
-                "false"
+                f"the NATS server at {self._link.shown} has headers switched off; set no_header_support: false"
             )
 
     async def _prepare_patiently(self) -> None:
@@ -213,8 +211,7 @@ class JetStreamBus(Bus):
                 raise
             except Refused as refused:
                 raise BusError(
-                    f"the account at {self._link.shown} may not use JetStream ({refused}); enable it for "
-                    "the account"
+                    f"the account at {self._link.shown} may not use JetStream ({refused}); enable it for the account"
                 ) from refused
             clustered = self._link.clustered
             if self._settings.replicas and self._settings.replicas > 1 and not clustered:
@@ -244,9 +241,7 @@ class JetStreamBus(Bus):
                 "every sensor has read them; make it anew with retention 'limits' (nats stream rm "
                 "default), or use another server"
             )
-        if SUBJECTS not in found.get("subjects", []) and not {">", f"{STREAM}.>"} & set(
-            found.get("subjects", [])
-        ):
+        if SUBJECTS not in found.get("subjects", []) and not {">", f"{STREAM}.>"} & set(found.get("subjects", [])):
             raise BusError(
                 f"stream {STREAM!r} at {self._link.shown} holds {found.get('subjects')}, not "
                 f"{SUBJECTS!r}; rename it or use "

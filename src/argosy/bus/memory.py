@@ -224,9 +224,7 @@ class _Store:
         out = sum(1 for item in self.items.values() if item.holder or item.not_before > now)
         if out >= self.max_in_flight:
             return None
-        return next(
-            (item for item in self.items.values() if not item.holder and item.not_before <= now), None
-        )
+        return next((item for item in self.items.values() if not item.holder and item.not_before <= now), None)
 
     async def wait(self) -> None:
         """Return when there may be an item to hand out: something changed, or a rest is over."""
@@ -255,8 +253,7 @@ class MemoryQueue(Queue):
         self._bus._check_open()
         if len(body) > self._bus._max_bytes:
             raise EventTooLarge(
-                f"item {item_id!r} of queue {self.name!r} has {len(body)} bytes; the bus accepts "
-                f"{self._bus._max_bytes}"
+                f"item {item_id!r} of queue {self.name!r} has {len(body)} bytes; the bus accepts {self._bus._max_bytes}"
             )
         store = self._store
         if item_id in store.items or item_id in store.outcomes or item_id in store.dead:
@@ -357,9 +354,7 @@ class MemoryBucket(Bucket):
 
     async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
         if len(value) > self._bus._max_bytes:
-            raise EventTooLarge(
-                f"the value of key {key!r} of bucket {self._name!r} is too large: {len(value)} bytes"
-            )
+            raise EventTooLarge(f"the value of key {key!r} of bucket {self._name!r} is too large: {len(value)} bytes")
         found = self._entries[key].revision if key in self._entries else 0
         if revision is not None and revision != found:
             raise BusError(

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, allow_dash=True)
-)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
 @click.option(
     "-o",
     "--output",
@@ -93,9 +91,7 @@ def _as_json(bundle: Bundle, findings: list[Finding], counted: Counter[str]) -> 
 
 def _summary(bundle: Bundle, counted: Counter[str], verbose: bool) -> str:
     objects = [
-        _many(number, kind, "es" if kind.endswith("s") else "s")
-        for kind, number in _objects(bundle).items()
-        if number
+        _many(number, kind, "es" if kind.endswith("s") else "s") for kind, number in _objects(bundle).items() if number
     ]
     what = ", ".join(objects) or "no EventSource, EventBus or Sensor"
     said = [_many(counted[name], name) for name in ("error", "warning") if counted[name]]

@@ -30,7 +30,7 @@ import click
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with NAMESPACE/SECRET/KEY or SECRET/KEY files. Secret manifests come first, ARGOSY_SECRET_<SECRET>_<KEY> last.",
 )
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address that webhooks listen on.")  # noqa: S104
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address that webhooks listen on.")
 @click.option(
     "--admin",
     default="127.0.0.1:7777",
@@ -38,9 +38,16 @@ import click
     metavar="HOST:PORT",
     help="Address of /healthz, /readyz and /metrics; 'off' for none.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the sensors and sources.")
-@click.option("--reload/--no-reload", default=True, show_default=True, help="Follow changes of the files while running.")
-@click.option("--grace", type=click.FloatRange(0), default=20.0, show_default=True, help="Seconds that work under way gets on SIGTERM.")
+@click.option(
+    "--reload/--no-reload", default=True, show_default=True, help="Follow changes of the files while running."
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=20.0,
+    show_default=True,
+    help="Seconds that work under way gets on SIGTERM.",
+)
 @click.option(
     "--durability",
     type=click.Choice(["process", "power"]),
@@ -48,9 +55,16 @@ import click
     show_default=True,
     help="What the embedded bus survives: the death of any process, or also a power cut (about 7 times slower).",
 )
-@click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True, help="auto: text on a terminal.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
-@click.option("--shard", hidden=True, default="")
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto: text on a terminal.",
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
 def run(
     paths: tuple[str, ...],
     bus: str,
@@ -58,13 +72,11 @@ def run(
     secrets: Path | None,
     host: str,
     admin: str,
-    workers: int,
     reload: bool,
     grace: float,
     durability: str,
     log_format: str,
     log_level: str,
-    shard: str,
 ) -> None:
     """Run the event sources and sensors of manifests.
 
@@ -93,11 +105,9 @@ def run(
         secrets=secrets,
         host=host,
         admin=admin,
-        workers=workers,
         follow=reload and "-" not in paths,
         grace_seconds=grace,
         durability=durability,
-        shard=shard,
         log_format=log_format,
         log_level=log_level,
     )

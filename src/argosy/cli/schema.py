@@ -8,9 +8,7 @@ import click
 
 
 @click.command()
-@click.argument(
-    "kind", required=False, type=click.Choice(["EventSource", "EventBus", "Sensor"], case_sensitive=False)
-)
+@click.argument("kind", required=False, type=click.Choice(["EventSource", "EventBus", "Sensor"], case_sensitive=False))
 @click.option("--all", "every", is_flag=True, help="One schema for all three kinds; the default.")
 def schema(kind: str | None, every: bool) -> None:
     """Print the JSON Schema of the manifests, for editors.

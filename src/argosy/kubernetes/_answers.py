@@ -130,9 +130,7 @@ def refuse(code: int, status: dict[str, Any], headers: Mapping[str, str], call: 
     wait = retry_after.seconds(headers.get("Retry-After") or str(details.get("retryAfterSeconds") or ""))
     if code == 429 or code >= 500:
         raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
-    causes = [
-        f"{cause.get('field') or 'object'}: {cause.get('message')}" for cause in details.get("causes") or ()
-    ]
+    causes = [f"{cause.get('field') or 'object'}: {cause.get('message')}" for cause in details.get("causes") or ()]
     unsaid = [cause for cause in causes if cause not in said]
     raise Rejected(sentence + (f" ({'; '.join(unsaid)})" if unsaid else ""))
 

@@ -112,9 +112,7 @@ class Client:
 
     async def discover_plural(self, api_version: str, plural: str) -> Resource:
         """The same by the plural (``workflows``), as manifests of the ``resource`` source name it."""
-        return await self._find(
-            api_version, f"resource {plural!r}", lambda resource: resource.plural == plural
-        )
+        return await self._find(api_version, f"resource {plural!r}", lambda resource: resource.plural == plural)
 
     async def _find(self, api_version: str, what: str, fits: Callable[[Resource], bool]) -> Resource:
         # A miss asks again: the definition may have been installed since.
@@ -186,18 +184,12 @@ class Client:
         """The object as the server stored it. Raises AlreadyExists."""
         name = (body.get("metadata") or {}).get("name")
         call = Call("create", resource, namespace, name)
-        return await self._ask(
-            "POST", resource.path(namespace), call, body, query={"fieldManager": FIELD_MANAGER}
-        )
+        return await self._ask("POST", resource.path(namespace), call, body, query={"fieldManager": FIELD_MANAGER})
 
-    async def replace(
-        self, resource: Resource, name: str, body: Object, namespace: str | None = None
-    ) -> Object:
+    async def replace(self, resource: Resource, name: str, body: Object, namespace: str | None = None) -> Object:
         """Put the whole object. Raises NotFound, and Conflict if ``body`` carries an old resource version."""
         call = Call("update", resource, namespace, name)
-        return await self._ask(
-            "PUT", resource.path(namespace, name), call, body, query={"fieldManager": FIELD_MANAGER}
-        )
+        return await self._ask("PUT", resource.path(namespace, name), call, body, query={"fieldManager": FIELD_MANAGER})
 
     async def patch(
         self,
@@ -215,9 +207,7 @@ class Client:
         if strategy == "application/apply-patch+yaml":
             query["force"] = "true"
         call = Call("patch", resource, namespace, name)
-        return await self._ask(
-            "PATCH", resource.path(namespace, name), call, body, query=query, content_type=strategy
-        )
+        return await self._ask("PATCH", resource.path(namespace, name), call, body, query=query, content_type=strategy)
 
     async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
         """Ask for the object's removal; finalizers may delay it. Raises NotFound."""
@@ -285,9 +275,7 @@ class Client:
         try:
             answer = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            raise TriggerError(
-                f"{call}: the answer is not JSON; is there a Kubernetes API server?"
-            ) from error
+            raise TriggerError(f"{call}: the answer is not JSON; is there a Kubernetes API server?") from error
         return answer if isinstance(answer, dict) else {}
 
     @contextlib.asynccontextmanager
@@ -336,17 +324,13 @@ class Client:
                         await response.aread()
                         continue
                     if not response.is_success:
-                        refuse(
-                            response.status_code, status_of(await response.aread()), response.headers, call
-                        )
+                        refuse(response.status_code, status_of(await response.aread()), response.headers, call)
                     yield response
                     return
                 finally:
                     await response.aclose()
         except httpx2.TimeoutException as error:
-            raise TriggerError(
-                f"{call}: the Kubernetes API at {access.server} did not answer in time"
-            ) from error
+            raise TriggerError(f"{call}: the Kubernetes API at {access.server} did not answer in time") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise TriggerError(
                 f"{call}: the Kubernetes API at {access.server} ({access.origin}) cannot be reached: {error}"
@@ -361,9 +345,7 @@ class Client:
                 verify=access.tls,
                 proxy=access.proxy or None,
                 # A watch holds its connection for minutes, and there may be many watches.
-                limits=httpx2.Limits(
-                    max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0
-                ),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0),
             )
         return self._http
 

@@ -320,9 +320,7 @@ def _trust(cluster: _Cluster, file: Path, origin: str) -> ssl.SSLContext:
         else:
             context = ssl.create_default_context()
     except (OSError, ValueError, binascii.Error) as error:
-        raise TriggerError(
-            f"{origin}: the cluster's certificate authority cannot be used: {error}"
-        ) from error
+        raise TriggerError(f"{origin}: the cluster's certificate authority cannot be used: {error}") from error
     if cluster.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -343,17 +341,13 @@ def _credentials(user: _User, file: Path, tls: ssl.SSLContext, origin: str) -> C
         return _Fixed(f"Bearer {user.token}")
     if user.exec:
         if user.exec.api_version not in _EXEC_VERSIONS:
-            raise TriggerError(
-                f"{origin}: credential plug-ins of version {user.exec.api_version!r} are not supported"
-            )
+            raise TriggerError(f"{origin}: credential plug-ins of version {user.exec.api_version!r} are not supported")
         return _Plugin(user.exec, file.parent, tls)
     if user.username:
         pair = base64.b64encode(f"{user.username}:{user.password}".encode()).decode()
         return _Fixed(f"Basic {pair}")
     if user.auth_provider:
-        raise TriggerError(
-            f"{origin}: auth-provider was removed from Kubernetes; use an exec plug-in or a token"
-        )
+        raise TriggerError(f"{origin}: auth-provider was removed from Kubernetes; use an exec plug-in or a token")
     return _Fixed(None)
 
 

@@ -28,9 +28,7 @@ class _Member:
 
 def pretty(json: str, *, width: int, prefix: str, indent: str, sort_keys: bool) -> str:
     """The text laid out; ``width`` in bytes, 0 or less keeps each item on its own line."""
-    layout = _Layout(
-        json.encode("utf-8", "surrogatepass"), width, prefix.encode(), indent.encode(), sort_keys
-    )
+    layout = _Layout(json.encode("utf-8", "surrogatepass"), width, prefix.encode(), indent.encode(), sort_keys)
     layout.any(0, True, 0, -1)
     out = layout.out
     if out:

@@ -151,9 +151,7 @@ class _Printer:
         if isinstance(width, int) and width < 0:
             flags, width = flags + "-", -width
         good = self._go_to(match["index2"]) and good
-        precision = (
-            self._number(match["precision"]) if match["precision"] else (0 if match["point"] else None)
-        )
+        precision = self._number(match["precision"]) if match["precision"] else (0 if match["point"] else None)
         good = self._go_to(match["index3"]) and good
         complaint = ""
         if width == "bad":
@@ -205,9 +203,7 @@ def _go_syntax(value: Any) -> str:
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, float):
-        return (
-            gojson.json_float(value).replace("e-", "e-0") if abs(value) < 1e-9 else gojson.json_float(value)
-        )
+        return gojson.json_float(value).replace("e-", "e-0") if abs(value) < 1e-9 else gojson.json_float(value)
     if isinstance(value, list):
         return type_name(value) + "{" + ", ".join(_go_member(item) for item in value) + "}"
     if isinstance(value, dict):

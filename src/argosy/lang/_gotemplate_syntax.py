@@ -31,9 +31,7 @@ from argosy.lang._gotemplate_nodes import (
 )
 from argosy.lang._gotemplate_tokens import Token, tokens, unquote
 
-_OPERANDS = frozenset(
-    {"bool", "char", "number", "dot", "field", "identifier", "nil", "string", "variable", "("}
-)
+_OPERANDS = frozenset({"bool", "char", "number", "dot", "field", "identifier", "nil", "string", "variable", "("})
 _DEEPEST = 60
 
 
@@ -63,9 +61,7 @@ class _Parser:
         self.templates: dict[str, list[Node]] = {}
 
     def _wrong(self, message: str, offset: int | None = None) -> LangError:
-        return LangError(
-            message, text=self._text, offset=self._tokens[self._at].offset if offset is None else offset
-        )
+        return LangError(message, text=self._text, offset=self._tokens[self._at].offset if offset is None else offset)
 
     def _unexpected(self, token: Token, context: str) -> LangError:
         what = "the end of the text" if token.kind == "eof" else repr(token.text)
@@ -246,11 +242,7 @@ class _Parser:
                 return
             self._next()
             self._declare(pipe, variable)
-            if (
-                context != "range"
-                or len(pipe.variables) > 1
-                or self._peek_word().kind not in ("variable", "}}", ")")
-            ):
+            if context != "range" or len(pipe.variables) > 1 or self._peek_word().kind not in ("variable", "}}", ")"):
                 raise self._wrong(f"too many variables in {context}", variable.offset)
 
     def _declare(self, pipe: Pipe, variable: Token) -> None:
@@ -344,10 +336,7 @@ class _Parser:
 def _integer(text: str) -> int | None:
     body = text.lstrip("+-")
     try:
-        if re.fullmatch(r"0[0-7_]+", body):
-            value = int(body.replace("_", ""), 8)
-        else:
-            value = int(body.replace("_", ""), 0)
+        value = int(body.replace("_", ""), 8) if re.fullmatch(r"0[0-7_]+", body) else int(body.replace("_", ""), 0)
     except ValueError:
         return None
     value = -value if text[0] == "-" else value

@@ -198,9 +198,7 @@ class _Reader:
         short = len(part) == 3
         found = self._take("|".join(name[:3] if short else name for name in names)).lower()
         if part[0] == "J":
-            self._seen["month"] = next(
-                i for i, name in enumerate(names, 1) if name.lower().startswith(found[:3])
-            )
+            self._seen["month"] = next(i for i, name in enumerate(names, 1) if name.lower().startswith(found[:3]))
 
     def _read_offset(self, part: str) -> None:
         if part[0] == "Z" and self.rest[:1] == "Z":
@@ -250,8 +248,4 @@ class _Reader:
         if match:
             hours = int(match[1])
             return dt.timezone(dt.timedelta(hours=hours), self._zone)
-        return (
-            zone
-            if zone_name(dt.datetime.now(zone)) == self._zone
-            else dt.timezone(dt.timedelta(), self._zone)
-        )
+        return zone if zone_name(dt.datetime.now(zone)) == self._zone else dt.timezone(dt.timedelta(), self._zone)

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from argosy.errors import LangError
 
 _SPACES = " \t\r\n"
-_KEYWORDS = frozenset(
-    {"block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"}
-)
+_KEYWORDS = frozenset({"block", "break", "continue", "define", "else", "end", "if", "range", "nil", "template", "with"})
 _NUMBER = re.compile(
     r"[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?|0[oO][0-7_]*|0[bB][01_]*"
     r"|[0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9_]*)?)i?"
@@ -44,9 +42,7 @@ def unquote(token: str) -> str:
     position = 0
     inner = token[1:-1]
     for match in _ESCAPE.finditer(inner):
-        raw += inner[position : match.start()].encode("utf-8", "surrogateescape") + _unescape(
-            match[1], token[0]
-        )
+        raw += inner[position : match.start()].encode("utf-8", "surrogateescape") + _unescape(match[1], token[0])
         position = match.end()
     return (raw + inner[position:].encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 

@@ -82,9 +82,7 @@ def tokens(text: str) -> list[Token]:
     while (token := reader.next(prefix_may_follow="prefix" in _NEXT[state])) is not None:
         if token.kind not in _NEXT[state]:
             if state == "variable" and token.kind == "open":
-                raise LangError(
-                    f"there is no function {found[-1].value!r}", text=text, offset=found[-1].offset
-                )
+                raise LangError(f"there is no function {found[-1].value!r}", text=text, offset=found[-1].offset)
             raise LangError(f"{str(token.value)!r} is not expected here", text=text, offset=token.offset)
         state = token.kind
         parentheses += {"open": 1, "close": -1}.get(token.kind, 0)

@@ -218,9 +218,7 @@ def _dig(*arguments: Any) -> Any:
     *path, default, value = arguments
     for key in path:
         if not isinstance(value, dict) or not isinstance(key, str):
-            raise LangError(
-                f"dig wants maps on the way and strings as keys; at {goprint.show(key)!r} it has others"
-            )
+            raise LangError(f"dig wants maps on the way and strings as keys; at {goprint.show(key)!r} it has others")
         if key not in value:
             return default
         value = value[key]

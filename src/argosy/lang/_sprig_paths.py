@@ -66,9 +66,7 @@ def _is_abs(path: str) -> bool:
 
 @sprig("urlParse", takes="s")
 def _url_parse(text: str) -> dict[str, Any]:
-    members = dict.fromkeys(
-        ("scheme", "host", "hostname", "path", "query", "opaque", "fragment", "userinfo"), ""
-    )
+    members = dict.fromkeys(("scheme", "host", "hostname", "path", "query", "opaque", "fragment", "userinfo"), "")
     if any(char < " " or char == "\x7f" for char in text):
         raise _wrong(text, "it has a control character")
     rest, _, fragment = text.partition("#")
@@ -162,18 +160,14 @@ def _userinfo(user: str, text: str) -> str:
 
 @sprig("urlJoin", takes="D")
 def _url_join(members: dict[str, Any] | None) -> str:
-    part = {
-        key: _text(members or {}, key) for key in ("scheme", "host", "path", "query", "opaque", "fragment")
-    }
+    part = {key: _text(members or {}, key) for key in ("scheme", "host", "path", "query", "opaque", "fragment")}
     userinfo = _text(members or {}, "userinfo")
     user = _url_parse(f"proto://{userinfo}@host")["userinfo"] if userinfo else None
     out = f"{part['scheme']}:" if part["scheme"] else ""
     if part["opaque"]:
         out += part["opaque"]
     else:
-        if (part["scheme"] or part["host"] or user is not None) and (
-            part["host"] or part["path"] or user is not None
-        ):
+        if (part["scheme"] or part["host"] or user is not None) and (part["host"] or part["path"] or user is not None):
             out += "//"
             if user is not None:
                 out += user + "@"

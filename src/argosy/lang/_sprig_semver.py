@@ -78,9 +78,7 @@ def _compare_pre(a: str, b: str) -> int:
 def parse(text: str) -> Version:
     """``text`` as a version; minor and patch may be missing, a ``v`` may stand in front. Raises LangError."""
     match = _VERSION.fullmatch(text) if len(text) <= _LONGEST else None
-    if not match or any(
-        len(part) > 1 and part[0] == "0" and part.isdigit() for part in (match[4] or "").split(".")
-    ):
+    if not match or any(len(part) > 1 and part[0] == "0" and part.isdigit() for part in (match[4] or "").split(".")):
         raise LangError(f"{text!r} is not a semantic version")
     numbers = [int(number or 0) for number in match.group(1, 2, 3)]
     if max(numbers) >= 2**64:

@@ -291,9 +291,7 @@ def _join(separator: str, value: Any) -> str:
 
 @sprig("sortAlpha", takes="a")
 def _sort_alpha(value: Any) -> Strings:
-    return (
-        Strings(sorted(strings_of(value), key=raw)) if isinstance(value, list) else Strings([strval(value)])
-    )
+    return Strings(sorted(strings_of(value), key=raw)) if isinstance(value, list) else Strings([strval(value)])
 
 
 def _split_text(separator: str, text: str, count: int = -1) -> list[str]:
@@ -301,9 +299,7 @@ def _split_text(separator: str, text: str, count: int = -1) -> list[str]:
         return []
     if not separator:
         parts = list(text)
-        return (
-            parts if count < 0 or len(parts) <= count else [*parts[: count - 1], "".join(parts[count - 1 :])]
-        )
+        return parts if count < 0 or len(parts) <= count else [*parts[: count - 1], "".join(parts[count - 1 :])]
     bounded_list(text.count(separator))
     return text.split(separator, count - 1 if count > 0 else -1)
 

@@ -157,9 +157,7 @@ sprig("toPrettyJson", takes="a")(_lenient(_must_to_pretty_json))
 def _pretty(value: Any, margin: str) -> str:
     inner = margin + "  "
     if isinstance(value, dict) and value:
-        lines = (
-            f"{inner}{gojson.dumps(key).decode()}: {_pretty(value[key], inner)}" for key in sorted(value)
-        )
+        lines = (f"{inner}{gojson.dumps(key).decode()}: {_pretty(value[key], inner)}" for key in sorted(value))
         return "{\n" + ",\n".join(lines) + "\n" + margin + "}"
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(inner + _pretty(item, inner) for item in value) + "\n" + margin + "]"

@@ -150,7 +150,7 @@ class _Parser:
         return f"there is no dependency {token!r}{hint}"
 
 
-def compile(text: str, names: Collection[str]) -> Condition:  # noqa: A001 - every language has compile()
+def compile(text: str, names: Collection[str]) -> Condition:
     """The condition ``text`` over the dependencies ``names``. Raises LangError that points into the text."""
     if not text.strip():
         if not names:

@@ -21,7 +21,10 @@ _LONGEST = 2**63 - 1
 
 
 def parse(text: str) -> float:
-    """The duration in seconds, to the nanosecond. Raises LangError as Go does: no unit, unknown unit, overflow."""
+    """The duration in seconds, to the nanosecond.
+
+    Raises LangError as Go does: no unit, unknown unit, overflow.
+    """
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
         return 0.0

@@ -140,9 +140,7 @@ class Path:
         try:
             return _gjson_scan.get(document._characters(), self.text)
         except RecursionError:
-            raise LangError(
-                f"{self.text!r} goes deeper into the JSON than can be followed", text=self.text
-            ) from None
+            raise LangError(f"{self.text!r} goes deeper into the JSON than can be followed", text=self.text) from None
 
 
 class _Leaf(Result):
@@ -216,11 +214,7 @@ def compile(path: str) -> Path:
 def escape(key: str) -> str:
     """The path that means exactly this key of an object, whatever characters it has."""
     plain = all((c.isascii() and c.isalnum()) or c <= " " or c > "~" or c in "_-:" for c in key)
-    return (
-        key
-        if plain
-        else "".join(c if c.isalnum() or c <= " " or c > "~" or c in "_-:" else "\\" + c for c in key)
-    )
+    return key if plain else "".join(c if c.isalnum() or c <= " " or c > "~" or c in "_-:" else "\\" + c for c in key)
 
 
 def _plain_steps(path: str) -> tuple[tuple[str, int], ...] | None:
@@ -236,9 +230,9 @@ def _plain_steps(path: str) -> tuple[tuple[str, int], ...] | None:
     while more:
         step = _gjson_paths.object_step(path)
         item = _gjson_paths.array_step(path)
-        if step.wild or step.pipe is not None:
+        # The two readings part at an escape only. There an array sees no number, but maybe a pipe.
+        if step.wild or step.pipe is not None or item.pipe is not None:
             return None
-        # The two readings part at an escaped dot only, and there an array sees no number.
         steps.append((step.key, item.index))
         more, path = step.more, step.path
     return tuple(steps)

@@ -26,9 +26,7 @@ Json: TypeAlias = Any
 _HTML = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
 _SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 _HALF = re.compile("[\ud800-\udfff]")
-_PASSED_ON = (
-    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-)
+_PASSED_ON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _SORTED = _PASSED_ON | orjson.OPT_SORT_KEYS
 _TOKEN = re.compile(
     rb"""[ \t\n\r]*(?:
@@ -80,9 +78,7 @@ def valid(text: bytes | str) -> bool:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _follows_grammar(
-            text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-        )
+        return _follows_grammar(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text))
     return True
 
 
@@ -216,9 +212,7 @@ def _loads_slowly(text: bytes | str, error: orjson.JSONDecodeError) -> Json:
     if "\\u" not in decoded and "\ufffd" not in decoded and not _HALF.search(decoded):
         raise LangError(_sentence(error.msg), text=decoded, offset=error.pos) from error
     try:
-        return _whole(
-            json.loads(decoded, parse_float=_finite, parse_int=_integer, parse_constant=_no_constant)
-        )
+        return _whole(json.loads(decoded, parse_float=_finite, parse_int=_integer, parse_constant=_no_constant))
     except json.JSONDecodeError as second:
         raise LangError(_sentence(second.msg), text=decoded, offset=second.pos) from second
     except LangError as second:

@@ -278,9 +278,7 @@ class _Run:
             raise self._wrong(node, f"{node.name!r} takes {wanted} arguments and got {given}")
         if node.name in ("and", "or"):
             return self._short_circuit(dot, node, operands, final)
-        arguments = [
-            self._argument(dot, function, position, operand) for position, operand in enumerate(operands)
-        ]
+        arguments = [self._argument(dot, function, position, operand) for position, operand in enumerate(operands)]
         if final is not _ABSENT:
             arguments.append(self._fitting(node, function, len(operands), final))
         return self._result(node, function, arguments)

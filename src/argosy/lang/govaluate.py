@@ -184,9 +184,7 @@ def _operation(token: Token, left: Closure, right: Closure) -> Closure:
 
 def _misfit(token: Token, value: Any, wanted: str) -> LangError:
     shown = goprint.show(value)
-    return LangError(
-        f"{shown!r} cannot be used with {token.value!r}: it is not {wanted}", offset=token.offset
-    )
+    return LangError(f"{shown!r} cannot be used with {token.value!r}: it is not {wanted}", offset=token.offset)
 
 
 def _prefix(token: Token, inner: Closure) -> Closure:

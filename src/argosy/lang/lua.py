@@ -54,9 +54,7 @@ class Script:
             raise
         except sandbox.memory_error as error:
             _threads.sandbox = None  # a state that ran out of memory is not sound any more
-            raise LangError(
-                f"the script needs more than {MEMORY_BYTES // 1024 // 1024} MB", text=self.text
-            ) from error
+            raise LangError(f"the script needs more than {MEMORY_BYTES // 1024 // 1024} MB", text=self.text) from error
         except (sandbox.error, UnicodeError, OverflowError, RecursionError) as error:
             raise _fault(self.text, error) from error
 
@@ -160,9 +158,7 @@ def _to_lua(value: Json) -> Any:
     """An event as Lua gets it: numbers are doubles; null members are absent; of arrays only objects, numbers,
     texts and booleans remain, and what follows a dropped element moves up (as upstream converts)."""
     if isinstance(value, dict):
-        return {
-            key.encode("utf-8", "replace"): _to_lua(item) for key, item in value.items() if item is not None
-        }
+        return {key.encode("utf-8", "replace"): _to_lua(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_to_lua(item) for item in value if item is not None and not isinstance(item, list)]
     if isinstance(value, str):

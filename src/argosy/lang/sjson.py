@@ -176,8 +176,6 @@ def _replace_found(json: str, path: str, raw: str) -> str:
         if not json.startswith(old, at):
             # gjson counts the places behind some pipes from an inner value. sjson writes there all the same,
             # over whatever else it is.
-            raise LangError(
-                f"{path!r} finds values but not their places, so nothing can be written", text=path
-            )
+            raise LangError(f"{path!r} finds values but not their places, so nothing can be written", text=path)
         json = json[:at] + raw + json[at + len(old) :]
     return json

@@ -93,9 +93,7 @@ class Bundle:
         """The EventBus of this name, or None."""
         return _find(self.event_buses, namespace, name)
 
-    def workflow_template(
-        self, namespace: str, name: str, kind: str = "WorkflowTemplate"
-    ) -> WorkflowTemplate | None:
+    def workflow_template(self, namespace: str, name: str, kind: str = "WorkflowTemplate") -> WorkflowTemplate | None:
         """The WorkflowTemplate of this name, or None; a ClusterWorkflowTemplate has no namespace."""
         for one in self.workflow_templates:
             same_place = kind == "ClusterWorkflowTemplate" or one.metadata.namespace == namespace
@@ -117,9 +115,7 @@ class Bundle:
         def merged(kind: str, now: list[ObjectT], then: list[ObjectT]) -> list[ObjectT]:
             here = {(one.metadata.namespace, one.metadata.name) for one in now}
             places = [(one, one.metadata.namespace, one.metadata.name) for one in then]
-            return now + [
-                one for one, space, name in places if (space, name) not in here and stays(kind, space, name)
-            ]
+            return now + [one for one, space, name in places if (space, name) not in here and stays(kind, space, name)]
 
         def values(
             kind: str, now: dict[tuple[str, str], Values], then: dict[tuple[str, str], Values]
@@ -142,6 +138,4 @@ class Bundle:
 
 
 def _find(objects: list[ObjectT], namespace: str, name: str) -> ObjectT | None:
-    return next(
-        (one for one in objects if one.metadata.name == name and one.metadata.namespace == namespace), None
-    )
+    return next((one for one in objects if one.metadata.name == name and one.metadata.namespace == namespace), None)

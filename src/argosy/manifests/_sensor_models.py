@@ -74,9 +74,7 @@ class EventContextFilter(Model):
     @model_validator(mode="after")
     def _compares(self) -> EventContextFilter:
         if not (self.type or self.subject or self.source or self.datacontenttype):
-            raise ValueError(
-                "needs one of type, subject, source and datacontenttype; nothing else is compared"
-            )
+            raise ValueError("needs one of type, subject, source and datacontenttype; nothing else is compared")
         return self
 
 
@@ -221,9 +219,7 @@ def check_whole(spec: SensorSpec) -> Iterator[Problem]:
     # Upstream takes two dependencies of one name and then forgets the first; there is no reading in which
     # that is meant.
     yield from _repeated([one.name for one in spec.dependencies], "dependency", ("dependencies",), ("name",))
-    yield from _repeated(
-        [one.template.name for one in spec.triggers], "trigger", ("triggers",), ("template", "name")
-    )
+    yield from _repeated([one.template.name for one in spec.triggers], "trigger", ("triggers",), ("template", "name"))
     for index, trigger in enumerate(spec.triggers):
         yield from _dead_letters(trigger, ("triggers", index))
 
@@ -242,6 +238,4 @@ def _dead_letters(trigger: TriggerBlock, at: Loc) -> Iterator[Problem]:
 def _repeated(names: list[str], what: str, start: Loc, end: Loc) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield Problem(
-                "duplicate-name", f"{what} '{name}' stands twice; names must differ", (*start, index, *end)
-            )
+            yield Problem("duplicate-name", f"{what} '{name}' stands twice; names must differ", (*start, index, *end))

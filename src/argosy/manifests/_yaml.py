@@ -337,9 +337,7 @@ def _short_float(value: float) -> str:
     except OverflowError:
         return ".inf" if value > 0 else "-.inf"
     digits = next(
-        n
-        for n in range(1, 10)
-        if struct.pack("<f", float(f"{single:.{n - 1}e}")) == struct.pack("<f", single)
+        n for n in range(1, 10) if struct.pack("<f", float(f"{single:.{n - 1}e}")) == struct.pack("<f", single)
     )
     exponent = int(f"{single:.{digits - 1}e}".partition("e")[2])
     if exponent < -4 or exponent >= 6:

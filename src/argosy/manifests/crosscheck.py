@@ -38,12 +38,8 @@ def crosscheck(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         problems = [*check_programs(sensor), *_dependencies(bundle, sensor), *_bus(bundle, sensor)]
         for loc, trigger in each_trigger(sensor):
             if trigger.config:
-                problems += _references(
-                    bundle, key.namespace, trigger.config, (*loc, "template", trigger.kind)
-                )
-                problems += _templates(
-                    bundle, key.namespace, trigger.config_raw, (*loc, "template", trigger.kind)
-                )
+                problems += _references(bundle, key.namespace, trigger.config, (*loc, "template", trigger.kind))
+                problems += _templates(bundle, key.namespace, trigger.config_raw, (*loc, "template", trigger.kind))
         yield from ((key, problem) for problem in problems)
     for bus in bundle.event_buses:
         key = Key("EventBus", bus.metadata.namespace, bus.metadata.name)
@@ -60,13 +56,9 @@ def _source(source: EventSource) -> Iterator[Problem]:
             yield Problem("routing-name", f"'{event.name}' {text}", loc, "info", True)
 
 
-def _endpoints(
-    source: EventSource, key: Key, seen: dict[tuple[str, str], tuple[Key, str]]
-) -> Iterator[Problem]:
+def _endpoints(source: EventSource, key: Key, seen: dict[tuple[str, str], tuple[Key, str]]) -> Iterator[Problem]:
     for event in source.events:
-        block: Any = (
-            event.config if hasattr(event.config, "endpoint") else getattr(event.config, "webhook", None)
-        )
+        block: Any = event.config if hasattr(event.config, "endpoint") else getattr(event.config, "webhook", None)
         port, endpoint = getattr(block, "port", None), getattr(block, "endpoint", None)
         if not (isinstance(port, str) and isinstance(endpoint, str)):
             continue

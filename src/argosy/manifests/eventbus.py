@@ -185,9 +185,7 @@ _STREAM_KEYS = ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replic
 
 def _remarks(spec: EventBusSpec) -> list[Problem]:
     found: list[Problem] = []
-    engines = [
-        name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])
-    ]
+    engines = [name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])]
     if len(engines) > 1:
         others = " and ".join(f"'{name}'" for name in engines[1:])
         found.append(
@@ -223,9 +221,7 @@ def _remarks(spec: EventBusSpec) -> list[Problem]:
     for engine in ("jetstream", "jetstreamExotic"):
         block = getattr(spec, _ATTRIBUTES[engine])
         if block and block.stream_config:
-            found += [
-                problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)
-            ]
+            found += [problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)]
     return found
 
 
@@ -240,11 +236,7 @@ _ATTRIBUTES = {
 def _stream_remarks(text: str) -> list[Problem]:
     read = list(documents(text))
     if len(read) != 1 or isinstance(read[0], Fault) or not isinstance(read[0].value, dict):
-        return [
-            Problem(
-                "invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'"
-            )
-        ]
+        return [Problem("invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'")]
     known = {key.lower() for key in _STREAM_KEYS}
     return [
         Problem(

@@ -100,12 +100,7 @@ def declared_events(raw: dict[str, Any]) -> set[str]:
     if not isinstance(spec, dict):
         return set()
     own = aliases(EventSourceSpec)
-    return {
-        str(name)
-        for key, block in spec.items()
-        if key not in own and isinstance(block, dict)
-        for name in block
-    }
+    return {str(name) for key, block in spec.items() if key not in own and isinstance(block, dict) for name in block}
 
 
 def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Problem]]:
@@ -115,11 +110,7 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
     events: list[EventSpec] = []
     not_run: list[tuple[str, str]] = []
     if (given := raw.get("spec")) is not None:
-        own = (
-            {key: value for key, value in given.items() if not is_kind(key)}
-            if isinstance(given, dict)
-            else given
-        )
+        own = {key: value for key, value in given.items() if not is_kind(key)} if isinstance(given, dict) else given
         spec, wrong = check(EventSourceSpec, own, also={EventSourceSpec: known_kinds()})
         problems += [problem.inside("spec") for problem in wrong]
     if isinstance(given, dict):
@@ -137,9 +128,7 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
                         not_run.append((kind, part))
         problems += [problem.inside("spec") for problem in _whole(given)]
         if not declared_events(raw):
-            problems.append(
-                Problem("no-events", "has no events, so nothing is received", ("spec",), "warning", True)
-            )
+            problems.append(Problem("no-events", "has no events, so nothing is received", ("spec",), "warning", True))
     if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
         return None, problems
     return EventSource(metadata, spec, tuple(events), tuple(not_run), digest(given), raw), problems
@@ -216,8 +205,7 @@ def _whole(spec: dict[str, Any]) -> Iterator[Problem]:
     if len(elected) == 2:
         yield Problem(
             "mixed-kinds",
-            f"'{elected[True]}' is received by one pod at a time and '{elected[False]}' by all;"
-            " write two EventSources",
+            f"'{elected[True]}' is received by one pod at a time and '{elected[False]}' by all; write two EventSources",
             (elected[True],),
             at_key=True,
         )

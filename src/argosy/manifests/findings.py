@@ -230,18 +230,14 @@ def _problems(
             owner = _model_at(model, loc[:-1])
             known = [*aliases(owner), *also.get(owner, ())] if owner else []
             name = loc[-1]
-            yield Problem(
-                "unknown-field", f"unknown field '{name}'{did_you_mean(str(name), known)}", loc, at_key=True
-            )
+            yield Problem("unknown-field", f"unknown field '{name}'{did_you_mean(str(name), known)}", loc, at_key=True)
         elif kind == "missing":
             yield Problem("missing-field", f"'{loc[-1]}' is missing", loc, at_key=True)
         else:
             yield Problem("invalid-value", _sentence(detail, loc), loc)
     for loc, (expected, found) in mismatched.items():
         wanted = " or ".join(word for word in expected if word != "nothing") or "nothing"
-        yield Problem(
-            "wrong-type", f"{_name(loc)}must be {wanted}, not {_found(found)}{_hint(expected, found)}", loc
-        )
+        yield Problem("wrong-type", f"{_name(loc)}must be {wanted}, not {_found(found)}{_hint(expected, found)}", loc)
 
 
 def _sentence(detail: ErrorDetails, loc: Loc) -> str:

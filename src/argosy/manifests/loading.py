@@ -77,11 +77,7 @@ def _files(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         for name in sorted(names):
-            if (
-                name.endswith(_SUFFIXES)
-                and not name.startswith(".")
-                and not name.endswith((".test.yaml", ".test.yml"))
-            ):
+            if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith((".test.yaml", ".test.yml")):
                 yield Path(place, name)
 
 
@@ -113,9 +109,7 @@ class _Reader:
         bundle.workflow_templates = [one for one in objects if isinstance(one, WorkflowTemplate)]
         values = [(key, one) for key, one in kept.items() if isinstance(one, Values)]
         bundle.secrets = {(key.namespace, key.name): one for key, one in values if key.kind == "Secret"}
-        bundle.config_maps = {
-            (key.namespace, key.name): one for key, one in values if key.kind == "ConfigMap"
-        }
+        bundle.config_maps = {(key.namespace, key.name): one for key, one in values if key.kind == "ConfigMap"}
 
     def file(self, path: Path, *, named: bool) -> None:
         try:
@@ -143,9 +137,7 @@ class _Reader:
             return
         for document in documents(text):
             if isinstance(document, Fault):
-                self._say(
-                    Finding(document.code, "error", document.message, file, document.line, document.column)
-                )
+                self._say(Finding(document.code, "error", document.message, file, document.line, document.column))
                 continue
             for odd in document.oddities:
                 self._say(Finding(odd.code, "warning", odd.message, file, odd.line, odd.column))
@@ -174,16 +166,10 @@ class _Reader:
                 self._keep(kind, metadata, WorkflowTemplate(kind, metadata, value), origin)
         else:
             self._bundle.ignored[kind] += 1
-            if (
-                ours
-                and (near := did_you_mean(kind, _PARSERS))
-                and kind.lower().rstrip("s") in map(str.lower, _PARSERS)
-            ):
+            if ours and (near := did_you_mean(kind, _PARSERS)) and kind.lower().rstrip("s") in map(str.lower, _PARSERS):
                 line, column = root.key(("kind",))
                 self._say(
-                    Finding(
-                        "unknown-kind", "warning", f"unknown kind '{kind}'{near}", file, line, column, "kind"
-                    )
+                    Finding("unknown-kind", "warning", f"unknown kind '{kind}'{near}", file, line, column, "kind")
                 )
 
     def _ours(self, kind: str, raw: dict[str, Any], origin: Origin) -> None:

@@ -177,9 +177,7 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
         if isinstance(given, dict) and isinstance(given.get("triggers"), list):
             bare = {**given, "triggers": [_bare(trigger) for trigger in given["triggers"]]}
             read = {
-                index: _Read(trigger)
-                for index, trigger in enumerate(given["triggers"])
-                if isinstance(trigger, dict)
+                index: _Read(trigger) for index, trigger in enumerate(given["triggers"]) if isinstance(trigger, dict)
             }
         spec, wrong = check(SensorSpec, bare, also={TriggerTemplate: known_kinds()})
         problems += [_restored(problem, given).inside("spec") for problem in wrong]
@@ -201,9 +199,7 @@ def _bare(trigger: Any) -> Any:
         return trigger
     bare = dict(trigger)
     if isinstance(template := trigger.get("template"), dict):
-        bare["template"] = {
-            key: item for key, item in template.items() if not is_kind(key) and key not in MISPLACED
-        }
+        bare["template"] = {key: item for key, item in template.items() if not is_kind(key) and key not in MISPLACED}
         bare.update({key: template[key] for key in MISPLACED if key in template and key not in trigger})
     if "dlqTrigger" in trigger:
         bare["dlqTrigger"] = _bare(trigger["dlqTrigger"])
@@ -248,9 +244,7 @@ class _Read:
         self.config: TriggerConfig | None = None
         self.template: dict[str, Any] = {}
         self.config_raw: dict[str, Any] = {}
-        self.dead_letter = (
-            _Read(trigger["dlqTrigger"]) if isinstance(trigger.get("dlqTrigger"), dict) else None
-        )
+        self.dead_letter = _Read(trigger["dlqTrigger"]) if isinstance(trigger.get("dlqTrigger"), dict) else None
         self._trigger = trigger
         self._written = [
             _sjson_parts(entry["dest"]) for entry in _entries(trigger.get("parameters")) if "dest" in entry
@@ -278,9 +272,7 @@ class _Read:
             retry_strategy=block.retry_strategy,
             rate_limit=block.rate_limit,
             at_least_once=block.at_least_once,
-            dlq_trigger=self.dead_letter.build(block.dlq_trigger)
-            if self.dead_letter and block.dlq_trigger
-            else None,
+            dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 
     def _read(self, template: dict[str, Any]) -> None:
@@ -311,9 +303,7 @@ class _Read:
             others = " and ".join(f"'{kind}'" for kind in kinds[1:])
             text = f"several kinds in one template: '{self.kind}' counts, {others} not"
             self.problems.append(Problem("several-kinds", text, ("template", kinds[1]), "warning", True))
-        self.template = {
-            key: item for key, item in template.items() if key not in MISPLACED and key not in kinds[1:]
-        }
+        self.template = {key: item for key, item in template.items() if key not in MISPLACED and key not in kinds[1:]}
         self._read_kind(template[self.kind])
 
     def _read_kind(self, block: Any) -> None:
@@ -338,18 +328,14 @@ class _Read:
                 )
                 wrong += _incomplete(block.get(name), (name,), dest_needed=needed)
         # What the trigger's own parameters will write cannot be judged before there is an event.
-        open_ = [
-            problem for problem in wrong if self._will_be_written((self.kind, *problem.loc), problem.code)
-        ]
+        open_ = [problem for problem in wrong if self._will_be_written((self.kind, *problem.loc), problem.code)]
         if open_:
             self.config = None
         self.problems += [problem.inside(*loc) for problem in wrong if problem not in open_]
 
     def _will_be_written(self, loc: Loc, code: str) -> bool:
         words = tuple(map(str, loc))
-        near = any(
-            words[: len(dest)] == dest or dest[: len(words)] == words for dest in self._written if dest
-        )
+        near = any(words[: len(dest)] == dest or dest[: len(words)] == words for dest in self._written if dest)
         return code != "unknown-field" and near
 
 

@@ -56,7 +56,13 @@ class TriggerWorker:
     """Performs the actions of one trigger until cancelled. ``give_up_to`` gets the actions whose tries are used up (``dlqTrigger``)."""
 
     def __init__(
-        self, namespace: str, sensor: str, spec: TriggerSpec, queue: Queue, duties: TriggerDuties, give_up_to: Queue | None = None
+        self,
+        namespace: str,
+        sensor: str,
+        spec: TriggerSpec,
+        queue: Queue,
+        duties: TriggerDuties,
+        give_up_to: Queue | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -129,7 +135,7 @@ class TriggerWorker:
             outcome = await self._attempt(lease, record, open_kind)
         except (Rejected, EventInvalid, ConfigError) as error:
             await self._failed(lease, error, began, once, final=True)
-        except Exception as error:  # whatever a plug-in raises is an attempt that failed
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is an attempt that failed
             if not isinstance(error, ArgosyError):
                 _log.debug("trigger '%s' raised", self._spec.name, exc_info=True, extra=self._fields)
             await self._failed(lease, error, began, once, final=False)
@@ -218,14 +224,18 @@ class TriggerWorker:
         what = f"trigger '{self._spec.name}' of sensor '{self._sensor}' failed action {short(lease.id)}"
         if once:
             metrics.actions_given_up.labels(*self._labels).inc()
-            _log.error("%s: %s; not tried again, because the trigger says atLeastOnce: false", what, sentence, extra=extra)
+            _log.error(
+                "%s: %s; not tried again, because the trigger says atLeastOnce: false", what, sentence, extra=extra
+            )
             return
         if not final and tries < self._retry.tries:
             if isinstance(error, RetryAfter):
                 pause = error.seconds
             else:
                 pause = min(self._retry.pause_seconds(tries, random.random()), _LONGEST_PAUSE_SECONDS)
-            _log.warning("%s, try %d of %d: %s; next in %.1f s", what, tries, self._retry.tries, sentence, pause, extra=extra)
+            _log.warning(
+                "%s, try %d of %d: %s; next in %.1f s", what, tries, self._retry.tries, sentence, pause, extra=extra
+            )
             await lease.retry_in(pause, sentence)
             return
         why = "another try cannot help" if final else f"{tries} tries are used up"
@@ -235,5 +245,3 @@ class TriggerWorker:
         if self._give_up_to is not None:
             await self._give_up_to.put(lease.id, lease.body, again=True)
         await lease.dead_letter(sentence)
-
-

@@ -34,7 +34,7 @@ async def admin(address: str, waiting_for: Callable[[], list[str]], metrics: Cal
     async def exposition(request: Request) -> Response:
         return Response(200, metrics().decode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async with HttpServers(host, linger_seconds=0.0, drain_seconds=1.0) as servers:
+    async with HttpServers(host, linger_seconds=0.0, drain_seconds=1.0) as servers:  # noqa: SIM117 - the port may be 0
         async with servers.route(port=port, endpoint="/healthz", handler=healthz, name="admin") as first:
             base = first.url.removesuffix("/healthz")
             port = int(base.rpartition(":")[2])

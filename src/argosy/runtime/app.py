@@ -68,7 +68,7 @@ class App:
         metrics: Metrics | None = None,
         clock: Clock | None = None,
         shard: Shard | None = None,
-        host: str = "0.0.0.0",  # noqa: S104 - event sources are there to be reached
+        host: str = "0.0.0.0",
         grace_seconds: float = 20.0,
         listening: Callable[[str], None] = _log.info,
     ) -> None:
@@ -194,7 +194,7 @@ class App:
             await run()
         except ArgosyError as error:
             _log.error("%s does not run: %s", unit.what, error, extra={"action": "unit.refused"})
-        except Exception:  # a fault of ours in one unit must not end the others
+        except Exception:  # noqa: BLE001 - a fault of ours in one unit must not end the others
             _log.exception("%s does not run", unit.what, extra={"action": "unit.refused"})
 
 
@@ -202,4 +202,3 @@ def _port_of(spec: EventSpec) -> str:
     """Sources that share a port must share a process: what they are sharded by."""
     port = getattr(spec.config, "port", None) or getattr(getattr(spec.config, "webhook", None), "port", None)
     return f"port {port}" if port else ""
-

@@ -66,7 +66,9 @@ class Buses:
                 except BusUnavailable as error:
                     if key not in self._waiting:
                         self._waiting.add(key)
-                        _log.error("bus '%s' cannot be reached: %s; trying on", key, error, extra={"action": "bus.wait"})
+                        _log.error(
+                            "bus '%s' cannot be reached: %s; trying on", key, error, extra={"action": "bus.wait"}
+                        )
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 5.0)
             self._waiting.discard(key)
@@ -119,5 +121,7 @@ class Buses:
                     token=str(given.get("token", "")),
                 )
             else:
-                raise ConfigError(f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token")
+                raise ConfigError(
+                    f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token"
+                )
         return JetStreamBus(url, connection=connection, settings=StreamSettings.parse(stream_config))

@@ -12,7 +12,12 @@ import sys
 from typing import Any, TextIO
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_COLOUR = {logging.DEBUG: "\033[2m", logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
+_COLOUR = {
+    logging.DEBUG: "\033[2m",
+    logging.WARNING: "\033[33m",
+    logging.ERROR: "\033[31m",
+    logging.CRITICAL: "\033[31m",
+}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -40,7 +45,9 @@ class Sentences(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = dt.datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        mark = {logging.WARNING: "warning: ", logging.ERROR: "ERROR: ", logging.CRITICAL: "ERROR: "}.get(record.levelno, "")
+        mark = {logging.WARNING: "warning: ", logging.ERROR: "ERROR: ", logging.CRITICAL: "ERROR: "}.get(
+            record.levelno, ""
+        )
         text = f"{moment} {mark}{record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)

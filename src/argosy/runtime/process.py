@@ -14,11 +14,12 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from argosy.errors import ConfigError
 from argosy.manifests.bundle import Bundle, load
 from argosy.runtime.admin import admin
-from argosy.runtime.app import App, Shard
+from argosy.runtime.app import App
 from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
 
@@ -33,13 +34,11 @@ class Options:
     bus: str = "embedded"
     data: Path = Path(".argosy")
     secrets: Path | None = None
-    host: str = "0.0.0.0"  # noqa: S104 - event sources are there to be reached
+    host: str = "0.0.0.0"
     admin: str = "off"
-    workers: int = 1
     follow: bool = True
     grace_seconds: float = 20.0
     durability: str = "process"
-    shard: str = ""
     log_format: str = "auto"
     log_level: str = "info"
 
@@ -64,10 +63,6 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        if self._options.workers > 1:
-            from argosy.runtime.workers import run_workers
-
-            return await run_workers(self._options, self._stop, self._say)
         bundle = await asyncio.to_thread(load, self._options.paths)
         self._report(bundle)
         if not (bundle.event_sources or bundle.sensors):
@@ -79,7 +74,6 @@ class Process:
                 App(
                     buses,
                     secrets=secrets,
-                    shard=self._shard(),
                     host=self._options.host,
                     grace_seconds=self._options.grace_seconds,
                     listening=self._say,
@@ -108,12 +102,6 @@ class Process:
             os._exit(130)
         self._stop.set()
 
-    def _shard(self) -> Shard:
-        if not self._options.shard:
-            return Shard()
-        index, _, count = self._options.shard.partition("/")
-        return Shard(int(index), int(count))
-
     async def _server(self, stack: AsyncExitStack) -> object | None:
         if self._options.bus != "embedded":
             if self._options.bus != "memory" and "://" not in self._options.bus:
@@ -121,7 +109,7 @@ class Process:
             return None
         from argosy.bus.embedded import EmbeddedServer
 
-        durability = "power" if self._options.durability == "power" else "process"
+        durability: Literal["process", "power"] = "power" if self._options.durability == "power" else "process"
         return await stack.enter_async_context(EmbeddedServer(self._options.data, durability=durability))
 
     async def _apply(self, bundle: Bundle) -> None:
@@ -140,7 +128,7 @@ class Process:
         """Apply the manifests anew whenever a file of them changes."""
         from watchfiles import awatch
 
-        existing = [path for path in self._options.paths if Path(path).exists()]
+        existing = [path for path in self._options.paths if Path(path).exists()]  # noqa: ASYNC240 - once, at start
         async for _ in awatch(*existing, debounce=300, step=100, stop_event=self._stop, ignore_permission_denied=True):
             try:
                 bundle = await asyncio.to_thread(load, self._options.paths)

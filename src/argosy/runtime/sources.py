@@ -6,7 +6,6 @@ half a minute and begins anew after a minute of quiet.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from argosy import registry
 from argosy import event as events
+from argosy import registry
 from argosy.bus._base import Bus
 from argosy.clock import Clock
 from argosy.errors import ArgosyError, BusError, EventInvalid
@@ -85,7 +84,7 @@ class SourceRunner:
                 await self._kind().run(self._context())
             except ArgosyError as error:
                 reason = str(error)
-            except Exception as error:  # whatever a plug-in raises must not end the others
+            except Exception as error:  # noqa: BLE001 - whatever a plug-in raises must not end the others
                 self._log.debug("source '%s' raised", self.name, exc_info=True)
                 reason = f"{type(error).__name__}: {error}"
             finally:
@@ -139,7 +138,7 @@ class SourceRunner:
         self._said_refusal = now
         self._log.warning("source '%s' refused a message: %s", self.name, reason, extra={"action": "event.refused"})
 
-    async def _emit(self, data: Json | bytes, *, id: str | None = None) -> None:  # noqa: A002 - the contract's word
+    async def _emit(self, data: Json | bytes, *, id: str | None = None) -> None:
         began = time.monotonic()
         if isinstance(data, bytes):
             if not gojson.valid(data):

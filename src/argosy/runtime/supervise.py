@@ -23,7 +23,7 @@ async def keep(what: str, run: Callable[[], Awaitable[None]], clock: Clock) -> N
             reason = "it ended by itself"
         except ArgosyError as error:
             reason = str(error)
-        except Exception as error:  # a fault in one part must not end the others
+        except Exception as error:  # noqa: BLE001 - a fault in one part must not end the others
             _log.debug("%s raised", what, exc_info=True)
             reason = f"{type(error).__name__}: {error}"
         wait = pause * (0.75 + random.random() / 2)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
 import argosy
 
-prometheus.disable_created_metrics()
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SOURCE = ("namespace", "eventsource_name")
 _EVENT = (*_SOURCE, "event_name")
@@ -22,7 +22,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.sources_running = Gauge(
-            "argo_events_event_service_running_total", "Events of an EventSource that receive now", _SOURCE, registry=registry
+            "argo_events_event_service_running_total",
+            "Events of an EventSource that receive now",
+            _SOURCE,
+            registry=registry,
         )
         self.events_sent = Counter(
             "argo_events_events_sent", "Events that the bus holds durably", _EVENT, registry=registry
@@ -58,7 +61,10 @@ class Metrics:
             registry=registry,
         )
         self.events_unreadable = Counter(
-            "argosy_events_unreadable", "Entries of the log that are no events", ("namespace", "sensor_name"), registry=registry
+            "argosy_events_unreadable",
+            "Entries of the log that are no events",
+            ("namespace", "sensor_name"),
+            registry=registry,
         )
         self.actions_dead_lettered = Counter(
             "argosy_actions_dead_lettered", "Actions that became dead letters", _TRIGGER, registry=registry

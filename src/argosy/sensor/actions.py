@@ -67,5 +67,7 @@ def decode(body: bytes) -> ActionRecord:
 
 def stripped(record: ActionRecord, reason: str) -> ActionRecord:
     """The record without its events' data, marked unusable: what is kept of an action that is too large to keep."""
-    caused_by = {name: replace(event, data=b"null", datacontenttype="application/json") for name, event in record.events.items()}
+    caused_by = {
+        name: replace(event, data=b"null", datacontenttype="application/json") for name, event in record.events.items()
+    }
     return ActionRecord(record.created, caused_by, reason)

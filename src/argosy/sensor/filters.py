@@ -20,6 +20,7 @@ from argosy.sensor.verdict import Verdict
 
 Clause = Callable[[Document, Event], Verdict]
 _SHOWN = 120
+_WHOLE = gjson.compile("@this")
 
 
 def _show(text: str) -> str:
@@ -113,7 +114,9 @@ def _test(spec: Any) -> tuple[str, Callable[[gjson.Result], bool]]:
         try:
             numbers = [float(value) for value in spec.value]
         except ValueError:
-            raise LangError(f"{spec.value!r} holds something that is not a number", text=str(spec.value), offset=0) from None
+            raise LangError(
+                f"{spec.value!r} holds something that is not a number", text=str(spec.value), offset=0
+            ) from None
 
         def numeric(found: gjson.Result) -> bool:
             number = found.number()
@@ -151,7 +154,7 @@ def _data(index: int, spec: Any) -> Clause:
                 return Verdict(clause, False, f"template of path '{spec.path}': {error.message}", True)
             if shown in ("", "<no value>"):
                 return Verdict(clause, False, f"template of path '{spec.path}' evaluated to an empty string", True)
-            found = gjson.Result.of_string(shown)
+            found = _WHOLE.get(Document.of(shown))
         passed = test(found)
         return Verdict(clause, passed, f"`{spec.path}` is `{_show(shown)}`, wanted {comparator} {wanted}")
 
@@ -182,7 +185,7 @@ def _context(spec: Any) -> Clause:
 
 def _clock_time(text: str) -> dt.time:
     try:
-        return dt.datetime.strptime(text, "%H:%M:%S").time()  # noqa: DTZ007 - a time of day has no zone
+        return dt.datetime.strptime(text, "%H:%M:%S").time()
     except ValueError:
         raise ConfigError(f"{text!r} is not a time of day; write HH:MM:SS") from None
 
@@ -200,7 +203,9 @@ def _time(spec: Any) -> Clause:
         last = moment.replace(hour=stop.hour, minute=stop.minute, second=stop.second, microsecond=0)
         passed = first <= moment < last if start < stop else moment >= first or moment < last
         where = "inside" if passed else "outside"
-        return Verdict("time", passed, f"{moment:%H:%M:%S} is {where} {spec.start}-{spec.stop} {spec.timezone or 'UTC'}")
+        return Verdict(
+            "time", passed, f"{moment:%H:%M:%S} is {where} {spec.start}-{spec.stop} {spec.timezone or 'UTC'}"
+        )
 
     return check
 
@@ -221,7 +226,7 @@ def _script(text: str) -> Clause:
     return check
 
 
-def compile(spec: Any, operator: str = "") -> Clause | None:  # noqa: A001 - as in argosy.lang
+def compile(spec: Any, operator: str = "") -> Clause | None:
     """The filters of one dependency; None where there are none. Raises LangError or ConfigError for what does not parse.
 
     ``spec`` is a manifest's ``filters`` block, ``operator`` its ``filtersLogicalOperator``.
@@ -260,7 +265,13 @@ def compile(spec: Any, operator: str = "") -> Clause | None:  # noqa: A001 - as 
             return Verdict("filters", False, " / ".join(part.reason for part in errors), True, tuple(parts))
         if either:
             good = next((part for part in parts if part.passed), None)
-            reason = good.reason if good else "no filter passed" if parts else "filtersLogicalOperator is or, and no filter is given"
+            reason = (
+                good.reason
+                if good
+                else "no filter passed"
+                if parts
+                else "filtersLogicalOperator is or, and no filter is given"
+            )
             return Verdict("filters", good is not None, reason, parts=tuple(parts))
         return Verdict("filters", True, "every filter passed" if parts else "there is no filter", parts=tuple(parts))
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from argosy.errors import LangError, NoOutput
 from argosy.lang import jq, lua
@@ -38,10 +38,11 @@ def _kind(value: Json) -> str:
     return "null" if value is None else "a number"
 
 
-def compile(spec: TransformSpec | None) -> Transform | None:  # noqa: A001 - as in argosy.lang
+def compile(spec: TransformSpec | None) -> Transform | None:
     """The transform, compiled; None where there is nothing to do. Raises LangError if the program does not parse."""
     if spec is None or not (spec.jq or spec.script):
         return None
+    run: Callable[[Any], Json]
     if spec.jq:
         language, run = "jq", jq.compile(spec.jq).first
     else:

@@ -152,21 +152,22 @@ def _unreachable(broker: Broker, error: BaseException) -> str:
         return f"{broker} refuses user {broker.user!r} or its password; correct 'auth' or the URL"
     if isinstance(error, aiormq.exceptions.AuthenticationError):
         return f"{broker} does not let anyone in by user name and password (SASL PLAIN)"
-    if "vhost" in said:
-        return f"{broker} does not let user {broker.user!r} into virtual host {broker.vhost!r}: {said}"
+    if isinstance(error, aiormq.exceptions.InvalidFrameError) and "Connection.OpenOk" in said:
+        # The library drops the broker's reason for refusing the last step of the greeting.
+        return (
+            f"{broker} does not let user {broker.user!r} into virtual host {broker.vhost!r}: there is no such "
+            "virtual host, or the user may not use it"
+        )
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"the certificate of {broker} is not trusted: {cause.verify_message}; check tls.caCertSecret"
     if isinstance(cause, ssl.SSLError):
         reason = cause.reason or type(cause).__name__
-        return (
-            f"{broker} does not take our TLS ({reason}); is it a TLS port (5671)? does it want "
-            "tls.clientCertSecret?"
-        )
+        return f"{broker} does not take our TLS ({reason}); is it a TLS port (5671)? does it want tls.clientCertSecret?"
     if isinstance(cause, socket.gaierror):
         return f"no host {broker.host!r} is known"
     if isinstance(cause, ConnectionRefusedError):
         return f"nothing listens at {broker}; is the broker running, is the port right?"
-    if isinstance(cause, asyncio.IncompleteReadError):
+    if isinstance(cause, asyncio.IncompleteReadError | ConnectionResetError):
         return f"{broker} hung up while greeting; is it an AMQP 0-9-1 port, does it want TLS (amqps)?"
     return f"{broker} cannot be reached: {said}"
 
@@ -205,8 +206,8 @@ def _remedy(error: BaseException, what: str, block: str) -> str:
         return "; make it first, or leave out 'passive'" if block else "; it must be made first"
     if isinstance(error, refused.ChannelPreconditionFailed) and block:
         return (
-            f"; it exists with other properties: correct '{block}', write '{block}: {{passive: true}}' to take "
-            "it as it is, or delete it"
+            f"; it exists with other properties: correct '{block}', write 'passive: true' there to take it as "
+            "it is, or delete it"
         )
     if isinstance(error, refused.ChannelAccessRefused):
         return "; grant the user that right, or correct the name"
@@ -225,9 +226,7 @@ def _be_lenient() -> None:
     """
     from pamqp import decode
 
-    def lenient(
-        original: Callable[[bytes], tuple[int, Any]], instead: Callable[[bytes], tuple[int, Any]]
-    ) -> Any:
+    def lenient(original: Callable[[bytes], tuple[int, Any]], instead: Callable[[bytes], tuple[int, Any]]) -> Any:
         def read(value: bytes) -> tuple[int, Any]:
             try:
                 return original(value)

@@ -109,9 +109,7 @@ def unwrap(body: bytes) -> tuple[bytes, str | None]:
     if _MESSAGE not in outer:
         if "event_type" in outer:
             return raw_json(body), _text(outer.get("message_id"))
-        raise EventInvalid(
-            f"the body is no oslo.messaging notification: it has neither {_MESSAGE!r} nor 'event_type'"
-        )
+        raise EventInvalid(f"the body is no oslo.messaging notification: it has neither {_MESSAGE!r} nor 'event_type'")
     version = outer.get(_VERSION)
     if str(version).partition(".")[0] != "2":
         raise EventInvalid(f"the oslo.messaging envelope has version {version!r}; 2.0 is what can be read")

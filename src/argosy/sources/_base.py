@@ -7,6 +7,7 @@ One file in this package is one kind; its name says the kind. The file declares 
 
 from __future__ import annotations
 
+import builtins
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -79,7 +80,7 @@ class Source(ABC, Generic[ConfigT]):
     """The key in the manifest: ``amqp``, ``azureEventsHub``."""
     type: ClassVar[str] = ""
     """The CloudEvent type; empty means the kind itself (upstream differs for pubSub and storageGrid)."""
-    config: ClassVar[type[SourceConfig]]
+    config: ClassVar[builtins.type[SourceConfig]]
     """The model of one event's block."""
     example: ClassVar[str]
     """A complete EventSource manifest in YAML: linted, documented, printed by ``argosy new``."""

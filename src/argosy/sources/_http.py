@@ -172,9 +172,7 @@ class HttpServers:
             raise ConfigError(
                 f"endpoint '/health' of {name} is the health check of every port; choose another endpoint"
             )
-        route = Route(
-            name, template, handler, frozenset(methods), token, max_payload_size, refused or _ignore
-        )
+        route = Route(name, template, handler, frozenset(methods), token, max_payload_size, refused or _ignore)
         async with self._opening:
             place = await self._place(port, route, tls)
         try:
@@ -240,9 +238,7 @@ class _Port:
         self._kept: dict[str, tuple[routes.PathTemplate, asyncio.Event]] = {}
 
     @classmethod
-    async def open(
-        cls, servers: HttpServers, number: int, name: str, read: Callable[[], Texts] | None
-    ) -> _Port:
+    async def open(cls, servers: HttpServers, number: int, name: str, read: Callable[[], Texts] | None) -> _Port:
         from argosy.sources._http_protocol import Limits, Listener
         from argosy.sources._http_tls import ServerTls
 
@@ -250,10 +246,9 @@ class _Port:
         if read is not None:
             tls = ServerTls(
                 read,
-                lambda sentence: _log.warning(
-                    sentence, extra={"action": "certificate", "port": number, "route": name}
-                ),
+                lambda sentence: _log.warning(sentence, extra={"action": "certificate", "port": number, "route": name}),
             )
+
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await port(scope, receive, send)
 
@@ -309,9 +304,7 @@ class _Port:
         if kept is None:
             return
         if self.servers.linger_seconds > 0:
-            asyncio.get_running_loop().call_later(
-                self.servers.linger_seconds, self._forget, route.template.shape, kept
-            )
+            asyncio.get_running_loop().call_later(self.servers.linger_seconds, self._forget, route.template.shape, kept)
         else:
             self._forget(route.template.shape, kept)
 

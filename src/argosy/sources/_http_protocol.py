@@ -195,9 +195,7 @@ class Listener:
         """
         if self._server is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(
-                    1.0
-                ):  # since Python 3.12 it waits for the clients too, which we need not
+                async with asyncio.timeout(1.0):  # since Python 3.12 it waits for the clients too, which we need not
                     await self._server.wait_closed()
 
     async def drain(self, seconds: float) -> None:
@@ -211,7 +209,7 @@ class Listener:
                     await self._gone.wait()
         except TimeoutError:
             for connection in list(self._state.connections):
-                connection.transport.abort()  # type: ignore[union-attr]
+                connection.transport.abort()
         finally:
             for task in list(self._state.tasks):
                 task.cancel()
@@ -220,9 +218,7 @@ class Listener:
 def _why_not(host: str, port: int, error: OSError) -> str:
     where = f"port {port} on {host or '*'}"
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"{where} cannot be opened: another program listens there; end it, or give the event another port"
-        )
+        return f"{where} cannot be opened: another program listens there; end it, or give the event another port"
     if error.errno == errno.EACCES:
         return f"{where} cannot be opened: the system reserves it; give the event a port above 1023"
     return f"{where} cannot be opened: {os.strerror(error.errno) if error.errno else error}"

@@ -84,9 +84,7 @@ def _split(text: str) -> list[tuple[str | None, str]]:
             if depth == 0:
                 name, colon, pattern = text[begin + 1 : position].partition(":")
                 if not _VARIABLE_NAME.fullmatch(name) or (colon and not pattern):
-                    raise ConfigError(
-                        f"endpoint {text!r} has a variable without a name or pattern; write {{name}}"
-                    )
+                    raise ConfigError(f"endpoint {text!r} has a variable without a name or pattern; write {{name}}")
                 parts += [(None, literal), (name, pattern or "[^/]+")]
                 literal = ""
         elif depth == 0:

@@ -35,9 +35,7 @@ def client_context(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], 
         try:
             context.load_verify_locations(cadata=secret(tls.ca_cert_secret))
         except (ssl.SSLError, ValueError) as error:
-            raise ConfigError(
-                f"tls.caCertSecret {tls.ca_cert_secret.name!r} holds no PEM certificate"
-            ) from error
+            raise ConfigError(f"tls.caCertSecret {tls.ca_cert_secret.name!r} holds no PEM certificate") from error
     if tls.client_cert_secret is not None and tls.client_key_secret is not None:
         _present(context, secret(tls.client_cert_secret), secret(tls.client_key_secret))
     return context

@@ -83,9 +83,7 @@ spec:
 class _Intake:
     """One consumer: every delivery is a task from the moment it comes until it is settled."""
 
-    def __init__(
-        self, ctx: SourceContext[AmqpConfig], channel: AbstractChannel, queue: str, broker: Broker
-    ) -> None:
+    def __init__(self, ctx: SourceContext[AmqpConfig], channel: AbstractChannel, queue: str, broker: Broker) -> None:
         self._ctx = ctx
         self._channel = channel
         self._queue = queue
@@ -179,9 +177,7 @@ class _Intake:
         return None
 
     def _expelled(self, _: object) -> None:
-        self._give_up(
-            SourceError(f"the broker ended our consumer: queue {self._queue!r} was deleted or has moved")
-        )
+        self._give_up(SourceError(f"the broker ended our consumer: queue {self._queue!r} was deleted or has moved"))
 
     def _give_up(self, error: Exception) -> None:
         if not self._fault.done():

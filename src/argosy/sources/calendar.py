@@ -157,9 +157,7 @@ spec:
         while True:
             due = plan.next(last)
             if due is None:
-                ctx.log.warning(
-                    "no more fires: %s has none within five years", plan, extra={"action": "calendar.over"}
-                )
+                ctx.log.warning("no more fires: %s has none within five years", plan, extra={"action": "calendar.over"})
                 await asyncio.Event().wait()
                 return
             if await self._slept_until(ctx, due):

@@ -211,7 +211,9 @@ class _Watch:
         return _OPERATIONS["CREATE"] if replaced else self._wanted
 
     async def _happened(self, name: bytes, operation: int) -> None:
-        mark = self._mark(name)
+        """Tell what the kernel said. The directory may have moved on; a name that it said is gone counts as gone."""
+        gone = operation in (_OPERATIONS["REMOVE"], _OPERATIONS["RENAME"])
+        mark = None if gone else self._mark(name)
         if operation == _OPERATIONS["CREATE"] and mark is not None and self._memory.marks.get(name) == mark:
             return  # found by looking before the kernel's notice was read
         await self._tell(name, operation, mark)

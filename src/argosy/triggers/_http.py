@@ -29,8 +29,7 @@ _METADATA_NAMES = frozenset(
 )
 # Metadata services that are not on a link-local address: Alibaba, Azure, AWS and Google over IPv6.
 _METADATA_ADDRESSES = frozenset(
-    ipaddress.ip_address(text)
-    for text in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")
+    ipaddress.ip_address(text) for text in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 

@@ -154,9 +154,7 @@ class KubernetesTrigger(Trigger[ConfigT]):
                 await self.ctx.clock.sleep(backoff.pause_seconds(tried, random.random()))
         if policy.error_on_backoff_timeout:
             wanted = ", ".join(f"{key}={value}" for key, value in policy.labels.items())
-            raise TriggerError(
-                f"{target} did not get the labels of policy.k8s ({wanted}) in {backoff.tries} looks"
-            )
+            raise TriggerError(f"{target} did not get the labels of policy.k8s ({wanted}) in {backoff.tries} looks")
 
 
 def _settle_name(body: Object, action_id: str) -> bool:

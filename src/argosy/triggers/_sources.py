@@ -44,9 +44,7 @@ async def fetch(location: ArtifactLocation, ctx: TriggerContext) -> dict[str, An
         raise _later("git")
     if location.configmap is not None:
         selector = location.configmap
-        return _parse(
-            ctx.config_map(selector), f"source.configmap, key {selector.key!r} of {selector.name!r}"
-        )
+        return _parse(ctx.config_map(selector), f"source.configmap, key {selector.key!r} of {selector.name!r}")
     if location.resource is not None:
         return copy.deepcopy(location.resource)
     raise Rejected("source names no place: give one of resource, inline, file, url, configmap")
@@ -75,9 +73,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
         if len(raw) > _MOST_BYTES:
-            raise Rejected(
-                f"source.file {str(path)!r} is larger than {_MOST_BYTES // 2**20} MiB; no object is"
-            )
+            raise Rejected(f"source.file {str(path)!r} is larger than {_MOST_BYTES // 2**20} MiB; no object is")
         return raw.decode()
     except OSError as error:
         raise TriggerError(f"source.file {str(path)!r} cannot be read: {error.strerror}") from error

@@ -44,9 +44,7 @@ class SubmitOptions:
         try:
             self._apply(workflow)
         except (AttributeError, TypeError, ValueError) as error:
-            raise Rejected(
-                f"args cannot be set on the Workflow, its spec has another shape: {error}"
-            ) from error
+            raise Rejected(f"args cannot be set on the Workflow, its spec has another shape: {error}") from error
 
     def _apply(self, workflow: dict[str, Any]) -> None:
         about, spec = workflow["metadata"], workflow.setdefault("spec", {})
@@ -60,9 +58,7 @@ class SubmitOptions:
             about["labels"] = {**(about.get("labels") or {}), **self.labels}
         if self.parameters:
             arguments = spec["arguments"] = dict(spec.get("arguments") or {})
-            others = [
-                each for each in arguments.get("parameters") or () if each.get("name") not in self.parameters
-            ]
+            others = [each for each in arguments.get("parameters") or () if each.get("name") not in self.parameters]
             given = [{"name": name, "value": value} for name, value in self.parameters.items()]
             arguments["parameters"] = given + others
         if self.generate_name:
@@ -90,9 +86,7 @@ def parse(args: Sequence[str]) -> SubmitOptions:
             )
         if option not in _VALUED | _PRINTING:
             known = ", ".join(sorted(_VALUED))
-            raise Rejected(
-                f"args: {option!r} is not supported, there is no argo program here; known are {known}"
-            )
+            raise Rejected(f"args: {option!r} is not supported, there is no argo program here; known are {known}")
         if value is None:
             if not rest:
                 raise Rejected(f"args: {option} needs a value")

@@ -28,14 +28,10 @@ from argosy.triggers._objects import KubernetesTrigger, Object, Target, required
 
 _API = "argoproj.io/v1alpha1"
 _LABEL = "workflows.argoproj.io/"
-_INSTANCE = (
-    f"{_LABEL}controller-instanceid"  # which controller a CronWorkflow, and so its Workflow, belongs to
-)
+_INSTANCE = f"{_LABEL}controller-instanceid"  # which controller a CronWorkflow, and so its Workflow, belongs to
 _DONE = ("Succeeded", "Failed", "Error")
 
-Operation = Literal[
-    "", "submit", "submit-from", "suspend", "resubmit", "retry", "resume", "terminate", "stop"
-]
+Operation = Literal["", "submit", "submit-from", "suspend", "resubmit", "retry", "resume", "terminate", "stop"]
 
 
 class ArgoWorkflowConfig(TriggerConfig):

@@ -35,9 +35,7 @@ from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, Trigg
 if TYPE_CHECKING:
     import httpx2
 
-_BODY_BYTES = (
-    64 * 1024
-)  # read so that the connection can be used again; what is longer costs a new connection
+_BODY_BYTES = 64 * 1024  # read so that the connection can be used again; what is longer costs a new connection
 _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does not hold the action up
 _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
@@ -81,9 +79,7 @@ class HttpConfig(TriggerConfig):
                 raise ValueError(f"dynamicHeaders.{number} needs dest, which is the name of the header")
         for secure in self.secure_headers:
             if (secure.value_from.secret_key_ref is None) == (secure.value_from.config_map_key_ref is None):
-                raise ValueError(
-                    f"secureHeaders {secure.name!r} needs one of secretKeyRef and configMapKeyRef"
-                )
+                raise ValueError(f"secureHeaders {secure.name!r} needs one of secretKeyRef and configMapKeyRef")
         return self
 
 
@@ -189,9 +185,7 @@ class _Tls:
             if self.certificate:
                 _load(context, self.certificate, self.key)
         except (ssl.SSLError, ValueError) as error:
-            raise Rejected(
-                "tls: the certificates or the key of the Secrets are not PEM, or no pair"
-            ) from error
+            raise Rejected("tls: the certificates or the key of the Secrets are not PEM, or no pair") from error
         return context
 
 

@@ -85,9 +85,7 @@ spec:
         target = await self.target(found)
         if target.resource.namespaced and not given:
             raise Rejected(f"liveObject needs metadata.namespace of the {target.resource.kind} in the source")
-        return await self.client.get(
-            target.resource, required_name(target, "update with liveObject"), target.namespace
-        )
+        return await self.client.get(target.resource, required_name(target, "update with liveObject"), target.namespace)
 
     async def fire(self, config: K8sConfig, action: Action) -> Outcome:
         target = await self.target(action.resource)
@@ -138,9 +136,7 @@ spec:
             except NotFound:
                 with contextlib.suppress(AlreadyExists):
                     return await self.make(target, action, labelled=False)
-        made = await self.client.patch(
-            target.resource, name, target.body, target.namespace, strategy=strategy
-        )
+        made = await self.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
         return self.outcome("patched", target._replace(body=made))
 
     async def _delete(self, target: Target) -> Outcome:
@@ -157,7 +153,5 @@ def _merged(old: Object, new: Object) -> Object:
     merged = dict(old)
     for key, value in new.items():
         before = merged.get(key)
-        merged[key] = (
-            _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-        )
+        merged[key] = _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
     return merged

@@ -127,9 +127,7 @@ def load(config: PythonConfig) -> Handler:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = "" if error.name == module_name else f" (it imports {error.name!r})"
-        raise Rejected(
-            f"{what}: there is no module {error.name!r}{missing}; install it, or give path"
-        ) from error
+        raise Rejected(f"{what}: there is no module {error.name!r}{missing}; install it, or give path") from error
     except (Exception, SystemExit) as error:
         raise Rejected(f"{what}: module {module_name!r} cannot be imported: {_told(error)}") from error
     if folder is not None and not _is_in(folder, module):
@@ -143,9 +141,7 @@ def load(config: PythonConfig) -> Handler:
             raise Rejected(f"{what}: module {module_name!r} has no {names!r}")
         found = getattr(found, name)
     if not callable(found):
-        raise Rejected(
-            f"{what}: {names!r} of module {module_name!r} is a {type(found).__name__}, not a function"
-        )
+        raise Rejected(f"{what}: {names!r} of module {module_name!r} is a {type(found).__name__}, not a function")
     handler: Handler = found
     return handler
 

@@ -37,10 +37,7 @@ def test_keys_are_read_in_any_case(spell: Any) -> None:
 
 
 def test_text_is_yaml_as_the_controller_stores_it() -> None:
-    text = (
-        "discard: 0\nduplicates: 300s\nmaxage: 168h\nmaxbytes: -1\nmaxmsgs: 50000\nreplicas: 3\n"
-        "retention: 0\n"
-    )
+    text = "discard: 0\nduplicates: 300s\nmaxage: 168h\nmaxbytes: -1\nmaxmsgs: 50000\nreplicas: 3\nretention: 0\n"
     assert StreamSettings.parse(text) == StreamSettings(replicas=3)
 
 

@@ -59,9 +59,7 @@ def test_of_several_files_the_first_that_knows_a_name_wins(tmp_path: Path) -> No
     # Given a file with the context, and others with the cluster in different words
     contexts = tmp_path / "contexts"
     contexts.write_text(
-        yaml.safe_dump(
-            {"current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}]}
-        )
+        yaml.safe_dump({"current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}]})
     )
     first = kubeconfig(tmp_path / "sub" / "first", {"tokenFile": "token"}, {"server": "https://first"})
     (tmp_path / "sub" / "token").write_text("beside the file that names it")

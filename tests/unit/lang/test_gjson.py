@@ -34,6 +34,9 @@ DOCUMENT = """{
 # path, kind (None: nothing found), raw text
 FOUND = [
     ("name.last", "String", '"Anderson"'),
+    ("children.\\.@keys", "JSON", "[]"),
+    ("children.x\\|@keys", "JSON", "[]"),
+    ("void.0\\.1", None, ""),
     ("name", "JSON", '{"first": "Tom", "last": "Anderson"}'),
     ("age", "Number", "37"),
     ("rate", "Number", "1.50"),
@@ -145,18 +148,11 @@ FOUND = [
     ("children.@values", "JSON", '["Sara", "Alex", "Jack"]'),
     ("age.@values", "JSON", "[37]"),
     ("name.@ugly", "JSON", '{"first":"Tom","last":"Anderson"}'),
-    (
-        "friends.0|@ugly",
-        "JSON",
-        '{"first":"Dale","last":"Murphy","age":44,"nets":["ig","fb","tw"],"vip":true}',
-    ),
+    ("friends.0|@ugly", "JSON", '{"first":"Dale","last":"Murphy","age":44,"nets":["ig","fb","tw"],"vip":true}'),
     (
         "friends.0|@pretty",
         "JSON",
-        (
-            '{\n  "first": "Dale",\n  "last": "Murphy",\n  "age": 44,\n  "nets": ["ig", "fb", "tw'
-            '"],\n  "vip": true\n}\n'
-        ),
+        ('{\n  "first": "Dale",\n  "last": "Murphy",\n  "age": 44,\n  "nets": ["ig", "fb", "tw"],\n  "vip": true\n}\n'),
     ),
     (
         'name|@pretty:{"sortKeys":true,"indent":"\\t","prefix":" "}',
@@ -183,10 +179,7 @@ FOUND = [
     (
         '{"id":children,"val":friends.#.first}|@group',
         "JSON",
-        (
-            '[{"id":"Sara","val":"Dale"},{"id":"Alex","val":"Roger"},{"id":"Jack","val":"Jane'
-            '"},{"val":"No \\"one\\""}]'
-        ),
+        ('[{"id":"Sara","val":"Dale"},{"id":"Alex","val":"Roger"},{"id":"Jack","val":"Jane"},{"val":"No \\"one\\""}]'),
     ),
     ("name.@group", "JSON", "[]"),
     ("@dig:last", "JSON", '["Anderson","Murphy","Craig","Murphy"]'),
@@ -210,17 +203,10 @@ FOUND = [
     (
         "friends.#.{first,age}",
         "JSON",
-        (
-            '[{"first":"Dale","age":44},{"first":"Roger","age":68},{"first":"Jane","age":47.5'
-            '},{"first":"No \\"one\\""}]'
-        ),
+        ('[{"first":"Dale","age":44},{"first":"Roger","age":68},{"first":"Jane","age":47.5},{"first":"No \\"one\\""}]'),
     ),
     ("friends.#.[first,age]|1", "JSON", '["Roger",68]'),
-    (
-        'friends.#(last=="Murphy")#.{first,"n":nets.#}',
-        "JSON",
-        '[{"first":"Dale","n":3},{"first":"Jane","n":2}]',
-    ),
+    ('friends.#(last=="Murphy")#.{first,"n":nets.#}', "JSON", '[{"first":"Dale","n":3},{"first":"Jane","n":2}]'),
     ("friends.{0.first,1.last}", "JSON", '{"first":"Dale","last":"Craig"}'),
     ('{a:!"lit",b:!5,c:!true,d:![1,2]}', "JSON", '{"a":"lit","b":5,"c":true,"d":[1,2]}'),
     ('[age,children.#(=="Alex")]', "JSON", '[37,"Alex"]'),
@@ -368,13 +354,7 @@ READ_AS = [
     ("1e3", "Number", "1000", 1000.0, True),
     ("1E-7", "Number", "0.0000001", 1e-07, True),
     ("1e21", "Number", "1000000000000000000000", 1e21, True),
-    (
-        "123456789012345678901234567890",
-        "Number",
-        "123456789012345678901234567890",
-        1.2345678901234568e29,
-        True,
-    ),
+    ("123456789012345678901234567890", "Number", "123456789012345678901234567890", 1.2345678901234568e29, True),
     ("9007199254740993", "Number", "9007199254740993", 9007199254740992.0, True),
     ("1e400", "Number", "+Inf", INFINITE, True),
     ("-1e400", "Number", "-Inf", -INFINITE, True),
@@ -428,9 +408,7 @@ def test_a_path_finds_what_gjson_finds(path: str, kind: str | None, raw: str) ->
 
 
 @pytest.mark.parametrize(("path", "kind", "raw"), FOUND_IN_TREE)
-def test_a_plain_path_walks_the_tree_of_a_sound_document_to_the_same_end(
-    path: str, kind: str | None, raw: str
-) -> None:
+def test_a_plain_path_walks_the_tree_of_a_sound_document_to_the_same_end(path: str, kind: str | None, raw: str) -> None:
     document = Document(SOUND.encode())
     result = gjson.compile(path).get(document)
 

@@ -40,9 +40,7 @@ def test_every_example_of_upstream_loads() -> None:
         assert bundle.ignored or bundle.origins, file
         faults = [finding for finding in bundle.findings if finding.severity == "error"]
         # Then errors are of fields that upstream does not have, or lost with them, and have a place
-        assert all(
-            finding.line and finding.code in ("unknown-field", "missing-field") for finding in faults
-        ), faults
+        assert all(finding.line and finding.code in ("unknown-field", "missing-field") for finding in faults), faults
         if faults:
             stale[str(file.relative_to(EXAMPLES))] = {one.path.rpartition(".")[2] for one in faults}
     assert stale == STALE

@@ -36,9 +36,7 @@ def sensor(
         "Sensor",
         "n",
         {
-            "dependencies": [
-                {"name": "d", "eventSourceName": "shop", "eventName": "order", **(dependency or {})}
-            ],
+            "dependencies": [{"name": "d", "eventSourceName": "shop", "eventName": "order", **(dependency or {})}],
             "triggers": [
                 {
                     "template": {"name": "t", "toySend": {"url": "u", **(send or {})}, **(template or {})},
@@ -97,9 +95,7 @@ def test_events_of_faulty_and_of_later_kinds_exist() -> None:
     # Given a source with a fault, and one whose kind is not run yet
     faulty = source(order={"endpoint": 5, "port": "1"})
     later = thing("EventSource", "hub", {"github": {"push": {}}})
-    bundle = from_objects(
-        [faulty, later, sensor(), sensor(dependency={"eventSourceName": "hub", "eventName": "push"})]
-    )
+    bundle = from_objects([faulty, later, sensor(), sensor(dependency={"eventSourceName": "hub", "eventName": "push"})])
     # Then no sensor is told that its event does not exist
     assert not {"unknown-event", "unknown-event-source"} & {finding.code for finding in bundle.findings}
 
@@ -115,9 +111,7 @@ def test_a_parameter_of_no_dependency_is_a_warning() -> None:
 
 def test_what_the_triggers_own_parameters_replace_is_not_judged() -> None:
     inner = [{"src": {"dependencyName": "REPLACED", "dataKey": "a"}, "dest": "url"}]
-    outer = [
-        {"src": {"dependencyName": "d", "dataKey": "a"}, "dest": "toySend.parameters.0.src.dependencyName"}
-    ]
+    outer = [{"src": {"dependencyName": "d", "dataKey": "a"}, "dest": "toySend.parameters.0.src.dependencyName"}]
     assert from_objects([source(), sensor(send={"parameters": inner}, parameters=outer)]).findings == []
 
 
@@ -178,9 +172,7 @@ def test_a_reset_without_a_join_has_no_effect() -> None:
         ({"filters": {"data": [{"path": "a", "type": "bool", "value": ["yes"]}]}}, "invalid-value"),
     ],
 )
-def test_a_program_that_does_not_parse_is_found_before_an_event_is(
-    dependency: dict[str, Any], code: str
-) -> None:
+def test_a_program_that_does_not_parse_is_found_before_an_event_is(dependency: dict[str, Any], code: str) -> None:
     finding = one(source(), sensor(dependency=dependency), code=code)
     assert finding.severity == "error"
     assert finding.path.startswith("spec.dependencies[0].")
@@ -283,9 +275,7 @@ def test_names_that_upstream_cannot_route_are_told(name: str) -> None:
 
 def workflow_sensor(template: str) -> dict[str, Any]:
     resource = {"kind": "Workflow", "spec": {"workflowTemplateRef": {"name": template}}}
-    return sensor(
-        template={"toySend": None, "k8s": {"operation": "create", "source": {"resource": resource}}}
-    )
+    return sensor(template={"toySend": None, "k8s": {"operation": "create", "source": {"resource": resource}}})
 
 
 def test_a_workflow_template_that_is_not_there_is_a_warning_where_others_are() -> None:
@@ -314,9 +304,7 @@ def test_what_only_argosy_understands_is_named() -> None:
 
 
 def test_a_portable_manifest_has_no_additions() -> None:
-    hook = thing(
-        "EventSource", "shop", {"webhook": {"order": {"endpoint": "/x", "port": "1", "method": "POST"}}}
-    )
+    hook = thing("EventSource", "shop", {"webhook": {"order": {"endpoint": "/x", "port": "1", "method": "POST"}}})
     plain = sensor(template={"toySend": None, "log": {}}, atLeastOnce=True)
     bundle = from_objects([hook, plain])
     assert bundle.count("error") == 0

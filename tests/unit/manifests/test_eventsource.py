@@ -41,9 +41,7 @@ def test_events_carry_their_kinds_configuration() -> None:
 
 
 def test_the_digest_names_the_content_and_not_the_writing() -> None:
-    one, _ = parse_event_source(
-        manifest({"toyHook": {"e": {"endpoint": "/e", "port": "1"}}}, labels={"a": "b"})
-    )
+    one, _ = parse_event_source(manifest({"toyHook": {"e": {"endpoint": "/e", "port": "1"}}}, labels={"a": "b"}))
     two, _ = parse_event_source(manifest({"toyHook": {"e": {"port": "1", "endpoint": "/e"}}}))
     three, _ = parse_event_source(manifest({"toyHook": {"e": {"port": "2", "endpoint": "/e"}}}))
     assert one and two and three
@@ -104,9 +102,7 @@ def test_a_word_that_is_no_kind_is_never_imported(word: str) -> None:
 
 
 def test_every_fault_of_every_event_is_said() -> None:
-    _, problems = parsed(
-        {"replicas": "2", "toyHook": {"e": {"endpoint": "/e"}, "f": {"port": 1, "endpoint": 2}}}
-    )
+    _, problems = parsed({"replicas": "2", "toyHook": {"e": {"endpoint": "/e"}, "f": {"port": 1, "endpoint": 2}}})
     assert set(problems) == {
         "spec.replicas",
         "spec.toyHook.e.port",

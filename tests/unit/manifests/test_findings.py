@@ -178,9 +178,7 @@ def test_a_slip_is_told_from_a_name_of_its_own(word: str, known: str, slip: bool
 
 
 def test_a_finding_reads_as_editors_and_people_expect() -> None:
-    finding = Finding(
-        "unknown-field", "error", "unknown field 'x'", "a.yaml", 3, 7, "spec.x", "Sensor default/a"
-    )
+    finding = Finding("unknown-field", "error", "unknown field 'x'", "a.yaml", 3, 7, "spec.x", "Sensor default/a")
     assert str(finding) == "a.yaml:3:7: error: unknown field 'x' [unknown-field] (spec.x)"
     assert finding.as_dict()["object"] == "Sensor default/a"
 

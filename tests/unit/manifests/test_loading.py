@@ -266,8 +266,7 @@ def test_a_reload_of_the_same_text_is_the_same() -> None:
     before = loads(source("s") + "---\n" + sensor("x"), "f.yaml")
     assert loads(source("s") + "---\n" + sensor("x"), "f.yaml").keeping(before) == before
     assert (
-        loads(source("s") + "---\n" + sensor("x", more="        conditions: d\n"), "f.yaml").keeping(before)
-        != before
+        loads(source("s") + "---\n" + sensor("x", more="        conditions: d\n"), "f.yaml").keeping(before) != before
     )
 
 

@@ -68,9 +68,7 @@ def test_a_sensor_says_what_it_waits_for_and_what_it_does() -> None:
     assert problems == {}
     assert made is not None
     assert made.event_bus_name == "b"
-    assert [(one.name, one.event_source_name, one.event_name) for one in made.dependencies] == [
-        ("d", "s", "e")
-    ]
+    assert [(one.name, one.event_source_name, one.event_name) for one in made.dependencies] == [("d", "s", "e")]
     (trigger,) = made.triggers
     assert (trigger.name, trigger.kind, trigger.conditions, trigger.at_least_once) == (
         "t",
@@ -236,9 +234,7 @@ def test_a_field_of_the_template_beside_it_is_sent_inside() -> None:
     assert problems["toySend"].message == "'toySend' belongs inside 'template'"
 
 
-@pytest.mark.parametrize(
-    "spec", [{}, {"dependencies": [], "triggers": []}, {"dependencies": None, "triggers": None}]
-)
+@pytest.mark.parametrize("spec", [{}, {"dependencies": [], "triggers": []}, {"dependencies": None, "triggers": None}])
 def test_a_sensor_needs_a_dependency_and_a_trigger(spec: dict[str, Any]) -> None:
     made, problems = parsed(spec)
     assert made is None
@@ -278,9 +274,7 @@ def test_names_that_must_differ_are_named() -> None:
 
 def test_of_several_kinds_the_first_in_upstreams_order_counts() -> None:
     # Given a template with a kind of upstream and one of ours
-    made, problems = with_trigger(
-        {"template": {"name": "t", "toySend": {"url": "u"}, "slack": {}, "kafka": {}}}
-    )
+    made, problems = with_trigger({"template": {"name": "t", "toySend": {"url": "u"}, "slack": {}, "kafka": {}}})
     # Then upstream's choice is ours, with a warning; it happens to be one that is not run
     assert made is not None
     assert made.triggers == ()
@@ -308,9 +302,7 @@ def test_fields_that_upstreams_examples_misplace_are_honoured_with_a_warning() -
     }
     made, problems = with_trigger({"template": {**TRIGGER["template"], **inside}})
     # Then they count, and each is sent to where it belongs
-    assert {path: one.severity for path, one in problems.items()} == {
-        f"template.{name}": "warning" for name in inside
-    }
+    assert {path: one.severity for path, one in problems.items()} == {f"template.{name}": "warning" for name in inside}
     assert made is not None
     (trigger,) = made.triggers
     assert trigger.at_least_once is False
@@ -322,9 +314,7 @@ def test_fields_that_upstreams_examples_misplace_are_honoured_with_a_warning() -
 
 
 def test_what_stands_where_it_belongs_counts_before_what_does_not() -> None:
-    made, problems = with_trigger(
-        {"template": {**TRIGGER["template"], "atLeastOnce": False}, "atLeastOnce": True}
-    )
+    made, problems = with_trigger({"template": {**TRIGGER["template"], "atLeastOnce": False}, "atLeastOnce": True})
     assert made is not None
     assert made.triggers[0].at_least_once is True
     assert "the one beside 'template' counts" in problems["template.atLeastOnce"].message
@@ -419,9 +409,7 @@ def test_parameters_of_a_kinds_block_need_their_names() -> None:
         (None, None, None),
     ],
 )
-def test_a_dead_letter_trigger_needs_at_least_once(
-    above: bool | None, below: bool | None, path: str | None
-) -> None:
+def test_a_dead_letter_trigger_needs_at_least_once(above: bool | None, below: bool | None, path: str | None) -> None:
     dead = {"template": {"name": "dead", "toySend": {"url": "u"}}, "atLeastOnce": below}
     made, problems = with_trigger({**TRIGGER, "atLeastOnce": above, "dlqTrigger": dead})
     assert (made is None) == (path is not None)

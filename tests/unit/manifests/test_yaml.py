@@ -26,23 +26,11 @@ def fault(text: str) -> Fault:
     ("text", "value"),
     [
         *((word, True) for word in ("y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE")),
-        *(
-            (word, False)
-            for word in ("n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE")
-        ),
+        *((word, False) for word in ("n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE")),
         *((word, None) for word in ("", "~", "null", "Null", "NULL")),
-        *(
-            (word, word)
-            for word in ("nULL", "tRUE", "yEs", "1:30", "12:30:45", "2001-01-01", "2001-01-01T00:00:00Z")
-        ),
-        *(
-            (word, word)
-            for word in ("0x", "0b", "0o", "0b2", "0x1p3", "1 2", "1,000", "1.5.2", "++1", "+", ".", "..")
-        ),
-        *(
-            (word, word)
-            for word in ("1e", "e3", "1e999", "-1e999", "_1", "=", "<<", "._5", "10s", "1Gi", "v1.2")
-        ),
+        *((word, word) for word in ("nULL", "tRUE", "yEs", "1:30", "12:30:45", "2001-01-01", "2001-01-01T00:00:00Z")),
+        *((word, word) for word in ("0x", "0b", "0o", "0b2", "0x1p3", "1 2", "1,000", "1.5.2", "++1", "+", ".", "..")),
+        *((word, word) for word in ("1e", "e3", "1e999", "-1e999", "_1", "=", "<<", "._5", "10s", "1Gi", "v1.2")),
         ("1e3", 1000),
         ("1E3", 1000),
         ("+.5", 0.5),
@@ -222,10 +210,7 @@ def test_json_is_read_too() -> None:
 
 @given(
     st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**63), 2**63)
-        | st.text(st.characters(codec="utf-8"), max_size=20),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(st.characters(codec="utf-8"), max_size=20),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
         max_leaves=20,
     )

@@ -43,9 +43,7 @@ class _Http(Receiver):
         self.block = {
             "url": f"{server.url}/act?token=query-t0ken",
             "headers": {"X-Api-Key": "plain-k3y"},
-            "secureHeaders": [
-                {"name": "X-Token", "valueFrom": {"secretKeyRef": {"name": "http", "key": "token"}}}
-            ],
+            "secureHeaders": [{"name": "X-Token", "valueFrom": {"secretKeyRef": {"name": "http", "key": "token"}}}],
             "basicAuth": {
                 "username": {"name": "http", "key": "user"},
                 "password": {"name": "http", "key": "password"},
@@ -133,18 +131,14 @@ class TestTheRequest:
         assert [request.method for request in server.requests] == ["GET", "DELETE", "PATCH", "PUT"]
         assert all("content-type" not in request.headers for request in server.requests)
 
-    async def test_given_headers_win_over_ours_whatever_their_case(
-        self, server: HttpServer, fire: Any
-    ) -> None:
+    async def test_given_headers_win_over_ours_whatever_their_case(self, server: HttpServer, fire: Any) -> None:
         await fire({"headers": {"content-TYPE": "text/plain", "IDEMPOTENCY-key": "mine"}})
         (request,) = server.requests
         assert (request.headers["content-type"], request.headers["idempotency-key"]) == ("text/plain", "mine")
         assert {"content-TYPE", "IDEMPOTENCY-key"} <= set(request.names)
         assert len({name.lower() for name in request.names}) == len(request.names)
 
-    async def test_headers_come_in_upstreams_order_and_the_later_wins(
-        self, server: HttpServer, fire: Any
-    ) -> None:
+    async def test_headers_come_in_upstreams_order_and_the_later_wins(self, server: HttpServer, fire: Any) -> None:
         block = {
             "headers": {"X-A": "header", "X-B": "header", "X-C": "größe", "Authorization": "header"},
             "dynamicHeaders": [
@@ -152,9 +146,7 @@ class TestTheRequest:
                 {"src": {"dependencyName": "dep", "dataKey": "none"}, "dest": "X-None"},
                 {"src": {"dependencyName": "dep", "dataKey": "b"}, "dest": "x-token"},
             ],
-            "secureHeaders": [
-                {"name": "X-Token", "valueFrom": {"secretKeyRef": {"name": "http", "key": "token"}}}
-            ],
+            "secureHeaders": [{"name": "X-Token", "valueFrom": {"secretKeyRef": {"name": "http", "key": "token"}}}],
             "basicAuth": {
                 "username": {"name": "http", "key": "user"},
                 "password": {"name": "http", "key": "password"},
@@ -174,9 +166,7 @@ class TestTheRequest:
         assert server.requests[0].headers["host"] == "inner.example"
         assert [name.lower() for name in server.requests[0].names].count("host") == 1
 
-    @pytest.mark.parametrize(
-        ("name", "value"), [("X-A", "a\r\nX-B: b"), ("X A", "a"), ("", "a"), ("X-A", "\0")]
-    )
+    @pytest.mark.parametrize(("name", "value"), [("X-A", "a\r\nX-B: b"), ("X A", "a"), ("", "a"), ("X-A", "\0")])
     async def test_a_header_that_would_break_the_request_is_rejected(
         self, server: HttpServer, fire: Any, name: str, value: str
     ) -> None:
@@ -191,9 +181,7 @@ class TestTheRequest:
             await fire({})
         assert server.connections == 1
 
-    async def test_cookies_of_an_answer_are_not_sent_with_the_next(
-        self, server: HttpServer, fire: Any
-    ) -> None:
+    async def test_cookies_of_an_answer_are_not_sent_with_the_next(self, server: HttpServer, fire: Any) -> None:
         server.default = Answer(headers={"Set-Cookie": "session=1; Path=/"})
         await fire({})
         await fire({})
@@ -207,17 +195,13 @@ class TestTheAnswer:
         assert (await fire({})).detail["status"] == status
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422])
-    async def test_other_4xx_is_rejected_with_what_was_said(
-        self, server: HttpServer, fire: Any, status: int
-    ) -> None:
+    async def test_other_4xx_is_rejected_with_what_was_said(self, server: HttpServer, fire: Any, status: int) -> None:
         server.default = Answer(status, body=b"  no\n such   thing ")
         with pytest.raises(Rejected, match=rf"/act answered {status} Because: no such thing$"):
             await fire({})
 
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-    async def test_a_status_that_may_pass_is_tried_again(
-        self, server: HttpServer, fire: Any, status: int
-    ) -> None:
+    async def test_a_status_that_may_pass_is_tried_again(self, server: HttpServer, fire: Any, status: int) -> None:
         server.default = Answer(status)
         with pytest.raises(TriggerError) as raised:
             await fire({})
@@ -341,9 +325,7 @@ class TestForbiddenAddresses:
         with pytest.raises(Rejected, match=r"link-local or metadata address.*allowLinkLocal: true"):
             await fire({"url": f"http://{host}/latest/meta-data"})
 
-    @pytest.mark.parametrize(
-        "host", ["127.0.0.1", "10.0.0.1", "fd00::1", "::1", "169.253.1.1", "example.com"]
-    )
+    @pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "fd00::1", "::1", "169.253.1.1", "example.com"])
     def test_others_are_not(self, host: str) -> None:
         assert not _http.is_link_local(host)
 
@@ -400,9 +382,7 @@ class TestTls:
         assert len(secured.requests) == 3
         assert secured.connections == 1
 
-    async def test_a_server_that_nobody_signed_for_is_a_failure(
-        self, secured: HttpServer, certificates: Path
-    ) -> None:
+    async def test_a_server_that_nobody_signed_for_is_a_failure(self, secured: HttpServer, certificates: Path) -> None:
         stage = self._stage(certificates)
         async with stage.open() as trigger:
             with pytest.raises(TriggerError, match=r"(?i)certificate"):

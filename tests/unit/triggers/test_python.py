@@ -187,9 +187,9 @@ def handle(events, file):
 
     async def test_a_module_finds_its_neighbours(self, fire: Any, folder: _Folder) -> None:
         neighbour = folder.module("word = 'neighbourly'\n")
-        assert (
-            await fire(f"import {neighbour}\ndef handle(events):\n    return {neighbour}.word\n")
-        ).message == ("neighbourly")
+        assert (await fire(f"import {neighbour}\ndef handle(events):\n    return {neighbour}.word\n")).message == (
+            "neighbourly"
+        )
 
 
 class TestFailures:
@@ -218,9 +218,7 @@ class TestFailures:
     @pytest.mark.parametrize("prefix", ["", "async "])
     async def test_a_handler_that_does_not_end_fails(self, fire: Any, prefix: str) -> None:
         wait = "await asyncio.sleep(60)" if prefix else "gate.wait(60)"
-        text = (
-            f"import asyncio, threading\ngate = threading.Event()\n{prefix}def handle(events):\n    {wait}\n"
-        )
+        text = f"import asyncio, threading\ngate = threading.Event()\n{prefix}def handle(events):\n    {wait}\n"
         with pytest.raises(TriggerError, match=r"did not end within 0\.2 s"):
             await fire(text, {"timeoutSeconds": 0.2})
         for name, module in list(sys.modules.items()):
@@ -228,9 +226,7 @@ class TestFailures:
                 module.gate.set()
 
     async def test_arguments_that_do_not_fit_are_rejected(self, fire: Any) -> None:
-        with pytest.raises(
-            Rejected, match=r"cannot be called with args \['b'\]: missing a required argument: 'a'"
-        ):
+        with pytest.raises(Rejected, match=r"cannot be called with args \['b'\]: missing a required argument: 'a'"):
             await fire("def handle(events, a, **rest): ...\n", {"args": {"b": 1}})
 
     async def test_data_that_is_not_json_is_rejected_when_it_is_read(self, fire: Any) -> None:
@@ -267,9 +263,7 @@ class TestLoading:
         with pytest.raises(Rejected, match="path '/nowhere' is no folder"):
             load(PythonConfig(handler="a:f", path="/nowhere"))
 
-    def test_a_module_of_another_folder_is_not_taken_for_this_one(
-        self, folder: _Folder, tmp_path: Path
-    ) -> None:
+    def test_a_module_of_another_folder_is_not_taken_for_this_one(self, folder: _Folder, tmp_path: Path) -> None:
         # Given two folders with a module of one name
         name = folder.module("def handle(events): ...\n")
         other = tmp_path / "other"
