@@ -31,6 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: venv ## Run the quickstart: sources, sensors and triggers on this machine, no cluster
+	@mkdir -p /tmp/argosy-quickstart
 	@exec $(BIN)/argosy run examples/quickstart $(ARGS)
 
 test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped

@@ -71,6 +71,14 @@ class Depth(NamedTuple):
     unacknowledged: int
 
 
+class Consumer(NamedTuple):
+    """A consumer as the broker sees it."""
+
+    tag: str
+    acknowledges: bool
+    prefetch: int
+
+
 def installed() -> None:
     """Return if RabbitMQ can be started here. Raises NotThere."""
     if not (Path(_SERVER).exists() and shutil.which("erl") and shutil.which("epmd")):
@@ -143,7 +151,8 @@ class RabbitMQ:
         return f"amqps://argosy:only%20for%20tests@127.0.0.1:{self.tls_port}"
 
     def start(self) -> None:
-        """Return once the broker speaks AMQP. Raises ChildProcessError, with the end of its log, if it does not.
+        """Return once the broker speaks AMQP. Raises ChildProcessError, with the end of its log, if it does
+        not.
 
         Call it in the main thread: the broker ends with the thread that started it.
         """
@@ -219,13 +228,15 @@ class RabbitMQ:
             raise LookupError(f"queue {queue!r}: {answer}")
         return Depth(int(counts[1]), int(counts[2]))
 
-    def consumers(self, queue: str, vhost: str = "/") -> int:
-        """How many consumers the queue has; 0 where there is no such queue."""
+    def consumers(self, queue: str, vhost: str = "/") -> list[Consumer]:
+        """Who consumes from the queue; nobody where there is no such queue."""
         answer = self.ask(
-            f"case rabbit_amqqueue:lookup(rabbit_misc:r({_binary(vhost)}, queue, {_binary(queue)})) of"
-            " {ok, Q} -> [{consumers, N}] = rabbit_amqqueue:info(Q, [consumers]), N; _ -> 0 end."
+            "[{proplists:get_value(consumer_tag, C), proplists:get_value(ack_required, C),"
+            f" proplists:get_value(prefetch_count, C)}} || C <- rabbit_amqqueue:consumers_all({_binary(vhost)}),"
+            f" element(4, proplists:get_value(queue_name, C)) =:= {_binary(queue)}]."
         )
-        return int(answer)
+        found = re.findall(r'\{<<"(.*?)">>,(true|false),(\d+)\}', answer)
+        return [Consumer(tag, acknowledges == "true", int(prefetch)) for tag, acknowledges, prefetch in found]
 
     def connections(self) -> int:
         """How many clients are connected."""

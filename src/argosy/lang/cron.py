@@ -46,7 +46,11 @@ _FIELDS = (
 
 
 class Schedule:
-    """The times at which a cron expression fires, in one time zone."""
+    """The times at which a cron expression fires on the clocks of one time zone.
+
+    Times are given in UTC: Python compares and subtracts two times of one zone by their clocks, which is wrong
+    where daylight saving repeats an hour.
+    """
 
     def __init__(self, expression: str, zone: dt.tzinfo, bits: tuple[int, ...]) -> None:
         self.expression = expression
@@ -61,28 +65,26 @@ class Schedule:
         ]
 
     def next(self, after: dt.datetime) -> dt.datetime | None:
-        """The first time later than ``after`` (aware), in the schedule's zone; None if there is none within 5
-        years."""
+        """The first time later than ``after`` (aware), in UTC; None if there is none within 5 years."""
         day = after.astimezone(self.zone).date()
         last_year = min(day.year + _YEARS, dt.MAXYEAR - 1)
         while day.year <= last_year:
             if self._day_matches(day):
                 for moment in self._moments(day):
                     if moment > after:
-                        return moment.astimezone(self.zone)
+                        return moment
             day += _DAY
         return None
 
     def previous(self, before: dt.datetime) -> dt.datetime | None:
-        """The last time earlier than ``before`` (aware), in the schedule's zone; None if there is none within
-        5 years."""
+        """The last time earlier than ``before`` (aware), in UTC; None if there is none within 5 years."""
         day = before.astimezone(self.zone).date()
         first_year = max(day.year - _YEARS, dt.MINYEAR + 1)
         while day.year >= first_year:
             if self._day_matches(day):
                 for moment in reversed(self._moments(day)):
                     if moment < before:
-                        return moment.astimezone(self.zone)
+                        return moment
             day -= _DAY
         return None
 

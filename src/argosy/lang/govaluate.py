@@ -34,7 +34,7 @@ _LEVELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("modifier", ("*", "/", "%")),
     ("modifier", ("**",)),
 )
-_DEEPEST = 200
+_DEEPEST = 40
 
 
 class Expression:

@@ -24,6 +24,8 @@ from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
 
 _log = logging.getLogger("argosy.runtime")
+_TRY = "argosy.dev/try"
+"""An annotation of EventSources: lines that a person may type, shown when everything was started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,9 @@ class Process:
                 self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics")
             await self._apply(bundle)
             self.started.set()
+            for source in bundle.event_sources:
+                for line in source.metadata.annotations.get(_TRY, "").splitlines():
+                    self._say(f"try:  {line}")
             follower = asyncio.create_task(self._follow()) if self._options.follow else None
             await self._stop.wait()
             if follower is not None:

@@ -83,9 +83,7 @@ def test_both_day_fields_restricted_mean_either_and_a_star_means_both() -> None:
     friday_13th_or_any_monday = cron.compile("0 0 13 * MON")
     assert friday_13th_or_any_monday.next(at("2024-09-10T00:00:00+00:00")) == at("2024-09-13T00:00:00+00:00")
     every_second_day_that_is_a_monday = cron.compile("0 0 * * MON")
-    assert every_second_day_that_is_a_monday.next(at("2024-09-10T00:00:00+00:00")) == at(
-        "2024-09-16T00:00:00+00:00"
-    )
+    assert every_second_day_that_is_a_monday.next(at("2024-09-10T00:00:00+00:00")) == at("2024-09-16T00:00:00+00:00")
 
 
 def test_times_are_strictly_later_and_strictly_earlier() -> None:
@@ -116,9 +114,7 @@ def test_times_are_strictly_later_and_strictly_earlier() -> None:
         ("CRON_TZ=Nowhere/At_All * * * * *", None, 0, "time zone"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(
-    expression: str, zone: str | None, offset: int, says: str
-) -> None:
+def test_what_is_wrong_is_said_with_its_place(expression: str, zone: str | None, offset: int, says: str) -> None:
     with pytest.raises(LangError, match=says) as caught:
         cron.compile(expression, zone)
     assert caught.value.offset == offset

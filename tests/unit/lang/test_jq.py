@@ -77,7 +77,7 @@ LEAKS = [
     "try error($ENV) catch .",
     "{$ENV}",
     "$ENV as {ARGOSY_SECRET:$s} | $s",
-    "@json \"\\($ENV)\"",
+    '@json "\\($ENV)"',
     "1 as $x | $ENV",
     "$ENV | to_entries",
     "(1 | $ENV), env",
@@ -170,11 +170,15 @@ _VALUES = st.recursive(
     | st.booleans()
     | st.integers(-1000, 1000)
     | st.sampled_from([0.5, -1.25, 1e10])
-    | st.sampled_from(["", "x", "é€", "Ab", '{"a": [1, null], "b": {"c d": "\\u00e9"}}', "[1, 2", "nul", "1 2", '"s"', " 5 "]),
+    | st.sampled_from(
+        ["", "x", "é€", "Ab", '{"a": [1, null], "b": {"c d": "\\u00e9"}}', "[1, 2", "nul", "1 2", '"s"', " 5 "]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=8,
 )
-_STEPS = st.sampled_from([".a", ".b", '."c d"', '.["a"]', ".[0]", ".[-1]", ".[2]", ".a?", ".[1]?", '["b"]', "[0]", '["c d"]?'])
+_STEPS = st.sampled_from(
+    [".a", ".b", '."c d"', '.["a"]', ".[0]", ".[-1]", ".[2]", ".a?", ".[1]?", '["b"]', "[0]", '["c d"]?']
+)
 
 
 @st.composite
@@ -185,7 +189,9 @@ def _paths(draw: st.DrawFn) -> str:
 
 _LEAVES = st.one_of(
     _paths(),
-    st.sampled_from([".", "null", "true", "false", "0", "1", "2.5", '"x"', '"a\\u00e9\\n"', "[]", "{}", "empty", '"[1]"']),
+    st.sampled_from(
+        [".", "null", "true", "false", "0", "1", "2.5", '"x"', '"a\\u00e9\\n"', "[]", "{}", "empty", '"[1]"']
+    ),
 )
 
 

@@ -101,8 +101,33 @@ def test_a_syntax_error_points_at_its_line() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "io require dofile loadfile load loadstring debug package collectgarbage newproxy python module setfenv getfenv "
-    "gcinfo coroutine xpcall string.dump os.execute os.getenv os.remove os.rename os.tmpname os.exit os.setlocale".split(),  # noqa: SIM905
+    [
+        "io",
+        "require",
+        "dofile",
+        "loadfile",
+        "load",
+        "loadstring",
+        "debug",
+        "package",
+        "collectgarbage",
+        "newproxy",
+        "python",
+        "module",
+        "setfenv",
+        "getfenv",
+        "gcinfo",
+        "coroutine",
+        "xpcall",
+        "string.dump",
+        "os.execute",
+        "os.getenv",
+        "os.remove",
+        "os.rename",
+        "os.tmpname",
+        "os.exit",
+        "os.setlocale",
+    ],
 )
 def test_what_reaches_out_of_the_sandbox_is_not_there(name: str) -> None:
     assert run(f"return {name} == nil") is True
@@ -214,7 +239,28 @@ def test_more_scripts_than_one_state_holds_all_run() -> None:
 
 
 _PIECES = st.sampled_from(
-    ["a", "b", ".", "%a", "%d", "%s", "[ab]", "[^a]", "[%a_]", "(", ")", "()", "%1", "%b()", "%f[a]", "$", "^", "%%", "[a-c]", "]"]
+    [
+        "a",
+        "b",
+        ".",
+        "%a",
+        "%d",
+        "%s",
+        "[ab]",
+        "[^a]",
+        "[%a_]",
+        "(",
+        ")",
+        "()",
+        "%1",
+        "%b()",
+        "%f[a]",
+        "$",
+        "^",
+        "%%",
+        "[a-c]",
+        "]",
+    ]
 )
 _PATTERNS = st.lists(st.tuples(_PIECES, st.sampled_from(["", "", "*", "+", "-", "?"])), max_size=6).map(
     lambda pieces: "".join(piece + sign for piece, sign in pieces)
@@ -252,15 +298,16 @@ def _libraries() -> tuple[Any, Any, Any]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(
-    subject=st.text("ab1 _()", max_size=12), pattern=_PATTERNS, start=st.sampled_from([1, 2, 4, -1, -3, 0, 50])
-)
-def test_the_matcher_that_can_be_stopped_finds_what_the_c_matcher_finds(
-    subject: str, pattern: str, start: int
-) -> None:
+@given(subject=st.text("ab1 _()", max_size=12), pattern=_PATTERNS, start=st.sampled_from([1, 2, 4, -1, -3, 0, 50]))
+def test_the_matcher_that_can_be_stopped_finds_what_the_c_matcher_finds(subject: str, pattern: str, start: int) -> None:
     plain, ours, compare = _LIBRARIES
     answers = [
-        compare(*(library[name] for name in (b"find", b"match", b"gmatch", b"gsub")), subject.encode(), pattern.encode(), start)
+        compare(
+            *(library[name] for name in (b"find", b"match", b"gmatch", b"gsub")),
+            subject.encode(),
+            pattern.encode(),
+            start,
+        )
         for library in (plain, ours)
     ]
     assert answers[0] == answers[1]
