@@ -310,7 +310,8 @@ class Upstream(ABC):
     clock: Clock | None = None
     """The clock the source is given; None for the machine's."""
     bucket: Bucket | None = None
-    """The bucket the source is given, where what it was told stands there; None for one of the stage's own."""
+    """The bucket the source is given, where what it was told stands there; None for one of the stage's
+    own."""
     redelivers = False
     """Whether a message that was not acknowledged comes again, when the source has started again."""
     keeps = False
@@ -320,7 +321,8 @@ class Upstream(ABC):
 
     @abstractmethod
     async def send(self, text: str) -> None:
-        """Produce one message that carries ``text``; return once the upstream has it, not once it was acknowledged.
+        """Produce one message that carries ``text``; return once the upstream has it, not once it was
+        acknowledged.
 
         Must not fail where no source listens: then the message is lost, or kept if ``keeps``.
         """

@@ -96,6 +96,7 @@ function do_match(state, s, at, p, from)
       if index == 0 or index > state.level or state.length[index] == -1 then
         error("invalid capture index", 0)
       end
+      if state.length[index] == -2 then return nil end   -- a position is no text that could come again
       local text = captured(state, index, s, at, at)
       if sub(s, at, at + #text - 1) ~= text then return nil end
       at, from = at + #text, from + 2
@@ -177,7 +178,7 @@ local function start_of(s, init)
 end
 local function safe_find(s, p, init, plain)
   s, p = text_argument(s, "find", 1), text_argument(p, "find", 2)
-  if plain or cheap(s, p) then return find(s, p, init, plain) end
+  if plain or cheap(s, p) or not find(p, "[%^%$%*%+%?%.%(%[%%%-]") then return find(s, p, init, plain) end
   local from, to, values, count = search(s, p, start_of(s, init), false)
   if not from then return nil end
   return from, to, unpack(values, 1, count)

@@ -3,8 +3,8 @@
 What manifests mostly use runs as Python closures (``_jq_syntax``, ``_jq_closures``); a program that leaves
 that part is run by libjq. Upstream runs gojq, so where the libraries differ gojq is the measure: no
 environment, no input stream, no modules, no output but the value; ``tojson`` and ``tostring`` sort keys. What
-still differs is in the manual's page of differences: integers beyond 2^53 stay exact (gojq gets them rounded
-to float64), libjq reads ``nan`` and ``01`` in ``fromjson``, and error texts are libjq's."""
+still differs is in the manual's page of differences: integers beyond 2^53 stay exact in closures (gojq and
+libjq round them to float64), libjq reads ``nan`` and ``01`` in ``fromjson``, and error texts are libjq's."""
 
 from __future__ import annotations
 

@@ -13,9 +13,8 @@ T = TypeVar("T")
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     """Await ``work``; if cancelled meanwhile, let it finish before the cancellation goes on.
 
-    A second cancellation (the time to drain is over) breaks it off. What ``work`` raises after the first one is
-    dropped: the source is ending, and nothing was acknowledged.
-    """
+    A second cancellation (the time to drain is over) breaks it off. What ``work`` raises after the first one
+    is dropped: the source is ending, and nothing was acknowledged."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

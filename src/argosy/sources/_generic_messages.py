@@ -1,9 +1,9 @@
 """The two protobuf messages of the ``generic`` contract, declared here instead of generated.
 
-The contract is upstream's (``pkg/eventsources/sources/generic/generic.proto``): service ``generic.Eventing``, method
-``StartEventSource(EventSource) returns (stream Event)``. The descriptor pool is our own, so that a program that has the
-generated module beside us can be in the same process. Imported when the source runs: needs protobuf.
-"""
+The contract is upstream's (``pkg/eventsources/sources/generic/generic.proto``): service ``generic.Eventing``,
+method ``StartEventSource(EventSource) returns (stream Event)``. The descriptor pool is our own, so that a
+program that has the generated module beside us can be in the same process. Imported when the source runs:
+needs protobuf."""
 
 from __future__ import annotations
 

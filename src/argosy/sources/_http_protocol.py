@@ -57,6 +57,7 @@ class Connection(HttpToolsProtocol):
         self._listener = listener
         self._header_timer: asyncio.TimerHandle | None = None
         self._header_bytes = 0
+        self._in_headers = False
         self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -86,10 +87,12 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_headers = True
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
         self._headers_done()
+        self._in_headers = False
         self._unread_bytes = 0
         super().on_headers_complete()
 
@@ -116,8 +119,8 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            return  # a pipelined request dribbles in behind one that is being answered; its own connection is held, no more
-        if self._header_bytes:
+            self._expect_headers()  # the request before is still being answered; its answer must get out
+        elif self._in_headers:
             self._refuse(408, "Request Timeout")
         else:
             self.transport.close()
@@ -177,6 +180,11 @@ class Listener:
             listening.close()
             raise SourceError(_why_not(host, port, error)) from error
         self.port = listening.getsockname()[1]
+
+    @property
+    def busy(self) -> bool:
+        """Whether clients are connected."""
+        return bool(self._state.connections)
 
     def connection_gone(self) -> None:
         """A connection ended."""

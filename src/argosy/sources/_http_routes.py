@@ -69,7 +69,8 @@ def _reason(error: Exception) -> str:
 
 
 def _split(text: str) -> list[tuple[str | None, str]]:
-    """Pieces of a template: ``(None, literal)`` and ``(variable, pattern)``. Patterns may hold paired braces."""
+    """Pieces of a template: ``(None, literal)`` and ``(variable, pattern)``. Patterns may hold paired
+    braces."""
     parts: list[tuple[str | None, str]] = []
     literal, depth, begin = "", 0, 0
     for position, letter in enumerate(text):

@@ -1,8 +1,8 @@
 """Linux's inotify for one directory, awaited: what happened to which name, in order.
 
-By ctypes, because the libraries at hand (watchfiles) fold what happened into added, modified and deleted, and the ``file``
-source must tell a rename from a removal and a write from a change of mode, as upstream's fsnotify does.
-"""
+By ctypes, because the libraries at hand (watchfiles) fold what happened into added, modified and deleted, and
+the ``file`` source must tell a rename from a removal and a write from a change of mode, as upstream's
+fsnotify does."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ class Inotify:
                 self._changes.extend(Change(name, op) for bits, op in _OPERATIONS if mask & bits)
         self._some.set()
         if len(self._changes) > _MOST:
-            # Whoever asks is slower than the directory. What does not fit the kernel's queue either comes as ChangesLost.
+            # Whoever asks is slower than the directory. What does not fit the kernel's queue either comes as
+            # ChangesLost.
             self._paused = True
             asyncio.get_running_loop().remove_reader(self._descriptor)
 

@@ -1,9 +1,9 @@
 """``calendar``: events by the clock, from a cron schedule or an interval.
 
-An event's time is the time it was due, which is also its id: a fire repeated after a crash is stored once. With
-``persistence`` the last fire is remembered, and ``catchup`` fires what was missed while nobody ran. The memory is the
-bus's bucket of this event; the ConfigMap that manifests name for it is accepted and not written.
-"""
+An event's time is the time it was due, which is also its id: a fire repeated after a crash is stored once.
+With ``persistence`` the last fire is remembered, and ``catchup`` fires what was missed while nobody ran. The
+memory is the bus's bucket of this event; the ConfigMap that manifests name for it is accepted and not
+written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def _positive(text: str) -> str:
 
 
 class CatchupConfiguration(Model):
-    """Whether missed fires are made up for, and how far back: ``maxDuration`` as ``5m``, without limit if empty."""
+    """Whether missed fires are made up for, and how far back: ``maxDuration`` as ``5m``, without limit if
+    empty."""
 
     enabled: bool = False
     max_duration: str = ""

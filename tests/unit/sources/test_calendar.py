@@ -16,7 +16,8 @@ NOON = dt.datetime(2026, 3, 28, 12, 0, tzinfo=dt.UTC)
 
 
 class Ticks(Upstream):
-    """A clock that moves by a minute for every message; what it was told is the time that the source remembers."""
+    """A clock that moves by a minute for every message; what it was told is the time that the source
+    remembers."""
 
     redelivers = True
     keeps = True

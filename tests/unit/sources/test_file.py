@@ -1,5 +1,5 @@
-"""The ``file`` source on real directories: the suite of every source, each change, and what happens while nobody
-watches."""
+"""The ``file`` source on real directories: the suite of every source, each change, and what happens while
+nobody watches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.conformance.source import DictBucket, SourceSuite, Stage, Upstream, e
 
 
 class Folder(Upstream):
-    """A directory in which every message is a new file; what it was told is which files the source remembers."""
+    """A directory in which every message is a new file; what it was told is which files the source
+    remembers."""
 
     redelivers = True
     keeps = True

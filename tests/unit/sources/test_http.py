@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -75,9 +76,12 @@ async def talk(port: int, *parts: bytes, context: ssl.SSLContext | None = None) 
             await writer.wait_closed()
 
 
-async def test_events_of_any_kind_share_a_port_and_come_and_go(
-    http: HttpServers, client: httpx2.AsyncClient
-) -> None:
+def statuses(answer: bytes) -> list[int]:
+    """The statuses of the answers on one connection."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+async def test_events_of_any_kind_share_a_port_and_come_and_go(http: HttpServers, client: httpx2.AsyncClient) -> None:
     # Given two routes on one port
     port = free_port()
     base = f"http://127.0.0.1:{port}"
@@ -96,13 +100,11 @@ async def test_events_of_any_kind_share_a_port_and_come_and_go(
             assert (await client.post(base + "/b")).text == "b2"
     # And when the last has left, the port is closed
     assert http.listening == []
-    with pytest.raises(httpx2.ConnectError):
-        await client.post(base + "/a")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_health_is_answered_on_every_port_without_a_token(
-    http: HttpServers, client: httpx2.AsyncClient
-) -> None:
+async def test_health_is_answered_on_every_port_without_a_token(http: HttpServers, client: httpx2.AsyncClient) -> None:
     async with http.route(port=0, endpoint="/a", handler=success, name="A", token=lambda: "s3cret") as route:
         for method in ("GET", "POST", "HEAD"):
             response = await client.request(method, route.url.replace("/a", "/health"))
@@ -115,7 +117,9 @@ async def test_health_is_answered_on_every_port_without_a_token(
 async def test_one_place_is_given_to_one_route(http: HttpServers) -> None:
     port = free_port()
     async with http.route(port=port, endpoint="/a/{x}", handler=success, name="event 'one'"):
-        with pytest.raises(ConfigError, match=rf"'/a/\{{y\}}' on port {port} is taken by event 'one'; give event 'two'"):
+        with pytest.raises(
+            ConfigError, match=rf"'/a/\{{y\}}' on port {port} is taken by event 'one'; give event 'two'"
+        ):
             async with http.route(port=port, endpoint="/a/{y}", handler=success, name="event 'two'"):
                 pass
         # The loser harms nobody
@@ -204,9 +208,7 @@ async def _is_status(call: Awaitable[httpx2.Response], status: int) -> bool:
     return (await call).status_code == status
 
 
-async def test_a_route_that_leaves_answers_what_is_under_way(
-    http: HttpServers, client: httpx2.AsyncClient
-) -> None:
+async def test_a_route_that_leaves_answers_what_is_under_way(http: HttpServers, client: httpx2.AsyncClient) -> None:
     # Given a request under way
     bus = Bus()
     port = free_port()
@@ -283,7 +285,6 @@ async def test_more_requests_than_a_route_takes_at_a_time_are_told_to_come_back(
     [
         b"\x16\x03\x01\x00\xff\r\n\r\n",
         b"GET /a HTTP/9.9\r\n\r\n",
-        b"GET /a\r\n\r\n",
         b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -320,10 +321,7 @@ async def test_a_client_that_dribbles_its_headers_is_cut_off() -> None:
 async def test_a_client_that_dribbles_its_second_request_is_cut_off() -> None:
     async with limited(header_seconds=0.2) as port:
         answer = await talk(port, b"POST /a HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /a HTTP/1.1\r\nHo")
-        assert [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/")] == [
-            b"HTTP/1.1 200 OK",
-            b"HTTP/1.1 408 Request Timeout",
-        ]
+        assert statuses(answer) == [200, 408]
 
 
 async def test_a_client_that_dribbles_its_body_is_cut_off() -> None:
@@ -355,13 +353,15 @@ async def test_the_rest_of_a_refused_body_is_read_so_that_the_client_sees_the_an
             # When it is sent with a good request behind it
             answer = await talk(port, *parts)
             # Then both are answered on the one connection
-            assert [line[9:12] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/")] == [b"413", b"200"]
+            assert statuses(answer) == [413, 200]
 
 
 async def test_a_body_without_end_is_cut_off() -> None:
     async with limited(unread_bytes=100_000) as port:
         with contextlib.suppress(ConnectionError):
-            answer = await talk(port, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 90000000\r\n\r\n", b"x" * 9_000_000)
+            answer = await talk(
+                port, b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 90000000\r\n\r\n", b"x" * 9_000_000
+            )
             assert answer.startswith(b"HTTP/1.1 413 ")
 
 
@@ -391,7 +391,9 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
     async with limited(echo) as port:
         request = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
-        answer = await talk(port, b"".join((request + b"\r\n1", request + b"\r\n2", request + b"Connection: close\r\n\r\n3")))
+        answer = await talk(
+            port, b"".join((request + b"\r\n1", request + b"\r\n2", request + b"Connection: close\r\n\r\n3"))
+        )
         assert [part.split(b"\r\n\r\n")[1] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"1", b"2", b"3"]
 
 
@@ -494,7 +496,9 @@ async def test_a_manifest_that_turns_to_tls_gets_its_port_at_once(
             pass
         # When it comes back with a certificate, and then with another
         for name in ("one", "two"):
-            async with http.route(port=port, endpoint="/a", handler=success, name="A", tls=lambda name=name: pems[name]):
+            async with http.route(
+                port=port, endpoint="/a", handler=success, name="A", tls=lambda name=name: pems[name]
+            ):
                 assert _leaf(await _served(port, tmp_path / "ca.crt")) == _leaf(pems[name][0])
 
 
@@ -541,11 +545,12 @@ def test_a_port_can_be_had_again_at_once_under_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def main() -> None:
-        async with HttpServers("127.0.0.1", linger_seconds=0) as http, httpx2.AsyncClient() as client:
+        async with HttpServers("127.0.0.1", linger_seconds=0) as http:
             port = free_port()
             for turn in range(5):
                 async with http.route(port=port, endpoint="/a", handler=saying(str(turn)), name="A") as route:
-                    assert (await client.post(route.url)).text == str(turn)
+                    async with httpx2.AsyncClient() as client:
+                        assert (await client.post(route.url)).text == str(turn)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

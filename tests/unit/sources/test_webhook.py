@@ -87,7 +87,8 @@ def block(**fields: Any) -> dict[str, Any]:
 
 
 async def test_a_json_body_is_kept_as_it_was_sent_but_compact_and_escaped(client: httpx2.AsyncClient) -> None:
-    # Given a body with blanks, a float that is whole, a huge integer, unsorted keys and characters that Go escapes
+    # Given a body with blanks, a float that is whole, a huge integer, unsorted keys and characters that Go
+    # escapes
     async with on_stage("webhook", block()) as stage:
         url = await listening(stage)
         text = '{ "z" : 1.0,\n "a": [ 12345678901234567890123 , "<b> & \u2028" ], "ü": "\\u00fc" }'

@@ -1,0 +1,214 @@
+"""``argosy run`` as a process: what it listens on, what it survives, how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+MANIFESTS = """
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {{name: web}}
+spec:
+  webhook:
+    in: {{port: "{port}", endpoint: /in, method: POST}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: keep}}
+spec:
+  dependencies:
+    - {{name: in, eventSourceName: web, eventName: in}}
+  triggers:
+    - template:
+        name: write
+        python:
+          path: {folder}
+          handler: kept_handlers:keep
+          args: {{folder: {folder}}}
+"""
+
+HANDLERS = """
+from pathlib import Path
+
+
+def keep(events, folder):
+    number = events["in"].data["body"]["n"]
+    with (Path(folder) / "done.txt").open("a") as out:
+        out.write(f"{number}\\n")
+    return f"kept {number}"
+"""
+
+
+class _Run:
+    """One ``argosy run`` with its log in a file; ended with the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.admin = _free_port()
+        self.log = folder / "run.log"
+        (folder / "kept_handlers.py").write_text(HANDLERS)
+        (folder / "manifests").mkdir()
+        self.manifest = folder / "manifests" / "all.yaml"
+        self.manifest.write_text(MANIFESTS.format(port=self.port, folder=folder))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, env: dict[str, str] | None = None) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "argosy.cli.main",
+            "run",
+            str(self.folder / "manifests"),
+            "--host",
+            "127.0.0.1",
+        ]
+        command += ["--data", str(self.folder / "data"), "--admin", f"127.0.0.1:{self.admin}", "--log-format", "text"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(env or {})})
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def post(self, number: int) -> int:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/in",
+            json.dumps({"n": number}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            status: int = answer.status
+            return status
+
+    def until_ready(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if self.get("/readyz")[0] == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"not ready:\n{self.log.read_text()}")
+
+    def done(self) -> list[int]:
+        path = self.folder / "done.txt"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def until_done(self, numbers: set[int]) -> None:
+        deadline = time.monotonic() + 60
+        while not numbers <= set(self.done()):
+            assert time.monotonic() < deadline, f"missing {numbers - set(self.done())}:\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.05)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[_Run]:
+    run = _Run(tmp_path)
+    yield run
+    if run.process is not None:
+        run.end(signal.SIGKILL)
+
+
+def test_a_request_becomes_an_action_and_sigterm_drains(run: _Run) -> None:
+    run.start()
+    run.until_ready()
+
+    assert run.post(1) == 200
+    run.until_done({1})
+
+    status, metrics = run.get("/metrics")
+    assert status == 200
+    assert 'argo_events_events_sent_total{event_name="in",eventsource_name="web",namespace="default"} 1.0' in metrics
+    assert run.end() == 0
+    assert "drained" in run.log.read_text()
+
+
+def test_a_changed_manifest_is_followed_and_a_broken_one_changes_nothing(run: _Run) -> None:
+    run.start()
+    run.until_ready()
+    run.post(1)
+    run.until_done({1})
+
+    # When the file is broken, what ran goes on
+    good = run.manifest.read_text()
+    run.manifest.write_text(good.replace("spec:", "spec: [", 1))
+    _until(lambda: "error:" in run.log.read_text().lower(), run)
+    assert run.post(2) == 200
+    run.until_done({2})
+
+    # And when it is mended with another endpoint, the new endpoint is served
+    run.manifest.write_text(good.replace("/in,", "/other,"))
+    _until(lambda: "/other" in run.log.read_text(), run)
+
+
+def test_nothing_to_run_is_said_and_is_exit_code_1(tmp_path: Path) -> None:
+    empty = subprocess.run(
+        [sys.executable, "-m", "argosy.cli.main", "run", str(tmp_path)], capture_output=True, text=True, timeout=60
+    )
+
+    assert empty.returncode == 1
+    assert "no EventSource and no Sensor" in empty.stderr
+
+
+@pytest.mark.parametrize(
+    "point", ["event.published", "actions.put", "position.committed", "action.taken", "action.fired"]
+)
+def test_a_process_that_dies_at_any_point_loses_nothing(run: _Run, point: str) -> None:
+    # Given a process that is killed at its second time at this point
+    run.start({"CRASH_AT": f"{point}:2"})
+    run.until_ready()
+    accepted = set()
+    for number in range(5):
+        try:
+            run.post(number)
+        except OSError:
+            break  # it died before it said 200: the sender keeps the request
+        accepted.add(number)
+    assert run.process is not None
+    assert run.process.wait(timeout=60) == -signal.SIGKILL
+
+    # When it is started again
+    run.start()
+    run.until_ready()
+
+    # Then everything that was answered with 200 is done
+    run.until_done(accepted)
+    assert run.end() == 0
+
+
+def _until(condition: object, run: _Run) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, run.log.read_text()[-3000:]
+        time.sleep(0.05)
