@@ -217,8 +217,12 @@ local function replacement(s, state, at, stop_at, by, kind)
     end)
     return value
   end
-  local values, count = captures(state, s, at, stop_at, true)
-  if kind == "table" then value = by[values[1]] else value = by(unpack(values, 1, count)) end
+  if kind == "table" then
+    value = by[captured(state, 1, s, at, stop_at)]
+  else
+    local values, count = captures(state, s, at, stop_at, true)
+    value = by(unpack(values, 1, count))
+  end
   if not value then return sub(s, at, stop_at - 1) end
   if type(value) == "number" then return number_text(value) end
   if type(value) ~= "string" then error(format("invalid replacement value (a %s)", type(value)), 0) end
