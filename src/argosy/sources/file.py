@@ -145,7 +145,7 @@ class _Watch:
                 try:
                     change = await inotify.next()
                 except ChangesLost:
-                    pass
+                    await self._look()
                 except DirectoryGone:
                     raise SourceError(f"directory {str(self.directory)!r} was removed, moved or unmounted") from None
                 else:
