@@ -112,7 +112,7 @@ def decode(text: bytes) -> Event:
             data = base64.b64decode(_values.decode(raw["data_base64"]))
         else:
             data = b"null"
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise EventInvalid(f"not a CloudEvent in structured JSON: {error}") from error
     missing = [name for name in ("id", "source", "type") if not isinstance(head.get(name), str) or not head[name]]
     if missing:
