@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import sys
 import textwrap
 import types
 import typing
@@ -263,7 +264,10 @@ def pages() -> list[tuple[Path, str]]:
 
 
 def main() -> None:
-    """Write the pages that are not current."""
+    """Write the pages that are not current; with ``--check`` name them and exit with 1 instead."""
+    if "--check" in sys.argv[1:]:
+        stale = [str(path) for path, text in pages() if not path.exists() or path.read_text() != text]
+        sys.exit(f"not current, run `make docs`: {', '.join(stale)}" if stale else 0)
     for path, text in pages():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
