@@ -1,0 +1,101 @@
+"""What a ``resource`` source remembers of the objects it told about: in memory for ``oldBody``, on the bus
+for its next start.
+
+On the bus stands, for each object, the version whose event is stored there; so a source that starts again
+says nothing about what has not changed. It is written a little later than the events: after a crash some
+are emitted again, by the same ids. Objects are spread over a number of keys so that a change rewrites
+little.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+import msgspec
+
+from argosy.bus._base import Bucket
+from argosy.clock import Clock
+
+_SHARDS = 64
+_PAUSE_SECONDS = 1.0
+
+
+class _Shard(msgspec.Struct):
+    settings: str
+    """A digest of what was watched; after another filter, what was let pass before says nothing."""
+    seen: dict[str, str]
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(_Shard)
+
+
+class Seen:
+    """The version of each object, by uid, whose event is stored."""
+
+    def __init__(self, bucket: Bucket, clock: Clock, settings: str) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._settings = settings
+        self._shards: list[dict[str, str]] = [{} for _ in range(_SHARDS)]
+        self._changed: set[int] = set()
+
+    async def load(self) -> None:
+        """Read what the last run left. What cannot be read, or belongs to other settings, counts as
+        nothing.
+        """
+        for key in await self._bucket.keys():
+            number = key.removeprefix("seen/")
+            entry = await self._bucket.get(key) if number != key and number.isdigit() else None
+            if entry is None or int(number) >= _SHARDS:
+                continue
+            try:
+                shard = _decoder.decode(entry.value)
+            except msgspec.DecodeError:
+                continue
+            if shard.settings == self._settings:
+                self._shards[int(number)] = shard.seen
+
+    def version(self, uid: str) -> str | None:
+        """The version whose event is stored, or None."""
+        return self._shards[_shard(uid)].get(uid)
+
+    def note(self, uid: str, version: str) -> None:
+        """The event of this version is stored, or was not wanted."""
+        number = _shard(uid)
+        self._shards[number][uid] = version
+        self._changed.add(number)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone, and its event is stored."""
+        number = _shard(uid)
+        if self._shards[number].pop(uid, None) is not None:
+            self._changed.add(number)
+
+    def forget_all_but(self, uids: Iterable[str]) -> None:
+        """Objects that went while nobody watched."""
+        there = set(uids)
+        for shard in self._shards:
+            for uid in [uid for uid in shard if uid not in there]:
+                self.forget(uid)
+
+    async def keep(self) -> None:
+        """Write for ever what has changed, once in a while."""
+        while True:
+            await self._clock.sleep(_PAUSE_SECONDS)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what has changed; durable on return."""
+        while self._changed:
+            number = self._changed.pop()
+            try:
+                await self._bucket.put(f"seen/{number}", _encode(_Shard(self._settings, self._shards[number])))
+            except BaseException:
+                self._changed.add(number)
+                raise
+
+
+def _shard(uid: str) -> int:
+    return zlib.crc32(uid.encode()) % _SHARDS
