@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from argosy.errors import SourceError
+from argosy.errors import BusError, SourceError
 from argosy.lang.gjson import Document
 from argosy.manifests.fields import Json
 from argosy.sources._resource_filter import ResourceFilter, predicate
-from tests.conformance.source import DictBucket, Emitted, SourceSuite, Stage, Upstream, on_stage
+from tests.conformance.source import DictBucket, Emitted, SourceSuite, Stage, Upstream, eventually, on_stage
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.receivers import kubeconfig_through, port_of
 from tests.kubernetes.relay import Relay
@@ -216,6 +216,57 @@ async def test_a_crash_before_the_note_repeats_events_by_the_same_ids(cluster: C
     # Then the event comes again by its id, which the bus stores once
     first, second = await stage.events(2)
     assert (first.id, first.raw) == (second.id, second.raw)
+
+
+async def test_what_happened_while_it_was_away_is_after_the_start(cluster: Cluster, stage: Stage) -> None:
+    # Given a source of what happens after its start, which was stopped
+    stage.block["filter"] = {"afterStart": True}
+    await stage.start()
+    await cluster.create("before")
+    await stage.events(1)
+    await stage.stop()
+    # When an object is made, and a second later it starts again
+    await cluster.create("meanwhile")
+    await asyncio.sleep(1.1)
+    await stage.start()
+    # Then that object is told
+    assert told(await stage.events(2)) == [("ADD", "before"), ("ADD", "meanwhile")]
+
+
+async def test_the_changes_of_one_object_are_stored_one_after_the_other(cluster: Cluster, stage: Stage) -> None:
+    # Given a bus that is away
+    await stage.start()
+    stage.close_gate()
+    # When two objects are made, and one of them is changed
+    await cluster.create("one")
+    await cluster.change("one", a="b")
+    await cluster.create("two")
+    # Then the change waits for its own object only
+    await eventually(lambda: len(stage.offered) == 2)
+    await cluster.settle()
+    assert told(stage.offered) == [("ADD", "one"), ("ADD", "two")]
+    # And is told when the bus is back
+    stage.open_gate()
+    assert ("UPDATE", "one") in told(await stage.events(3))
+
+
+async def test_a_change_that_nobody_wants_does_not_hide_an_event_that_failed(cluster: Cluster, stage: Stage) -> None:
+    # Given a source of new objects, and a bus that is away
+    stage.block["eventTypes"] = ["ADD"]
+    await stage.start()
+    stage.close_gate()
+    # When an object is made and changed, and then the bus fails
+    await cluster.create("one")
+    await cluster.change("one", a="b")
+    await eventually(lambda: len(stage.offered) == 1)
+    await cluster.settle()
+    stage.failure = BusError("the bus is gone")
+    stage.open_gate()
+    await eventually(lambda: bool(stage.errors))
+    stage.failure = None
+    # Then the next run tells that it was made
+    (event,) = await stage.events(1)
+    assert told([event]) == [("ADD", "one")] and event.data["body"]["data"] == {"a": "b"}
 
 
 LABELLED: list[tuple[dict[str, str], set[str]]] = [

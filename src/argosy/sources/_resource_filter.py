@@ -87,7 +87,9 @@ class ResourceFilter(Model):
     created_by: AwareDatetime | None = None
     """Objects made at this time or before."""
     after_start: bool = False
-    """Only what happened after the source started, to the second."""
+    """Only what happened after the source started for the first time with these settings, to the second. What
+    happened while it was away later counts.
+    """
 
 
 def label_selector(wanted: ResourceFilter | None) -> str:

@@ -9,6 +9,7 @@ little.
 
 from __future__ import annotations
 
+import datetime as dt
 import zlib
 from collections.abc import Iterable
 
@@ -27,12 +28,21 @@ class _Shard(msgspec.Struct):
     seen: dict[str, str]
 
 
+class _Start(msgspec.Struct):
+    settings: str
+    time: dt.datetime
+
+
+_STARTED = "started"
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Shard)
+_start_decoder = msgspec.json.Decoder(_Start)
 
 
 class Seen:
-    """The version of each object, by uid, whose event is stored."""
+    """The version of each object, by uid, whose event is stored; and ``started``, when the source began with
+    these settings: starting again moves it no further, or what happened meanwhile would count as old.
+    """
 
     def __init__(self, bucket: Bucket, clock: Clock, settings: str) -> None:
         self._bucket = bucket
@@ -40,11 +50,13 @@ class Seen:
         self._settings = settings
         self._shards: list[dict[str, str]] = [{} for _ in range(_SHARDS)]
         self._changed: set[int] = set()
+        self.started = clock.now()
 
     async def load(self) -> None:
         """Read what the last run left. What cannot be read, or belongs to other settings, counts as
         nothing.
         """
+        await self._load_start()
         for key in await self._bucket.keys():
             number = key.removeprefix("seen/")
             entry = await self._bucket.get(key) if number != key and number.isdigit() else None
@@ -56,6 +68,17 @@ class Seen:
                 continue
             if shard.settings == self._settings:
                 self._shards[int(number)] = shard.seen
+
+    async def _load_start(self) -> None:
+        entry = await self._bucket.get(_STARTED)
+        try:
+            start = _start_decoder.decode(entry.value) if entry is not None else None
+        except msgspec.DecodeError:
+            start = None
+        if start is not None and start.settings == self._settings:
+            self.started = start.time
+        else:
+            await self._bucket.put(_STARTED, _encode(_Start(self._settings, self.started)))
 
     def version(self, uid: str) -> str | None:
         """The version whose event is stored, or None."""

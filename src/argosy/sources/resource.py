@@ -109,8 +109,8 @@ class _Known(NamedTuple):
 
 
 class _Watch:
-    """One run: the objects as they were last seen, and the emits under way, begun in the order of the
-    changes.
+    """One run: the objects as they were last seen, and the emits under way. The changes of one object are
+    emitted and noted one after the other: a later one that is noted would hide an earlier one that failed.
     """
 
     def __init__(self, ctx: SourceContext[ResourceConfig], client: Client) -> None:
@@ -118,7 +118,6 @@ class _Watch:
         self._ctx = ctx
         self._client = client
         self._labels = label_selector(config.filter)
-        self._passes = predicate(config.filter, ctx.clock.now())
         watched = config.model_dump_json(exclude={"metadata"})
         self._seen = Seen(ctx.bucket, ctx.clock, hashlib.sha256(watched.encode()).hexdigest()[:16])
         self._known: dict[str, _Known] = {}
@@ -126,15 +125,17 @@ class _Watch:
         self._failures = 0
         origin: dict[str, Json] = {"group": config.group, "version": config.version, "resource": config.resource}
         if config.metadata:
-            origin |= {"metadata": config.metadata}
+            origin |= {"metadata": dict(sorted(config.metadata.items()))}
         self._tail = b"," + gojson.dumps(origin, sort_keys=False)[1:]
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._latest: dict[str, asyncio.Task[None]] = {}
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Until cancelled; raises what ends it otherwise."""
         await self._seen.load()
+        self._passes = predicate(self._ctx.config.filter, self._seen.started)
         following = asyncio.create_task(self._follow())
         keeping = asyncio.create_task(self._seen.keep())
         try:
@@ -169,7 +170,9 @@ class _Watch:
         except TriggerError as error:
             raise SourceError(str(error)) from error
         self._ctx.listening(self._where(resource))
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 if not self._version:
                     await self._list(resource)
@@ -179,6 +182,8 @@ class _Watch:
             except Rejected as error:
                 raise SourceError(str(error)) from error
             except TriggerError as error:
+                if loop.time() - began > _LONGEST_PAUSE_SECONDS:
+                    self._failures = 0
                 await self._pause(error)
 
     async def _list(self, resource: Resource) -> None:
@@ -222,30 +227,41 @@ class _Watch:
         await self._tell("DELETE", item)
 
     async def _tell(self, event_type: EventType, item: Object) -> None:
-        """Begin to emit the event, if it is wanted. Waits while too many are under way."""
+        """Begin to emit the event if it is wanted, and to note it. Waits while too many are under way."""
         uid, version = _uid(item), _version(item)
         old = self._known.get(uid)
         body = self._remember(item)
         if event_type == "DELETE":
             self._known.pop(uid, None)
-        wanted = event_type in self._ctx.config.event_types
-        if not (wanted and self._passes(event_type, item, gjson.Document(body))):
+        data = None
+        if event_type in self._ctx.config.event_types and self._passes(event_type, item, gjson.Document(body)):
+            data = b'{"type":"%b","body":%b,"oldBody":%b%b' % (
+                event_type.encode(),
+                body,
+                old.body if old is not None and event_type == "UPDATE" else b"null",
+                self._tail,
+            )
+        before = self._latest.get(uid)
+        if data is None and before is None:
             self._note(event_type, uid, version)
             return
-        data = b'{"type":"%b","body":%b,"oldBody":%b%b' % (
-            event_type.encode(),
-            body,
-            old.body if old is not None and event_type == "UPDATE" else b"null",
-            self._tail,
-        )
         await self._room.acquire()
-        task = asyncio.create_task(self._emit(event_type, uid, version, data))
+        task = asyncio.create_task(self._emit(before, event_type, uid, version, data))
         self._under_way.add(task)
-        task.add_done_callback(self._settled)
+        self._latest[uid] = task
+        task.add_done_callback(lambda task: self._settled(uid, task))
 
-    async def _emit(self, event_type: EventType, uid: str, version: str, data: bytes) -> None:
+    async def _emit(
+        self, before: asyncio.Task[None] | None, event_type: EventType, uid: str, version: str, data: bytes | None
+    ) -> None:
+        """Emit and note one change once the change ``before`` is settled; without ``data`` only note it."""
+        if before is not None:
+            await asyncio.wait({before})
+            if self._fault.done():
+                return  # the next run tells it, by comparison with what was noted
         try:
-            await self._ctx.emit(data, id=f"{uid}/{version}/{event_type}")
+            if data is not None:
+                await self._ctx.emit(data, id=f"{uid}/{version}/{event_type}")
         except (EventTooLarge, EventInvalid) as error:
             self._ctx.refused(f"{event_type} of object {uid!r} cannot become an event: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is ends the run; the next one tells it again
@@ -254,8 +270,10 @@ class _Watch:
             return
         self._note(event_type, uid, version)
 
-    def _settled(self, task: asyncio.Task[None]) -> None:
+    def _settled(self, uid: str, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        if self._latest.get(uid) is task:
+            del self._latest[uid]
         self._room.release()
 
     def _note(self, event_type: EventType, uid: str, version: str) -> None:
