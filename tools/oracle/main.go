@@ -9,7 +9,9 @@
 //	{"error": "…", "at": "compile"}    the text is not of the language
 //	{"error": "…", "at": "run"}        the text is, and failed on this value
 //	{"error": "…", "at": "panic"}      the library crashed, as the process of Argo Events would have
-//	{"error": "…", "at": "timeout"}    the library did not come back within five seconds
+//	{"error": "…", "at": "none"}       a program ran and had no output
+//	{"error": "…", "at": "timeout"}    the library did not come back within five seconds; the oracle ends then,
+//	                                   because nothing can stop the library
 //
 // One file is one language and enters itself into the table below; `tools/golden.py` asks, and
 // `tests/golden` keeps the answers.
@@ -129,12 +131,16 @@ func main() {
 		var line bytes.Buffer
 		encoder := json.NewEncoder(&line)
 		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(answer(bytes.Clone(lines.Bytes()))); err != nil {
+		found := answer(bytes.Clone(lines.Bytes()))
+		if err := encoder.Encode(found); err != nil {
 			line.Reset()
 			fmt.Fprintf(&line, "{\"error\":%q,\"at\":\"run\"}\n", err.Error())
 		}
 		out.Write(line.Bytes())
 		out.Flush()
+		if found["at"] == "timeout" {
+			os.Exit(3)
+		}
 	}
 	if err := lines.Err(); err != nil {
 		fmt.Fprintf(os.Stderr, "oracle: %v\n", err)
