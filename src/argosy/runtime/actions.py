@@ -1,7 +1,7 @@
 """One trigger's worker: takes actions from its queue, one after the other, and ends each with done, retry or dead letter.
 
 The order within an action: the template's parameters, then the kind, then ``fetch``, then the block's parameters and payload, then
-``fire``. All but ``fetch`` and ``fire`` are pure, so a try repeats them from the record and the sensor as it is now.
+``fire``. All but ``fetch`` and ``fire`` are pure (``argosy.sensor.rendering``), so a try repeats them from the record and the sensor as it is now.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from argosy import registry
 from argosy.bus._base import Lease, Queue
 from argosy.clock import Clock
 from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
 from argosy.lang import gojson
 from argosy.manifests.fields import Backoff
-from argosy.manifests.sensor import TriggerSpec, resolve_template
+from argosy.manifests.sensor import TriggerSpec
 from argosy.runtime import failpoints
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.story import short
 from argosy.runtime.telemetry import Metrics
-from argosy.sensor import actions, parameters
+from argosy.sensor import actions, parameters, rendering
 from argosy.sensor.actions import ActionRecord
-from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 
 _log = logging.getLogger("argosy.trigger")
 _story = logging.getLogger("argosy.story")
@@ -159,20 +157,10 @@ class TriggerWorker:
         if record.unusable:
             raise Rejected(record.unusable)
         caused_by = record.events
-        kind, config = self._spec.kind, self._spec.config
-        if self._spec.parameters:
-            template = parameters.apply_to(self._spec.template_raw, self._spec.parameters, caused_by)
-            kind, config = resolve_template(template)
-        if config is None:
-            raise Rejected(f"trigger {self._spec.name!r} is not complete without parameters, and none completed it")
-        plugin: Trigger[Any] = await open_kind(kind)
-        resource = await plugin.fetch(config)
-        own = getattr(config, "parameters", None) or []
-        if resource is not None:
-            resource = parameters.apply_to(resource, own, caused_by)
-        elif own:
-            config = self._with_parameters(plugin, config, caused_by)
-        entries = getattr(config, "payload", None)
+        prepared = rendering.prepare(self._spec, caused_by)
+        plugin: Trigger[Any] = await open_kind(prepared.kind)
+        resource = await plugin.fetch(prepared.config)
+        rendered = rendering.complete(prepared, resource, caused_by)
         action = Action(
             id=lease.id,
             namespace=self._namespace,
@@ -180,24 +168,12 @@ class TriggerWorker:
             trigger=self._spec.name,
             events=caused_by,
             attempt=lease.failures + 1,
-            payload=None if entries is None else parameters.payload(entries, caused_by),
-            resource=resource,
+            payload=rendered.payload,
+            resource=rendered.resource,
             policy=self._spec.policy,
             resolve=lambda src: parameters.resolve(src, caused_by),
         )
-        return await plugin.fire(config, action)
-
-    @staticmethod
-    def _with_parameters(plugin: Trigger[Any], config: TriggerConfig, caused_by: parameters.Events) -> TriggerConfig:
-        block = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        own = config.parameters  # type: ignore[attr-defined]  # only called where the kind has them
-        changed = parameters.apply_to(block, own, caused_by)
-        try:
-            return plugin.config.model_validate(changed)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Rejected(f"with its parameters set, {plugin.kind} is not valid: {where}: {first['msg']}") from error
+        return await plugin.fire(rendered.config, action)
 
     def _succeeded(self, lease: Lease, outcome: Outcome, began: float) -> None:
         milliseconds = int((time.monotonic() - began) * 1000)

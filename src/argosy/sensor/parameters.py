@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import yaml
 
@@ -21,6 +22,21 @@ from argosy.manifests.fields import Json, TriggerParameter, TriggerParameterSour
 from argosy.triggers._base import Resolved
 
 Events = Mapping[str, Event]
+
+
+class Found(NamedTuple):
+    """How a source was looked up. ``value`` is None where no step gave one; ``step`` names the field that did, or is ``event``
+    for the whole event. ``complaints`` say why the steps before it gave nothing.
+    """
+
+    value: Resolved | None
+    step: str = ""
+    complaints: Sequence[str] = ()
+
+
+Note = Callable[[TriggerParameter, Found, str], None]
+"""Told of each parameter what was found and, in a sentence, why it failed (empty where it did not). For explanations."""
+
 _template = lru_cache(maxsize=4096)(gotemplate.compile)
 
 
@@ -58,7 +74,7 @@ def _whole(event: Event) -> str:
     return f'{{"context":{context},"data":"{base64.b64encode(event.data).decode()}"}}'
 
 
-def _from_document(document: Document, key: str, template: str, complaints: list[str]) -> Resolved | None:
+def _from_document(what: str, document: Document, key: str, template: str, complaints: list[str]) -> Found | None:
     if template:
         try:
             text = _template(template).render({"Input": document.value})
@@ -66,18 +82,42 @@ def _from_document(document: Document, key: str, template: str, complaints: list
             complaints.append(f"template {template!r}: {error.message}")
         else:
             if text not in ("", "<no value>"):
-                return _text(text)
+                return Found(_text(text), f"{what}Template", complaints)
             complaints.append(f"template {template!r} evaluated to {text or 'an empty string'!r}")
     if key:
         found = gjson.compile(key).get(document)
         if found.exists:
             if found.kind in ("JSON", "Null"):
-                return Resolved(found.raw, found.raw.encode())
-            if found.kind == "String":
-                return _text(found.string())
-            return Resolved(found.string(), found.raw.encode())
+                value = Resolved(found.raw, found.raw.encode())
+            elif found.kind == "String":
+                value = _text(found.string())
+            else:
+                value = Resolved(found.string(), found.raw.encode())
+            return Found(value, f"{what}Key", complaints)
         complaints.append(f"path '{key}' does not exist")
     return None
+
+
+def look_up(src: TriggerParameterSource, events: Events) -> Found:
+    """The value of a parameter source for these events, and how it came about. Never raises."""
+    event = events.get(src.dependency_name)
+    default = None if src.value is None else _text(src.value)
+    if event is None:
+        return Found(default, "" if default is None else "value", [f"no event of {src.dependency_name!r} is here"])
+    if not (src.data_key or src.data_template or src.context_key or src.context_template):
+        return Found(_text(_whole(event)), "event") if default is None else Found(default, "value")
+    complaints: list[str] = []
+    try:
+        if src.data_key or src.data_template:
+            document = _data_document(event)
+            found = _from_document("data", document, src.data_key, src.data_template, complaints)
+        else:
+            document = Document.of(_context(event))
+            found = _from_document("context", document, src.context_key, src.context_template, complaints)
+    except LangError as error:
+        complaints.append(error.message)
+        found = None
+    return found or Found(default, "" if default is None else "value", complaints)
 
 
 def resolve(src: TriggerParameterSource, events: Events) -> Resolved | None:
@@ -85,28 +125,16 @@ def resolve(src: TriggerParameterSource, events: Events) -> Resolved | None:
 
     Raises Rejected, with every step that was tried, if the event is there and no step gives a value.
     """
-    event = events.get(src.dependency_name)
-    if event is None:
-        return None if src.value is None else _text(src.value)
-    if not (src.data_key or src.data_template or src.context_key or src.context_template):
-        return _text(src.value if src.value is not None else _whole(event))
-    complaints: list[str] = []
-    try:
-        if src.data_key or src.data_template:
-            found = _from_document(_data_document(event), src.data_key, src.data_template, complaints)
-        else:
-            found = _from_document(Document.of(_context(event)), src.context_key, src.context_template, complaints)
-    except LangError as error:
-        complaints.append(error.message)
-        found = None
-    if found is not None:
-        return found
-    if src.value is not None:
-        return _text(src.value)
-    raise Rejected(
-        f"a parameter of dependency {src.dependency_name!r} has no value: {'; '.join(complaints)};"
-        " give it a default with 'value', or filter such events out"
-    )
+    return _wanted(src, look_up(src, events), events)
+
+
+def _wanted(src: TriggerParameterSource, found: Found, events: Events) -> Resolved | None:
+    if found.value is None and src.dependency_name in events:
+        raise Rejected(
+            f"a parameter of dependency {src.dependency_name!r} has no value: {'; '.join(found.complaints)};"
+            " give it a default with 'value', or filter such events out"
+        )
+    return found.value
 
 
 def _set(document: bytes, dest: str, found: Resolved, raw: bool) -> bytes:
@@ -116,31 +144,42 @@ def _set(document: bytes, dest: str, found: Resolved, raw: bool) -> bytes:
         raise Rejected(f"a parameter cannot be set at {dest!r}: {error.message}") from error
 
 
-def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Events) -> bytes:
+def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Events, note: Note | None = None) -> bytes:
     """The JSON text ``document`` with all parameters set, one after the other. Raises Rejected as ``resolve`` does."""
     for parameter in parameters:
-        found = resolve(parameter.src, events)
-        if found is None:
-            continue
-        raw = parameter.src.use_raw_data
-        if parameter.operation in ("append", "prepend"):
-            current = gjson.compile(parameter.dest).get(Document(document))
-            if current.exists:
-                before = current.string()
-                joined = before + found.text if parameter.operation == "append" else found.text + before
-                found, raw = _text(joined), False
-        document = _set(document, parameter.dest, found, raw)
+        found = look_up(parameter.src, events)
+        try:
+            document = _applied(document, parameter, _wanted(parameter.src, found, events))
+        except Rejected as error:
+            if note:
+                note(parameter, found, str(error))
+            raise
+        if note:
+            note(parameter, found, "")
     return document
 
 
-def apply_to(value: Json, parameters: Sequence[TriggerParameter], events: Events) -> Json:
+def _applied(document: bytes, parameter: TriggerParameter, value: Resolved | None) -> bytes:
+    if value is None:
+        return document
+    raw = parameter.src.use_raw_data
+    if parameter.operation in ("append", "prepend"):
+        current = gjson.compile(parameter.dest).get(Document(document))
+        if current.exists:
+            before = current.string()
+            joined = before + value.text if parameter.operation == "append" else value.text + before
+            value, raw = _text(joined), False
+    return _set(document, parameter.dest, value, raw)
+
+
+def apply_to(value: Json, parameters: Sequence[TriggerParameter], events: Events, note: Note | None = None) -> Json:
     """``apply`` on a JSON value; the order of its keys is kept."""
     if not parameters:
         return value
-    return gojson.loads(apply(gojson.dumps(value, sort_keys=False, escape_html=False), parameters, events))
+    return gojson.loads(apply(gojson.dumps(value, sort_keys=False, escape_html=False), parameters, events, note))
 
 
-def payload(entries: Sequence[TriggerParameter], events: Events) -> bytes:
+def payload(entries: Sequence[TriggerParameter], events: Events, note: Note | None = None) -> bytes:
     """The document that a ``payload`` list describes: empty where no entry has a value.
 
     The first entry without ``dest`` that has a value is the whole payload, as it stands. Upstream crashes where an entry's dependency
@@ -148,10 +187,17 @@ def payload(entries: Sequence[TriggerParameter], events: Events) -> bytes:
     """
     document = b""
     for entry in entries:
-        found = resolve(entry.src, events)
-        if found is None:
-            continue
-        if not entry.dest:
-            return found.text.encode()
-        document = _set(document or b"{}", entry.dest, found, entry.src.use_raw_data)
+        found = look_up(entry.src, events)
+        try:
+            value = _wanted(entry.src, found, events)
+            if value is not None and entry.dest:
+                document = _set(document or b"{}", entry.dest, value, entry.src.use_raw_data)
+        except Rejected as error:
+            if note:
+                note(entry, found, str(error))
+            raise
+        if note:
+            note(entry, found, "")
+        if value is not None and not entry.dest:
+            return value.text.encode()
     return document

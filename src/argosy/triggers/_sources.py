@@ -34,17 +34,17 @@ async def fetch(location: ArtifactLocation, ctx: TriggerContext) -> dict[str, An
     if location.s3 is not None:
         raise _later("s3")
     if location.inline is not None:
-        return _parse(location.inline, "source.inline")
+        return parse(location.inline, "source.inline")
     if location.file is not None:
-        text = await asyncio.to_thread(_read, Path(location.file.path))
-        return _parse(text, f"source.file {location.file.path!r}")
+        text = await asyncio.to_thread(read, Path(location.file.path))
+        return parse(text, f"source.file {location.file.path!r}")
     if location.url is not None:
-        return _parse(await _download(location.url), f"source.url {_http.place(location.url.path)!r}")
+        return parse(await _download(location.url), f"source.url {_http.place(location.url.path)!r}")
     if location.git is not None:
         raise _later("git")
     if location.configmap is not None:
         selector = location.configmap
-        return _parse(ctx.config_map(selector), f"source.configmap, key {selector.key!r} of {selector.name!r}")
+        return parse(ctx.config_map(selector), f"source.configmap, key {selector.key!r} of {selector.name!r}")
     if location.resource is not None:
         return copy.deepcopy(location.resource)
     raise Rejected("source names no place: give one of resource, inline, file, url, configmap")
@@ -56,7 +56,7 @@ def _later(place: str) -> Rejected:
     )
 
 
-def _parse(text: str, what: str) -> dict[str, Any]:
+def parse(text: str, what: str) -> dict[str, Any]:
     # Upstream reads the first document and leaves the rest; here too, one action makes one object.
     first = next(_yaml.documents(text), None)
     if first is None:
@@ -68,7 +68,7 @@ def _parse(text: str, what: str) -> dict[str, Any]:
     return first.value
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
