@@ -337,3 +337,53 @@ async def test_items_held_by_a_killed_worker_are_handed_out_again_without_counti
             "d": (0, "", b"d"),
         }
         assert await queue.depth() == 0
+
+
+OWNER = """
+import asyncio, sys
+from argosy.bus.embedded import EmbeddedServer
+from argosy.bus.jetstream import QueueSettings
+
+async def main():
+    lasting = QueueSettings(lease_seconds=3600)
+    async with EmbeddedServer(sys.argv[1]) as server, server.bus("b", queue_settings=lasting) as bus:
+        queue = bus.queue("q")
+        for name in "abc":
+            await queue.put(name, name.encode())
+        async with queue.take() as leases:
+            lease = await anext(leases)
+            print("holds", lease.id, flush=True)
+            await lease.retry_in(0, "once")
+            lease = await anext(leases)
+            print("holds", lease.id, lease.failures, flush=True)
+            await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_only_taker_has_what_its_dead_predecessor_held_at_once_and_in_order(tmp_path: Path) -> None:
+    # Given an owner of the server that was killed while it held an item that had failed once
+    async with python(OWNER, str(tmp_path)) as owner:
+        assert await line(owner) == ["holds", "a"]
+        assert await line(owner) == ["holds", "a", "1"]
+        owner.kill()
+        await soon(owner.wait())
+    # When the next one takes as the only taker, whose leases would last for an hour
+    lasting = QueueSettings(lease_seconds=3600)
+    async with EmbeddedServer(tmp_path) as server, server.bus("b", queue_settings=lasting, sole=True) as bus:
+        queue = bus.queue("q")
+        async with queue.take() as leases:
+            found = []
+            for _ in range(3):
+                lease = await take(leases)
+                found.append((lease.id, lease.failures, lease.last_error))
+                if lease.id == "b":
+                    # Then a second taker of the same process does not get what the first one holds
+                    async with queue.take() as others:
+                        with pytest.raises(TimeoutError):
+                            async with asyncio.timeout(0.3):
+                                await anext(others)
+                await lease.done()
+        assert found == [("a", 1, "once"), ("b", 0, ""), ("c", 0, "")]
+        assert await queue.depth() == 0

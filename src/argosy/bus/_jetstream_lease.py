@@ -122,6 +122,7 @@ class Taker(AsyncIterator[Lease]):
         epoch = self._link.epoch
         if self._end_inbox and self._epoch == epoch:
             await self._end_inbox()
+        await self._queue.reclaim()
         await self._queue.ensure_consumer()
         self._known_to = await self._queue.last()
         # Asked once for all that waits; who fails from now on is delivered again, which shows.

@@ -61,7 +61,11 @@ class JetStreamQueue(Queue):
         *,
         max_in_flight: int,
         lease_seconds: float,
+        reclaimed: set[str] | None = None,
     ) -> None:
+        """``reclaimed`` is None where other processes may take as well; else the consumers, of all queues of
+        the bus, that this process has freed of its dead predecessors.
+        """
         self.name = name
         self._link = link
         self._window = window
@@ -71,6 +75,7 @@ class JetStreamQueue(Queue):
         self.dead = Records(link, DEAD)
         self._max_in_flight = max(1, max_in_flight)
         self._lease_seconds = lease_seconds
+        self._reclaimed = reclaimed
         self._token = names.token(name)
         self.consumer = f"q-{names.digest(name)}"
         self._puts = 0
@@ -174,6 +179,21 @@ class JetStreamQueue(Queue):
 
     async def failure(self, place: str, possible: bool) -> Record | None:
         return await self.kv.get(self.failures_at(place)) if possible else None
+
+    async def reclaim(self) -> None:
+        """Free at once what a dead process holds, where nobody else can be holding anything. Raises Lost.
+
+        The consumer is what knows who holds: without it all items wait in the stream, in their order, and
+        the taker looks each of them up as one that may have been handed out before.
+        """
+        if self._reclaimed is None or self.consumer in self._reclaimed:
+            return
+        try:
+            await self._link.api(f"CONSUMER.DELETE.{ACTIONS}.{self.consumer}")
+        except Refused as refused:
+            if refused.code not in (10014, 10059):
+                raise
+        self._reclaimed.add(self.consumer)
 
     async def ensure_consumer(self) -> None:
         config = {

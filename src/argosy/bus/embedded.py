@@ -105,14 +105,18 @@ class EmbeddedServer:
         *,
         queue_settings: QueueSettings | None = None,
         connect_timeout_seconds: float = 30.0,
+        sole: bool = False,
     ) -> JetStreamBus:
-        """The bus of this name, not yet entered. Two names share nothing."""
+        """The bus of this name, not yet entered. Two names share nothing. ``sole`` as for JetStreamBus: the
+        folder's lock proves that no earlier owner lives, the caller knows whether it let other processes in.
+        """
         return _EmbeddedBus(
             self,
             name,
             settings,
             queue_settings=queue_settings,
             connect_timeout_seconds=connect_timeout_seconds,
+            sole=sole,
         )
 
     def connection(self, name: str) -> Connection:
@@ -267,6 +271,7 @@ class _EmbeddedBus(JetStreamBus):
         *,
         queue_settings: QueueSettings | None,
         connect_timeout_seconds: float,
+        sole: bool,
     ) -> None:
         self._owner = owner
         self._name = name
@@ -276,6 +281,7 @@ class _EmbeddedBus(JetStreamBus):
             settings=settings,
             queue_settings=queue_settings,
             connect_timeout_seconds=connect_timeout_seconds,
+            sole=sole,
         )
 
     def __repr__(self) -> str:

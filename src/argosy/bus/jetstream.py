@@ -53,7 +53,11 @@ class QueueSettings:
 
 
 class JetStreamBus(Bus):
-    """A NATS server or cluster at ``url`` (several addresses separated by commas)."""
+    """A NATS server or cluster at ``url`` (several addresses separated by commas).
+
+    ``sole`` is the caller's word that whoever took from this process's queues before is dead, and that nobody
+    else takes from them: what a predecessor held is then handed out at once, not after ``lease_seconds``.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class JetStreamBus(Bus):
         settings: StreamSettings | None = None,
         queue_settings: QueueSettings | None = None,
         connect_timeout_seconds: float = 10.0,
+        sole: bool = False,
     ) -> None:
         self._link = Link(url, connection or Connection(), name="argosy")
         self._settings = settings or StreamSettings()
@@ -70,6 +75,7 @@ class JetStreamBus(Bus):
         self._timeout = connect_timeout_seconds
         self._window = asyncio.Semaphore(_WINDOW)
         self._records = Records(self._link, KV_STREAM)
+        self._reclaimed: set[str] | None = set() if sole else None
         self._mending = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -162,6 +168,7 @@ class JetStreamBus(Bus):
             name,
             max_in_flight=max_in_flight,
             lease_seconds=self._queues.lease_seconds,
+            reclaimed=self._reclaimed,
         )
 
     def bucket(self, name: str) -> Bucket:
