@@ -61,6 +61,15 @@ class WorkflowTemplate:
     raw: dict[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class AccessObject:
+    """A ServiceAccount, or a Role or binding of Kubernetes' access control, as it was read."""
+
+    kind: str
+    metadata: Metadata
+    raw: dict[str, Any] = field(repr=False)
+
+
 @dataclass
 class Bundle:
     """What a set of manifests says. ``ignored`` counts, by kind, documents of no interest here."""
@@ -73,6 +82,8 @@ class Bundle:
     config_maps: dict[tuple[str, str], Values] = field(default_factory=dict)
     """By (namespace, name)."""
     workflow_templates: list[WorkflowTemplate] = field(default_factory=list)
+    access: list[AccessObject] = field(default_factory=list, compare=False)
+    """What tells who may do what in a cluster; only checked against, never run."""
     findings: list[Finding] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
     ignored: Counter[str] = field(default_factory=Counter, compare=False)

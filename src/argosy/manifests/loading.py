@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from argosy.manifests._bundle import Bundle, Key, Origin, Values, WorkflowTemplate
+from argosy.manifests._bundle import AccessObject, Bundle, Key, Origin, Values, WorkflowTemplate
 from argosy.manifests._yaml import Fault, Node, documents
 from argosy.manifests.crosscheck import crosscheck
 from argosy.manifests.eventbus import EventBus, parse_event_bus
@@ -32,7 +32,16 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _PARSERS = {"EventSource": parse_event_source, "EventBus": parse_event_bus, "Sensor": parse_sensor}
 _GROUP = "argoproj.io/"
 
-_Object = EventSource | EventBus | Sensor | Values | WorkflowTemplate
+_ACCESS = {
+    "ServiceAccount": "v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "ClusterRole": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+}
+_CLUSTER_WIDE = ("ClusterWorkflowTemplate", "ClusterRole", "ClusterRoleBinding")
+
+_Object = EventSource | EventBus | Sensor | Values | WorkflowTemplate | AccessObject
 
 
 def load(paths: Iterable[str | Path], *, stdin: BinaryIO | None = None) -> Bundle:
@@ -107,6 +116,7 @@ class _Reader:
         bundle.sensors = [one for one in objects if isinstance(one, Sensor)]
         bundle.event_buses = [one for one in objects if isinstance(one, EventBus)]
         bundle.workflow_templates = [one for one in objects if isinstance(one, WorkflowTemplate)]
+        bundle.access = [one for one in objects if isinstance(one, AccessObject)]
         values = [(key, one) for key, one in kept.items() if isinstance(one, Values)]
         bundle.secrets = {(key.namespace, key.name): one for key, one in values if key.kind == "Secret"}
         bundle.config_maps = {(key.namespace, key.name): one for key, one in values if key.kind == "ConfigMap"}
@@ -164,6 +174,8 @@ class _Reader:
             origin = Origin(file, root)
             if metadata := self._metadata(kind, value, origin):
                 self._keep(kind, metadata, WorkflowTemplate(kind, metadata, value), origin)
+        elif _ACCESS.get(kind, "") == version and (about := check(Metadata, value.get("metadata"))[0]):
+            self._keep(kind, about, AccessObject(kind, about, value), Origin(file, root))
         else:
             self._bundle.ignored[kind] += 1
             if ours and (near := did_you_mean(kind, _PARSERS)) and kind.lower().rstrip("s") in map(str.lower, _PARSERS):
@@ -211,7 +223,7 @@ class _Reader:
         self._keep(kind, metadata, values, origin)
 
     def _keep(self, kind: str, metadata: Metadata, made: _Object | None, origin: Origin) -> None:
-        key = Key(kind, "" if kind == "ClusterWorkflowTemplate" else metadata.namespace, metadata.name)
+        key = Key(kind, "" if kind in _CLUSTER_WIDE else metadata.namespace, metadata.name)
         if before := self._bundle.origins.get(key):
             where = ":".join(str(part) for part in (before.file, before.root.line) if part)
             problem = Problem(
