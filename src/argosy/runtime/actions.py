@@ -39,6 +39,19 @@ _LONGEST_PAUSE_SECONDS = 300.0
 _UNIT_SECONDS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}
 
 
+MakeTrigger = Callable[[str, TriggerContext], Trigger[Any]]
+"""Makes the plug-in of a kind. Raises Rejected or ExtraMissing if it cannot run here."""
+
+
+def installed(kind: str, context: TriggerContext) -> Trigger[Any]:
+    """The kind's plug-in out of the registry."""
+    plugin = registry.trigger(kind)
+    if plugin is None:
+        raise Rejected(f"there is no trigger kind {kind!r} in this version of Argosy")
+    registry.require(plugin)
+    return plugin(context)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TriggerDuties:
     """What all triggers of a process share."""
@@ -48,6 +61,10 @@ class TriggerDuties:
     metrics: Metrics
     grace_seconds: float
     """How long an attempt that is under way may go on when the process stops."""
+    make: MakeTrigger = installed
+    """Makes a trigger's plug-in."""
+    chance: Callable[[], float] = random.random
+    """A number in [0, 1): how much of the jitter a pause has."""
 
 
 class TriggerWorker:
@@ -91,10 +108,6 @@ class TriggerWorker:
                 await self._shielded(lease, open_kind)
 
     def _make(self, kind: str) -> Trigger[Any]:
-        plugin = registry.trigger(kind)
-        if plugin is None:
-            raise Rejected(f"there is no trigger kind {kind!r} in this version of Argosy")
-        registry.require(plugin)
         secrets, namespace = self._duties.secrets, self._namespace
         context = TriggerContext(
             namespace=namespace,
@@ -105,7 +118,7 @@ class TriggerWorker:
             clock=self._duties.clock,
             log=logging.LoggerAdapter(_log, {**self._fields, "triggerType": kind}),
         )
-        return plugin(context)
+        return self._duties.make(kind, context)
 
     async def _shielded(self, lease: Lease, open_kind: Callable[[str], Any]) -> None:
         """Perform; when cancelled meanwhile, let the attempt end within the grace time, else hand the action back."""
@@ -147,7 +160,7 @@ class TriggerWorker:
         limit = self._spec.rate_limit
         if limit is None or limit.requests_per_unit <= 0:
             return
-        now = time.monotonic()
+        now = self._duties.clock.monotonic()
         wait = max(0.0, self._next_at - now)
         self._next_at = max(now, self._next_at) + _UNIT_SECONDS.get(limit.unit, 1.0) / limit.requests_per_unit
         if wait:
@@ -208,7 +221,7 @@ class TriggerWorker:
             if isinstance(error, RetryAfter):
                 pause = error.seconds
             else:
-                pause = min(self._retry.pause_seconds(tries, random.random()), _LONGEST_PAUSE_SECONDS)
+                pause = min(self._retry.pause_seconds(tries, self._duties.chance()), _LONGEST_PAUSE_SECONDS)
             _log.warning(
                 "%s, try %d of %d: %s; next in %.1f s", what, tries, self._retry.tries, sentence, pause, extra=extra
             )

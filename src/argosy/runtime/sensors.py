@@ -10,7 +10,7 @@ from argosy.runtime import failpoints
 from argosy.runtime.actions import TriggerDuties, TriggerWorker
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
-from argosy.sensor.loop import SensorLoop
+from argosy.sensor.loop import Observer, SensorLoop
 from argosy.sensor.matching import Matcher
 
 
@@ -22,7 +22,7 @@ def queue_name(namespace: str, sensor: str, trigger: str) -> str:
 class SensorRunner:
     """Runs one sensor until cancelled. Raises ConfigError when made if a text of the sensor does not parse."""
 
-    def __init__(self, sensor: Sensor, bus: Bus, duties: TriggerDuties) -> None:
+    def __init__(self, sensor: Sensor, bus: Bus, duties: TriggerDuties, observer: Observer | None = None) -> None:
         self.name = sensor.metadata.name
         self.opened = asyncio.Event()
         """Set once no event can be missed any more."""
@@ -31,7 +31,7 @@ class SensorRunner:
         self._duties = duties
         self._matcher = Matcher(sensor)
         self._queues: dict[str, Queue] = {}
-        self._story = SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
+        self._observer = observer or SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
 
     def queue(self, trigger: str) -> Queue:
         """The action queue of this trigger; one object per name, so that its order is kept in one place."""
@@ -44,33 +44,35 @@ class SensorRunner:
         clock = self._duties.clock
         workers = [
             asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
-            for worker_name, worker in self._workers()
+            for worker_name, worker in self.workers()
         ]
         counting = asyncio.create_task(keep(f"queue depth of sensor '{self.name}'", self._count, clock))
         running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
         running.inc()
         try:
-            await keep(f"sensor '{self.name}'", self._match, clock)
+            await keep(f"sensor '{self.name}'", self.match, clock)
         finally:
             running.dec()
             for task in (*workers, counting):
                 task.cancel()
             await asyncio.gather(*workers, counting, return_exceptions=True)
 
-    async def _match(self) -> None:
+    async def match(self) -> None:
+        """Read the log and write actions until cancelled; ``run`` does it, and the workers beside it."""
         loop = SensorLoop(
             namespace=self._sensor.metadata.namespace,
             sensor=self.name,
             matcher=self._matcher,
             bus=self._bus,
             queue_of=self.queue,
-            observer=self._story,
+            observer=self._observer,
             failpoint=failpoints.reach,
         )
         loop.opened = self.opened
         await loop.run()
 
-    def _workers(self) -> list[tuple[str, TriggerWorker]]:
+    def workers(self) -> list[tuple[str, TriggerWorker]]:
+        """A worker for each trigger and each ``dlqTrigger``, with the trigger's name."""
         workers = []
         for trigger in self._sensor.triggers:
             give_up_to = None

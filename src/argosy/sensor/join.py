@@ -89,7 +89,7 @@ class JoinState:
             return None
         self.applied[mark] = position
         self.changed = True
-        self._forget_before_reset(at)
+        self.forget_before_reset(at)
         self.pending[dependency] = (at, event)
         if not self.condition.evaluate(self.pending.keys()):
             return None
@@ -102,7 +102,8 @@ class JoinState:
         if self.applied:
             self.applied = {mark: at for mark, at in self.applied.items() if at > position}
 
-    def _forget_before_reset(self, at: float) -> None:
+    def forget_before_reset(self, at: float) -> None:
+        """Forget what is older than the last reset before ``at`` (seconds since the epoch)."""
         if not self.pending:
             return
         moment = dt.datetime.fromtimestamp(at, dt.UTC)
