@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from argosy.errors import EventInvalid, LangError
+from argosy.event import parse_time
 from argosy.lang import gojson
 from argosy.sources._http_body import raw_json
-
-if TYPE_CHECKING:
-    from aiormq.abc import DeliveredMessage
+from argosy.sources._raw import Raw, known
 
 _VERSION, _MESSAGE = "oslo.version", "oslo.message"
 _MARK = b'"oslo.message"'
@@ -47,7 +48,53 @@ class Reading(NamedTuple):
     metadata: dict[str, str]
 
 
-def read(message: DeliveredMessage, reading: Reading) -> tuple[bytes, str | None]:
+class Delivered(Protocol):
+    """What is read of a message, by the names of aiormq's ``DeliveredMessage``."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def header(self) -> Any: ...
+    @property
+    def exchange(self) -> str | None: ...
+    @property
+    def routing_key(self) -> str | None: ...
+
+
+_PROPERTIES: Mapping[str, str] = {
+    "contentType": "content_type",
+    "contentEncoding": "content_encoding",
+    "deliveryMode": "delivery_mode",
+    "priority": "priority",
+    "correlationId": "correlation_id",
+    "replyTo": "reply_to",
+    "expiration": "expiration",
+    "messageId": "message_id",
+    "timestamp": "timestamp",
+    "type": "message_type",
+    "appId": "app_id",
+}
+"""The properties by the names that they have in events, and by aiormq's."""
+
+
+def recorded(raw: Raw) -> Delivered:
+    """A message that was written down, as the broker would have delivered it. Raises EventInvalid if a property is none."""
+    known(raw, {**_PROPERTIES, "exchange": "", "routingKey": ""}, "property of an AMQP message")
+    properties: dict[str, Any] = {theirs: raw.headers.get(ours) for ours, theirs in _PROPERTIES.items()}
+    for name in ("delivery_mode", "priority"):
+        if properties[name]:
+            try:
+                properties[name] = int(properties[name])
+            except ValueError:
+                raise EventInvalid(f"{properties[name]!r} is no number, which {name} of an AMQP message is") from None
+    if properties["timestamp"]:
+        properties["timestamp"] = parse_time(properties["timestamp"])
+    header = SimpleNamespace(properties=SimpleNamespace(**properties))
+    exchange, key = raw.headers.get("exchange"), raw.headers.get("routingKey")
+    return SimpleNamespace(body=raw.body, header=header, exchange=exchange, routing_key=key)
+
+
+def read(message: Delivered, reading: Reading) -> tuple[bytes, str | None]:
     """The event's data as JSON text, and its id, or None where nothing in the message names it.
 
     The id is the ``message_id`` of an oslo.messaging notification if the manifest says ``oslo``, else the

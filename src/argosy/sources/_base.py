@@ -19,6 +19,7 @@ from pydantic import Field
 from argosy.bus._base import Bucket
 from argosy.clock import Clock
 from argosy.manifests.fields import ConfigMapKeySelector, EventFilter, Json, Model, SecretKeySelector
+from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from argosy.sources._http import HttpServers
@@ -92,6 +93,15 @@ class Source(ABC, Generic[ConfigT]):
     """Importable modules that this kind needs beyond the core."""
     extra: ClassVar[str] = ""
     """The name in ``pip install 'argosy[…]'`` that brings them."""
+
+    @classmethod
+    def wrap(cls, config: ConfigT, raw: Raw) -> Wrapped | None:
+        """What ``run`` would emit for one message as it stands upstream; None where the kind has no such form.
+
+        Pure, and the same code that ``run`` uses, so that recorded messages can be tested and explained offline.
+        Raises EventInvalid where ``run`` would refuse the message.
+        """
+        return None
 
     @abstractmethod
     async def run(self, ctx: SourceContext[ConfigT]) -> None:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Self
 
 from argosy.errors import ConfigError
 from argosy.sources import _http_routes as routes
-from argosy.sources._http_messages import SUCCESS, Handler, Request, Response
-from argosy.sources._http_port import MASK, Port, Route, Settings, finished
+from argosy.sources._http_messages import MASK, SUCCESS, Handler, Request, Response
+from argosy.sources._http_port import Port, Route, Settings, finished
 
 if TYPE_CHECKING:
     from argosy.sources._http_protocol import Limits, Listener

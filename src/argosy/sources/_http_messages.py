@@ -10,7 +10,11 @@ from email.utils import formatdate
 from functools import cached_property
 from typing import Any
 
-from argosy.sources._http_routes import query
+from argosy.sources._http_routes import headers, query
+from argosy.sources._raw import Raw
+
+MASK = "*** Masked Auth Secret ***"
+"""What stands in events in place of an Authorization header."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class Request:
         """The first value of a header, by its canonical name; empty where there is none."""
         values = self.headers.get(name)
         return values[0] if values else ""
+
+
+def recorded(raw: Raw, method: str) -> Request:
+    """A request that was written down, as a route's handler would get it; ``method`` is what it is by default."""
+    given = headers([(name.lower().encode(), value.encode()) for name, value in raw.headers.items()])
+    if given.get("Authorization"):
+        given["Authorization"] = [MASK]
+    return Request((raw.method or method).upper(), "", {}, raw.query, given, raw.body)
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from argosy.errors import ArgosyError, BusUnavailable, ConfigError, EventInvalid, EventTooLarge
 from argosy.sources import _http_routes as routes
-from argosy.sources._http_messages import Exchange, Handler, Request, Response
+from argosy.sources._http_messages import MASK, Exchange, Handler, Request, Response
 
 if TYPE_CHECKING:
     from argosy.sources._http_protocol import Limits, Listener
     from argosy.sources._http_tls import ServerTls, Texts
 
 _log = logging.getLogger("argosy.http")
-
-MASK = "*** Masked Auth Secret ***"
-"""What stands in events in place of an Authorization header."""
 
 _HEALTHY = Response(200, "OK")
 _NOT_FOUND = Response(404, "404 page not found\n")

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.sources._amqp_config import AmqpConfig, arguments_of
 from argosy.sources._amqp_connection import Broker, at, connected, parse, refusal, words
-from argosy.sources._amqp_message import Reading, read
+from argosy.sources._amqp_message import Reading, read, recorded
 from argosy.sources._base import Source, SourceContext
+from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     import aiormq
@@ -71,6 +72,10 @@ spec:
           key: password
 """
 
+    @classmethod
+    def wrap(cls, config: AmqpConfig, raw: Raw) -> Wrapped:
+        return Wrapped(*read(recorded(raw), _reading(config)))
+
     async def run(self, ctx: SourceContext[AmqpConfig]) -> None:
         async with _reached(ctx) as (connection, broker):
             with refusal(f"a channel at {broker}"):
@@ -78,6 +83,10 @@ spec:
                 await channel.basic_qos(prefetch_count=ctx.config.prefetch)
             queue = await _declared(ctx.config, channel)
             await _Intake(ctx, channel, queue, broker).receive()
+
+
+def _reading(config: AmqpConfig) -> Reading:
+    return Reading(config.json_body, config.oslo, config.metadata)
 
 
 class _Intake:
@@ -89,7 +98,7 @@ class _Intake:
         self._queue = queue
         self._broker = broker
         config = ctx.config
-        self._reading = Reading(config.json_body, config.oslo, config.metadata)
+        self._reading = _reading(config)
         self._taking = True
         self._under_way: set[asyncio.Task[None]] = set()
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -19,6 +20,7 @@ from argosy.manifests.fields import SecretKeySelector
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._finishing import to_the_end
 from argosy.sources._http_body import raw_json
+from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from grpclib.client import Channel
@@ -31,6 +33,8 @@ _TARGET = re.compile(r"(?:(?:dns|passthrough):///)?(?P<host>\[[0-9A-Fa-f:.]+\]|[
 
 class GenericConfig(SourceConfig):
     """Where the server is, and what it is told."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"value": "1.1; write 'config'"}
 
     url: str
     """``host:port``; port 443 if none is given."""
@@ -76,6 +80,10 @@ spec:
         key2: value2
 """
 
+    @classmethod
+    def wrap(cls, config: GenericConfig, raw: Raw) -> Wrapped:
+        return Wrapped(_data(config, raw.body), None)
+
     async def run(self, ctx: SourceContext[GenericConfig]) -> None:
         from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
@@ -116,12 +124,15 @@ spec:
 
 async def _store(ctx: SourceContext[GenericConfig], payload: bytes) -> None:
     try:
-        body = raw_json(payload) if ctx.config.json_body else b'"%b"' % base64.b64encode(payload)
-        metadata = ctx.config.metadata
-        tail = b',"metadata":' + gojson.dumps(metadata) if metadata else b""
-        await ctx.emit(b'{"body":%b%b}' % (body, tail))
+        await ctx.emit(_data(ctx.config, payload))
     except (EventInvalid, EventTooLarge) as error:
         ctx.refused(f"a message of gRPC server {ctx.config.url!r}: {error}")
+
+
+def _data(config: GenericConfig, payload: bytes) -> bytes:
+    body = raw_json(payload) if config.json_body else b'"%b"' % base64.b64encode(payload)
+    tail = b',"metadata":' + gojson.dumps(config.metadata) if config.metadata else b""
+    return b'{"body":%b%b}' % (body, tail)
 
 
 def _channel(config: GenericConfig) -> Channel:

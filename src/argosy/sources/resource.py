@@ -19,14 +19,16 @@ import asyncio
 import contextlib
 import hashlib
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import Field, field_validator
 
-from argosy.errors import EventInvalid, EventTooLarge, Rejected, RetryAfter, SourceError, TriggerError
+from argosy.errors import EventInvalid, EventTooLarge, LangError, Rejected, RetryAfter, SourceError, TriggerError
 from argosy.lang import gjson, gojson
 from argosy.manifests.fields import Json
 from argosy.sources._base import Source, SourceConfig, SourceContext
+from argosy.sources._raw import Raw, Wrapped
 from argosy.sources._resource_filter import EventType, Object, ResourceFilter, label_selector, predicate
 from argosy.sources._resource_memory import Seen
 
@@ -39,6 +41,8 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 class ResourceConfig(SourceConfig):
     """The objects of one kind, in one namespace or in all."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"eventType": "0.14; write 'eventTypes'"}
 
     namespace: str = ""
     """Empty means all namespaces; the service account then needs a ClusterRole."""
@@ -96,11 +100,33 @@ spec:
             value: ^(Failed|Error)$
 """
 
+    @classmethod
+    def wrap(cls, config: ResourceConfig, raw: Raw) -> Wrapped:
+        change = raw.method or config.event_types[0]
+        if change not in config.event_types:
+            raise EventInvalid(f"{change!r} is not among the eventTypes of this event: {', '.join(config.event_types)}")
+        try:
+            item = gojson.loads(raw.body)
+        except LangError as error:
+            raise EventInvalid(f"the object is not JSON: {error}") from error
+        return Wrapped(_data(change, gojson.dumps(item), None, _tail(config)), None)
+
     async def run(self, ctx: SourceContext[ResourceConfig]) -> None:
         from argosy.kubernetes.client import shared
 
         async with shared() as client:
             await _Watch(ctx, client).run()
+
+
+def _tail(config: ResourceConfig) -> bytes:
+    origin: dict[str, Json] = {"group": config.group, "version": config.version, "resource": config.resource}
+    if config.metadata:
+        origin |= {"metadata": dict(sorted(config.metadata.items()))}
+    return b"," + gojson.dumps(origin, sort_keys=False)[1:]
+
+
+def _data(change: str, body: bytes, before: bytes | None, tail: bytes) -> bytes:
+    return b'{"type":"%b","body":%b,"oldBody":%b%b' % (change.encode(), body, before or b"null", tail)
 
 
 class _Known(NamedTuple):
@@ -123,10 +149,7 @@ class _Watch:
         self._known: dict[str, _Known] = {}
         self._version = ""
         self._failures = 0
-        origin: dict[str, Json] = {"group": config.group, "version": config.version, "resource": config.resource}
-        if config.metadata:
-            origin |= {"metadata": dict(sorted(config.metadata.items()))}
-        self._tail = b"," + gojson.dumps(origin, sort_keys=False)[1:]
+        self._tail = _tail(config)
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._under_way: set[asyncio.Task[None]] = set()
         self._latest: dict[str, asyncio.Task[None]] = {}
@@ -235,12 +258,7 @@ class _Watch:
             self._known.pop(uid, None)
         data = None
         if event_type in self._ctx.config.event_types and self._passes(event_type, item, gjson.Document(body)):
-            data = b'{"type":"%b","body":%b,"oldBody":%b%b' % (
-                event_type.encode(),
-                body,
-                old.body if old is not None and event_type == "UPDATE" else b"null",
-                self._tail,
-            )
+            data = _data(event_type, body, old.body if old is not None and event_type == "UPDATE" else None, self._tail)
         before = self._latest.get(uid)
         if data is None and before is None:
             self._note(event_type, uid, version)

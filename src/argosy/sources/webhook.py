@@ -17,6 +17,7 @@ from argosy.lang import gojson
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import WebhookContext, route
+from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
@@ -59,20 +60,32 @@ spec:
       method: POST
 """
 
+    @classmethod
+    def wrap(cls, config: WebhookConfig, raw: Raw) -> Wrapped:
+        from argosy.sources._http_messages import recorded
+
+        return Wrapped(_data(recorded(raw, config.method or "POST"), _tail(config)), None)
+
     async def run(self, ctx: SourceContext[WebhookConfig]) -> None:
         from argosy.sources._http import SUCCESS
 
-        metadata = ctx.config.metadata
-        tail = b',"metadata":' + gojson.dumps(metadata) if metadata else b""
+        tail = _tail(ctx.config)
 
         async def answer(request: Request) -> Response:
-            head = gojson.dumps(dict(request.headers))
-            await ctx.emit(b'{"header":%b,"body":%b%b}' % (head, _body(request), tail))
+            await ctx.emit(_data(request, tail))
             return SUCCESS
 
         async with route(ctx, ctx.config, answer, method=ctx.config.method or "POST") as place:
             ctx.listening(place.url)
             await asyncio.Event().wait()
+
+
+def _tail(config: WebhookConfig) -> bytes:
+    return b',"metadata":' + gojson.dumps(config.metadata) if config.metadata else b""
+
+
+def _data(request: Request, tail: bytes) -> bytes:
+    return b'{"header":%b,"body":%b%b}' % (gojson.dumps(dict(request.headers)), _body(request), tail)
 
 
 def _body(request: Request) -> bytes:

@@ -1,0 +1,62 @@
+"""A message as it stands upstream, and the event's data that a source would make of it. No network in here.
+
+``argosy test`` and ``argosy explain`` take recorded HTTP bodies and AMQP messages and wrap them as the running source does, by the same
+code: the kind's own ``wrap`` (``Source.wrap``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from argosy.errors import ConfigError, EventInvalid
+
+if TYPE_CHECKING:
+    from argosy.sources._base import SourceConfig
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One message. What is left out is as the plainest sender would send it."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """HTTP header fields; or AMQP properties by the names that they have in events (``routingKey``, ``messageId``)."""
+    method: str = ""
+    """The HTTP method; for ``resource`` the change (``ADD``, ``UPDATE``, ``DELETE``)."""
+    query: str = ""
+    """The part of the URL behind the question mark."""
+
+
+class Wrapped(NamedTuple):
+    """The event's data as JSON text, and the event's id, or None where nothing in the message names it."""
+
+    data: bytes
+    id: str | None
+
+
+def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
+    """What the source of this kind, so configured, makes of ``raw``.
+
+    Raises EventInvalid if the source would refuse it, ConfigError if the kind has no raw form or cannot be loaded.
+    """
+    from argosy import registry
+
+    plugin = registry.source(kind)
+    if plugin is None:
+        raise ConfigError(f"there is no event source kind {kind!r} in this version of Argosy")
+    wrapped = plugin.wrap(config, raw)
+    if wrapped is None:
+        raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
+    return wrapped
+
+
+def known(raw: Raw, names: Mapping[str, object], what: str) -> None:
+    """Raise EventInvalid if a header of ``raw`` is not among ``names``."""
+    for name in raw.headers:
+        if name not in names:
+            raise EventInvalid(f"{name!r} is no {what}; there is {', '.join(names)}")
+
+
+__all__ = ["Raw", "Wrapped", "known", "wrap"]
