@@ -76,6 +76,11 @@ class Run:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process that was started has ended."""
+        return self.process is not None and self.process.poll() is not None
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, unless it ended by itself; its exit code."""
         assert self.process is not None
@@ -122,8 +127,9 @@ class Run:
             time.sleep(0.05)
 
     def until_ready(self) -> None:
-        """Return once /readyz says that everything runs."""
-        self.until(lambda: self.waiting_for() == [], "not ready")
+        """Return once /readyz says that everything runs; fails at once if the process has ended."""
+        self.until(lambda: self.waiting_for() == [] or self.ended, "not ready")
+        assert not self.ended, f"it ended instead of getting ready:\n{self.tail()}"
 
     def until_said(self, *words: str) -> str:
         """The first line of the log with all of these words, once it is there."""
