@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-from argosy.connecting import Connecting
+from argosy.connecting import Connecting, mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes import config
 from argosy.kubernetes._answers import (
@@ -340,12 +340,14 @@ class Client:
         import httpx2
 
         if self._http is None:
+            # A watch holds its connection for minutes, and there may be many watches.
+            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
             self._http = httpx2.AsyncClient(
                 base_url=access.server,
                 verify=access.tls,
                 proxy=access.proxy or None,
-                # A watch holds its connection for minutes, and there may be many watches.
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0),
+                limits=limits,
+                mounts=mounts(verify=access.tls, limits=limits),
             )
         return self._http
 

@@ -20,6 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from argosy.connecting import target
 from argosy.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
@@ -122,15 +123,18 @@ async def _connect(broker: Broker, tls: ssl.SSLContext | None, name: str) -> aio
     # What goes wrong is raised to us and said once; the library's own lines about it would be the second
     # time.
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+    host, port = target(broker.host, broker.port)
     url = URL.build(
         scheme="amqps" if broker.encrypted else "amqp",
         user=broker.user,
         password=broker.password,
-        host=broker.host,
-        port=broker.port,
+        host=host,
+        port=port,
         query={"heartbeat": str(broker.heartbeat_seconds), "name": name},
     )
-    connection = aiormq.Connection(url, context=tls)
+    # The certificate is that of the host in the manifest, wherever the connection goes.
+    names: dict[str, Any] = {"server_hostname": broker.host} if broker.encrypted else {}
+    connection = aiormq.Connection(url, context=tls, **names)
     connection.vhost = broker.vhost
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -140,7 +144,8 @@ async def _connect(broker: Broker, tls: ssl.SSLContext | None, name: str) -> aio
     except (aiormq.AMQPError, OSError, asyncio.CancelledError) as error:
         if _we_were_cancelled(error):
             raise
-        raise SourceError(_unreachable(broker, error)) from error
+        led = "" if (host, port) == (broker.host, broker.port) else f" (--resolve leads to {host}:{port})"
+        raise SourceError(_unreachable(broker, error) + led) from error
     return connection
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
@@ -98,7 +99,7 @@ def read(message: Delivered, reading: Reading) -> tuple[bytes, str | None]:
     """The event's data as JSON text, and its id, or None where nothing in the message names it.
 
     The id is the ``message_id`` of an oslo.messaging notification if the manifest says ``oslo``, else the
-    AMQP property ``messageId``, else the notification's again. Raises EventInvalid if the body is not what
+    AMQP property ``messageId``, else the notification's with a digest of the body. Raises EventInvalid if the body is not what
     it should be.
     """
     properties = message.header.properties
@@ -173,14 +174,19 @@ def unwrap(body: bytes) -> tuple[bytes, str | None]:
 
 
 def _inner_name(body: bytes) -> str | None:
-    """The ``message_id`` in an oslo.messaging envelope; None if the body is no such thing."""
+    """The ``message_id`` in an oslo.messaging envelope, and a digest; None if the body is no such thing.
+
+    A redelivery has the same body. Where nobody said that the bodies are notifications, two that differ are two
+    events, as they are for upstream, whatever they carry for an id.
+    """
     if _MARK not in body:
         return None
     try:
         text = _envelope.decode(body).message
-        return _text(_named.decode(text).message_id) if isinstance(text, str) else None
+        name = _text(_named.decode(text).message_id) if isinstance(text, str) else None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+    return f"{name}/{hashlib.blake2b(body, digest_size=8).hexdigest()}" if name else None
 
 
 def _text(value: object) -> str | None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 class Amqp(Source[AmqpConfig]):
-    """Receives the messages of one queue. The event's id is the message's ``messageId``, or the
-    ``message_id`` of an oslo.messaging notification; a message without either has none, and a redelivery of
+    """Receives the messages of one queue. The event's id is the message's ``messageId``, or made of
+    the ``message_id`` of an oslo.messaging notification; a message without either has none, and a redelivery of
     it is a second event.
     """
 

@@ -14,6 +14,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests import _yaml
 from argosy.manifests.fields import ArtifactLocation, URLSource
@@ -91,7 +92,7 @@ async def _download(source: URLSource) -> str:
         async with asyncio.timeout(_URL_SECONDS):
             with _http.sentences(what):
                 trust = await asyncio.to_thread(_http.trust, verified)
-                async with httpx2.AsyncClient(verify=trust, timeout=None) as client:
+                async with httpx2.AsyncClient(verify=trust, timeout=None, mounts=mounts(verify=trust)) as client:
                     request = client.build_request("GET", source.path)
                     response = await _http.send(client, request, link_local=False)
                     try:

@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from argosy import __version__, retry_after
+from argosy.connecting import mounts
 from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import BasicAuth, Model, TLSConfig, TriggerParameter, ValueFrom
 from argosy.triggers import _http
@@ -53,6 +54,8 @@ class SecureHeader(Model):
 
 class HttpConfig(TriggerConfig):
     """The ``http`` block."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"serverURL": "0.14; write 'url'"}
 
     url: str = Field(min_length=1)
     method: Literal["", "GET", "DELETE", "PATCH", "POST", "PUT"] = ""
@@ -206,10 +209,12 @@ def _client(context: ssl.SSLContext) -> httpx2.AsyncClient:
 
     import httpx2
 
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
     client = httpx2.AsyncClient(
         verify=context,
         timeout=None,
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0),
+        limits=limits,
+        mounts=mounts(verify=context, limits=limits),
         # No packed answers: a short body may not grow into a long one here.
         headers={"User-Agent": f"argosy/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"},
     )
