@@ -56,7 +56,7 @@ def test_warnings_count_only_when_asked(folder: Path) -> None:
     assert lint(str(folder)).exit_code == 0
     result = lint("--strict", str(folder))
     assert result.exit_code == 1
-    assert "warning: 'type' means nothing" in result.stdout
+    assert "warning: 'type' has no effect since" in result.stdout
 
 
 def test_kinds_that_are_not_run_yet_are_told_and_do_not_fail(folder: Path) -> None:

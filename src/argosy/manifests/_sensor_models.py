@@ -11,8 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -117,12 +117,15 @@ class TimeFilter(Model):
 
 
 def _time(text: str) -> dt.time:
-    hour, minute, second = re.split("[.,]", text)[0].split(":")
-    return dt.time(int(hour), int(minute), int(second))
+    whole, _, part = text.replace(",", ".").partition(".")
+    hour, minute, second = whole.split(":")
+    return dt.time(int(hour), int(minute), int(second), int(part[:6].ljust(6, "0")))
 
 
 class Filters(Model):
     """What an event of a dependency must satisfy. An empty list or text is the same as an absent one."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"name": "1.1; nothing took its place"}
 
     exprs: list[ExprFilter] = Field(default_factory=list)
     expr_logical_operator: Literal["", "and", "or"] = ""
@@ -142,6 +145,8 @@ class Transform(Model):
 
 class Dependency(Model):
     """An event that the sensor waits for."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"gatewayName": "1.0; write 'eventSourceName'"}
 
     name: str = Field(min_length=1)
     event_source_name: str = Field(min_length=1)
@@ -184,6 +189,11 @@ class RateLimit(Model):
 class TriggerTemplate(Model):
     """A trigger's template without its kind's block."""
 
+    dropped: ClassVar[Mapping[str, str]] = {
+        "switch": "1.5; write 'conditions'",
+        "openFaas": "0.14; write an 'http' trigger",
+    }
+
     name: str = Field(min_length=1)
     conditions: str = ""
     conditions_reset: list[ConditionsReset] = Field(default_factory=list)
@@ -204,6 +214,14 @@ class TriggerBlock(Model):
 class SensorSpec(Model):
     """The spec as written, kinds' blocks left out. ``template`` shapes pods and is kept as it stands."""
 
+    dropped: ClassVar[Mapping[str, str]] = {
+        "circuit": "1.5; write 'conditions' in the triggers' templates",
+        "dependencyGroups": "1.5; write 'conditions' in the triggers' templates",
+        "subscription": "0.17; sensors read the EventBus",
+        "serviceLabels": "0.17; sensors have no Service",
+        "serviceAnnotations": "0.17; sensors have no Service",
+    }
+
     dependencies: list[Dependency] = Field(min_length=1)
     triggers: list[TriggerBlock] = Field(min_length=1)
     template: dict[str, Json] | None = None
@@ -212,6 +230,11 @@ class SensorSpec(Model):
     replicas: int | None = None
     revision_history_limit: int | None = None
     logging_fields: dict[str, str] = Field(default_factory=dict)
+    strict: bool = Field(False, json_schema_extra={"x-argosy": True})
+    """Filters and scripts mean what they seem to say where upstream's meaning is a trap (ours): every value of ``!=``
+    must differ, a regular expression must match the whole text, what is no number or boolean passes no
+    clause of that type, a filter that could not be decided does not outvote one that passed, and scripts see arrays whole.
+    """
 
 
 def check_whole(spec: SensorSpec) -> Iterator[Problem]:

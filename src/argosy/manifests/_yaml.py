@@ -72,17 +72,25 @@ class Node:
         """Line and column of the value at ``path``, or of the innermost value on the way that exists."""
         node = self
         for part in path:
-            inner = node.items.get(part)
+            inner = node._inner(part)
             if inner is None:
                 break
             node = inner
         return node.line, node.column
 
+    def _inner(self, part: str | int) -> Node | None:
+        found = self.items.get(part)
+        if found is None and isinstance(part, str):
+            # A field whose name was written in other upper and lower case is known by its right name.
+            near = (node for key, node in self.items.items() if isinstance(key, str) and key.lower() == part.lower())
+            found = next(near, None)
+        return found
+
     def key(self, path: tuple[str | int, ...]) -> tuple[int, int]:
         """Line and column of the last key of ``path``; as ``value`` where there is no such key."""
         node: Node | None = self
         for part in path[:-1]:
-            node = node.items.get(part) if node else None
+            node = node._inner(part) if node else None
         if path and node and isinstance(path[-1], str) and path[-1] in node.keys:
             return node.keys[path[-1]]
         return self.value(path)

@@ -7,8 +7,9 @@ shapes pods is kept as it stands. Choosing an engine from this is the runtime's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,6 +42,11 @@ class _Pods(Model):
 
 class NativeStrategy(_Pods):
     """NATS Streaming installed by the controller. It is at its end of life; Argosy serves it by JetStream."""
+
+    dropped: ClassVar[Mapping[str, str]] = {
+        "antiAffinity": "1.5; write 'affinity'",
+        "size": "0.17; write 'replicas'",
+    }
 
     auth: Literal["none", "token"] | None = None
     max_age: str | None = None
@@ -103,6 +109,8 @@ class JetStreamConfig(Model):
 
 class KafkaConsumerGroup(Model):
     """The consumer group of a sensor; an empty name means ``<namespace>-<sensor>``."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"startOldest": "1.9.3; write 'oldest'"}
 
     group_name: str = ""
     oldest: bool = False

@@ -7,14 +7,14 @@ that upstream knows and Argosy does not run yet makes no error: the object loads
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from argosy import registry
 from argosy.errors import ConfigError
 from argosy.manifests.fields import EventFilter, Json, Metadata, Model
-from argosy.manifests.findings import Problem, aliases, check
+from argosy.manifests.findings import Problem, aliases, as_meant, check
 from argosy.manifests.objects import digest, frame
 from argosy.sources._base import SourceConfig
 
@@ -40,16 +40,17 @@ _LEADER_ELECTED = frozenset(
 
 
 class EventSourceSpec(Model):
-    """The spec without its kinds. ``template`` and ``service`` shape a pod and a Service; kept as they stand.
+    """The spec without its kinds. ``template`` and ``service`` shape a pod and a Service; kept as they stand."""
 
-    ``type`` is a field of versions before 1.0 that old manifests still carry.
-    """
+    dropped: ClassVar[Mapping[str, str]] = {
+        "type": "0.17; the kind's own key says it",
+        "replica": "1.5; write 'replicas'",
+    }
 
     event_bus_name: str = ""
     replicas: int | None = None
     template: dict[str, Json] | None = None
     service: dict[str, Json] | None = None
-    type: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,13 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
     events: list[EventSpec] = []
     not_run: list[tuple[str, str]] = []
     if (given := raw.get("spec")) is not None:
+        if isinstance(given, dict):
+            given, odd = as_meant(EventSourceSpec, given, also={EventSourceSpec: known_kinds()})
+            problems += [problem.inside("spec") for problem in odd]
         own = {key: value for key, value in given.items() if not is_kind(key)} if isinstance(given, dict) else given
         spec, wrong = check(EventSourceSpec, own, also={EventSourceSpec: known_kinds()})
         problems += [problem.inside("spec") for problem in wrong]
     if isinstance(given, dict):
-        if "type" in given:
-            text = "'type' means nothing since Argo Events 1.0; remove it"
-            problems.append(Problem("obsolete-field", text, ("spec", "type"), "warning", True))
         for kind in filter(is_kind, given):
             if given[kind] is not None:
                 for part in _events(kind, given[kind]):

@@ -7,7 +7,8 @@ manifests turns pydantic's findings into sentences with file, line and "did you 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,6 +27,11 @@ from argosy.lang import durations
 
 class Model(BaseModel):
     """The base of every manifest model."""
+
+    dropped: ClassVar[Mapping[str, str]] = {}
+    """Fields that upstream had here once and ignores now, each with what replaced it: "1.5; write 'x'". Old
+    manifests carry them still; they are left out with a warning. Anything else that is unknown is an error.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -81,6 +87,10 @@ IntOrText = Annotated[str, BeforeValidator(_int_or_text, json_schema_input_type=
 """Text, where manifests may also write a whole number (upstream ``Int64OrString``)."""
 
 
+OWN_NAMESPACE = "Secrets and ConfigMaps are those of the object's own namespace"
+"""What replaced the fields ``namespace`` beside references."""
+
+
 class SecretKeySelector(Model):
     """One key of a Secret in the object's namespace."""
 
@@ -107,12 +117,20 @@ class ValueFrom(Model):
 class BasicAuth(Model):
     """A user name and a password, both from Secrets."""
 
+    dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
+
     username: SecretKeySelector | None = None
     password: SecretKeySelector | None = None
 
 
 class TLSConfig(Model):
     """TLS of a client: who signed the server, and our certificate if the server wants one."""
+
+    dropped: ClassVar[Mapping[str, str]] = {
+        "caCertPath": "1.5; write 'caCertSecret'",
+        "clientCertPath": "1.5; write 'clientCertSecret'",
+        "clientKeyPath": "1.5; write 'clientKeySecret'",
+    }
 
     ca_cert_secret: SecretKeySelector | None = None
     client_cert_secret: SecretKeySelector | None = None
@@ -258,6 +276,11 @@ class GitRemote(Model):
 class GitSource(Model):
     """A file in a git repository."""
 
+    dropped: ClassVar[Mapping[str, str]] = {
+        "namespace": f"1.0; {OWN_NAMESPACE}",
+        "sshKeyPath": "1.5; write 'sshKeySecret'",
+    }
+
     url: str = ""
     clone_directory: str = ""
     creds: GitCreds | None = None
@@ -284,6 +307,12 @@ class URLSource(Model):
     verify_cert: bool | None = None
 
 
+class ConfigMapSource(ConfigMapKeySelector):
+    """A document in a ConfigMap."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
+
+
 class ArtifactLocation(Model):
     """Where a trigger's object comes from.
 
@@ -295,7 +324,7 @@ class ArtifactLocation(Model):
     file: FileSource | None = None
     url: URLSource | None = None
     git: GitSource | None = None
-    configmap: ConfigMapKeySelector | None = None
+    configmap: ConfigMapSource | None = None
     resource: dict[str, Json] | None = None
 
     @model_validator(mode="after")

@@ -127,12 +127,75 @@ def check(
     """
     if not isinstance(raw, dict):
         return None, [Problem("wrong-type", f"must be a mapping, not {_found(raw)}")]
+    raw, problems = as_meant(model, raw, also=also)
     try:
         # JSON mode keeps types strict and still takes what JSON cannot say otherwise (a time, a tuple).
         text = orjson.dumps(without_nulls(model, raw), option=orjson.OPT_NON_STR_KEYS)
-        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), []
+        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), problems
     except ValidationError as error:
-        return None, list(_problems(model, raw, error, also or {}))
+        return None, problems + list(_problems(model, raw, error, also or {}))
+
+
+def as_meant(
+    model: type[BaseModel], raw: dict[str, Any], *, also: Mapping[type[BaseModel], Iterable[str]] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """``raw`` without the fields that upstream dropped, names that differ from a field's in upper and lower
+    case alone spelt as the field; and a warning for each.
+
+    Upstream's API server keeps both and its controllers read neither, so such manifests are about.
+    """
+    problems: list[Problem] = []
+    meant = _as_meant(model, raw, (), also or {}, problems)
+    assert isinstance(meant, dict)
+    return meant, problems
+
+
+def _as_meant(
+    annotation: Any,
+    value: Any,
+    loc: Loc,
+    also: Mapping[type[BaseModel], Iterable[str]],
+    problems: list[Problem],
+) -> Any:
+    if not isinstance(value, dict | list):
+        return value
+    for kind, arguments in _alternatives(annotation):
+        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            return _model_as_meant(kind, value, loc, also, problems)
+        if isinstance(value, dict) and kind is dict and arguments:
+            return {key: _as_meant(arguments[1], item, (*loc, key), also, problems) for key, item in value.items()}
+        if isinstance(value, list) and kind in (list, tuple) and arguments:
+            return [_as_meant(arguments[0], item, (*loc, index), also, problems) for index, item in enumerate(value)]
+    return value
+
+
+def _model_as_meant(
+    model: type[BaseModel],
+    value: dict[str, Any],
+    loc: Loc,
+    also: Mapping[type[BaseModel], Iterable[str]],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    fields = aliases(model)
+    dropped: Mapping[str, str] = getattr(model, "dropped", {})
+    known = {name.lower(): name for name in (*fields, *also.get(model, ()))}
+    forbids = model.model_config.get("extra") == "forbid"
+    meant: dict[str, Any] = {}
+    for key, item in value.items():
+        name = key
+        if forbids and isinstance(key, str) and key not in known.values():
+            if key in dropped:
+                text = f"'{key}' has no effect since Argo Events {dropped[key]}"
+                problems.append(Problem("dropped-field", text, (*loc, key), "warning", True))
+                continue
+            name = known.get(key.lower(), key)
+            if name in value or name in meant:
+                name = key  # both are there: which one is meant?
+            elif name != key:
+                text = f"'{key}' is read as '{name}'; spell it so, upstream does not read it as it stands"
+                problems.append(Problem("field-case", text, (*loc, key), "warning", True))
+        meant[name] = _as_meant(fields[name].annotation, item, (*loc, key), also, problems) if name in fields else item
+    return meant
 
 
 def without_nulls(annotation: Any, value: Any) -> Any:
@@ -174,7 +237,7 @@ def _alternatives(annotation: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         yield origin or annotation, get_args(annotation)
 
 
-def _model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
+def model_at(model: type[BaseModel], loc: Loc) -> type[BaseModel] | None:
     """The model that describes the mapping at ``loc``."""
     found: Any = model
     for part in loc:
@@ -227,7 +290,7 @@ def _problems(
             if _EXPECTED[kind] not in expected:
                 expected.append(_EXPECTED[kind])
         elif kind == "extra_forbidden":
-            owner = _model_at(model, loc[:-1])
+            owner = model_at(model, loc[:-1])
             known = [*aliases(owner), *also.get(owner, ())] if owner else []
             name = loc[-1]
             yield Problem("unknown-field", f"unknown field '{name}'{did_you_mean(str(name), known)}", loc, at_key=True)

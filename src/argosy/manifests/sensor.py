@@ -34,7 +34,7 @@ from argosy.manifests._sensor_models import (
     check_whole,
 )
 from argosy.manifests.fields import Backoff, Metadata, TriggerParameter, TriggerPolicy
-from argosy.manifests.findings import Loc, Problem, aliases, check, path_text
+from argosy.manifests.findings import Loc, Problem, aliases, as_meant, check, path_text
 from argosy.manifests.objects import digest, frame
 from argosy.triggers._base import TriggerConfig
 
@@ -173,6 +173,10 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
     spec: SensorSpec | None = None
     read: dict[int, _Read] = {}
     if (given := raw.get("spec")) is not None:
+        if isinstance(given, dict):
+            names = [*known_kinds(), *MISPLACED]
+            given, odd = as_meant(SensorSpec, given, also={TriggerTemplate: names})
+            problems += [problem.inside("spec") for problem in odd]
         bare = given
         if isinstance(given, dict) and isinstance(given.get("triggers"), list):
             bare = {**given, "triggers": [_bare(trigger) for trigger in given["triggers"]]}
@@ -328,7 +332,11 @@ class _Read:
                 )
                 wrong += _incomplete(block.get(name), (name,), dest_needed=needed)
         # What the trigger's own parameters will write cannot be judged before there is an event.
-        open_ = [problem for problem in wrong if self._will_be_written((self.kind, *problem.loc), problem.code)]
+        open_ = [
+            problem
+            for problem in wrong
+            if problem.severity == "error" and self._will_be_written((self.kind, *problem.loc), problem.code)
+        ]
         if open_:
             self.config = None
         self.problems += [problem.inside(*loc) for problem in wrong if problem not in open_]

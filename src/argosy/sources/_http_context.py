@@ -6,8 +6,9 @@ of that name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 class WebhookContext(Model):
     """Where and how requests are received (upstream ``WebhookContext``)."""
+
+    dropped: ClassVar[Mapping[str, str]] = {
+        "serverCertPath": "1.5; write 'serverCertSecret'",
+        "serverKeyPath": "1.5; write 'serverKeySecret'",
+    }
 
     endpoint: str = Field(min_length=1)
     """The path; ``{name}`` stands for one segment, ``{name:pattern}`` for what the pattern (RE2) matches."""

@@ -12,6 +12,7 @@ import datetime as dt
 import os
 import re
 import zoneinfo
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -66,6 +67,8 @@ class EventPersistence(Model):
 
 class CalendarConfig(SourceConfig):
     """When to fire. If both ``schedule`` and ``interval`` are given, ``schedule`` counts."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"userPayload": "1.5; write 'metadata'"}
 
     schedule: str = ""
     """Five cron fields: minute, hour, day of month, month, day of week."""

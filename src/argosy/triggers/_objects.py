@@ -26,6 +26,8 @@ ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
 
 ACTION_ID = "argosy.dev/action-id"
 """The annotation that says which action made the object."""
+SAID_BY_OBJECT = dict.fromkeys(("group", "version", "resource"), "1.5; the object's apiVersion and kind say it")
+"""What upstream's blocks of Kubernetes objects once said besides the object (``dropped``)."""
 _LABELS = "events.argoproj.io/"
 _LONGEST_NAME = 63  # what the API server cuts generated names to
 _SUFFIX = 10  # 50 bits of the action's id; a server draws 5 characters of its own

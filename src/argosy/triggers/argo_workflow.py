@@ -14,6 +14,7 @@ and ``resubmit`` are still missing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -24,7 +25,7 @@ from argosy.kubernetes.client import NotFound
 from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
 from argosy.triggers import _sources, _workflow_args
 from argosy.triggers._base import Action, Outcome, TriggerConfig
-from argosy.triggers._objects import KubernetesTrigger, Object, Target, required_name
+from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, required_name
 
 _API = "argoproj.io/v1alpha1"
 _LABEL = "workflows.argoproj.io/"
@@ -36,6 +37,8 @@ Operation = Literal["", "submit", "submit-from", "suspend", "resubmit", "retry",
 
 class ArgoWorkflowConfig(TriggerConfig):
     """The ``argoWorkflow`` block."""
+
+    dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
 
     source: ArtifactLocation
     operation: Operation = ""

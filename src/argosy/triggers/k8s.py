@@ -9,6 +9,7 @@ and create; delete. A label policy needs get.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -18,7 +19,7 @@ from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound, PatchStr
 from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
 from argosy.triggers import _sources
 from argosy.triggers._base import Action, Outcome, TriggerConfig
-from argosy.triggers._objects import KubernetesTrigger, Object, Target, required_name
+from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, required_name
 
 _MERGE: PatchStrategy = "application/merge-patch+json"
 _UPDATE_TRIES = 5  # of reading, merging and writing, when others write at the same time
@@ -26,6 +27,8 @@ _UPDATE_TRIES = 5  # of reading, merging and writing, when others write at the s
 
 class K8sConfig(TriggerConfig):
     """The ``k8s`` block."""
+
+    dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
 
     source: ArtifactLocation
     operation: Literal["", "create", "update", "patch", "delete"] = ""
