@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from argosy import registry
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests._programs import each_trigger
+from argosy.manifests.checks._walk import each_trigger
 from argosy.manifests.findings import Finding, Loc, Problem
 from argosy.manifests.loading import placed
 from argosy.manifests.sensor import TRIGGER_ORDER, Sensor

@@ -1,0 +1,87 @@
+"""The parts of a bundle that checks look at, with their places: objects, triggers, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests._yaml import Fault, documents
+from argosy.manifests.eventbus import EventBus
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.fields import ArtifactLocation, TriggerParameter
+from argosy.manifests.findings import Loc
+from argosy.manifests.sensor import Sensor, TriggerSpec
+
+
+def key_of(one: EventSource | EventBus | Sensor) -> Key:
+    """The object's name among all objects."""
+    return Key(one.kind, one.metadata.namespace, one.metadata.name)
+
+
+def each_trigger(sensor: Sensor) -> Iterator[tuple[Loc, TriggerSpec]]:
+    """Every trigger that can run with its place in the object, dead-letter triggers included."""
+    places = {trigger.template.name: index for index, trigger in enumerate(sensor.spec.triggers)}
+    for trigger in sensor.triggers:
+        loc: Loc = ("spec", "triggers", places[trigger.name])
+        one: TriggerSpec | None = trigger
+        while one:
+            yield loc, one
+            loc, one = (*loc, "dlqTrigger"), one.dlq_trigger
+
+
+def each_parameter(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameter]]:
+    """Every parameter of a trigger with its place in the trigger: its own, and those of its kind's block."""
+    for index, parameter in enumerate(trigger.parameters):
+        yield ("parameters", index), parameter
+    for attribute, name in (
+        ("parameters", "parameters"),
+        ("payload", "payload"),
+        ("dynamic_headers", "dynamicHeaders"),
+    ):
+        entries = getattr(trigger.config, attribute, None)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, TriggerParameter):
+                yield ("template", trigger.kind, name, index), entry
+
+
+class Held(NamedTuple):
+    """An object that a trigger holds in its manifest. ``loc`` is its place in the trigger, and ``inline`` says
+    that it stands there as text, so that there is no place inside it."""
+
+    loc: Loc
+    body: dict[str, Any]
+    inline: bool
+
+    def place(self, *inside: str | int) -> Loc:
+        """The place of something inside the object, as near as it can be shown."""
+        return self.loc if self.inline else (*self.loc, *inside)
+
+
+def held_object(trigger: TriggerSpec) -> Held | None:
+    """The object that the trigger is about, where the manifest itself holds it."""
+    source = getattr(trigger.config, "source", None)
+    if not isinstance(source, ArtifactLocation) or source.s3:
+        return None
+    loc = ("template", trigger.kind, "source")
+    if source.inline:
+        read = list(documents(source.inline))
+        if len(read) == 1 and not isinstance(read[0], Fault) and isinstance(read[0].value, dict):
+            return Held((*loc, "inline"), read[0].value, True)
+        return None
+    if source.file or source.url or source.git or source.configmap or source.resource is None:
+        return None
+    return Held((*loc, "resource"), source.resource, False)
+
+
+def mapping(value: Any, *path: str) -> dict[str, Any]:
+    """The mapping at ``path`` inside ``value``; an empty one where there is none."""
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def sensors_by_key(bundle: Bundle) -> Iterator[tuple[Key, Sensor]]:
+    """Every valid Sensor with its key."""
+    for sensor in bundle.sensors:
+        yield key_of(sensor), sensor

@@ -1,0 +1,108 @@
+"""Names that lead from one object to another: event sources, events, buses; and names that nobody uses.
+
+An object that is named and is not there is mostly a warning, because a set of manifests need not be
+complete; it is an error where the name is so near to another that it can only be a slip, and a note where
+the set holds nothing of the kind at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.checks._walk import key_of
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
+from argosy.manifests.sensor import Sensor
+
+_ROUTING = ". *>"
+"""Characters that mean something in the bus's subjects; upstream's routing breaks on them, ours does not."""
+
+
+def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Names that lead nowhere, to another bus, or from nowhere."""
+    used = {
+        (sensor.metadata.namespace, dependency.event_source_name, dependency.event_name)
+        for sensor in bundle.sensors
+        for dependency in sensor.dependencies
+    }
+    for source in bundle.event_sources:
+        for problem in (*_routing(source), *_bus(bundle, source), *_unused(bundle, source, used)):
+            yield key_of(source), problem
+    for sensor in bundle.sensors:
+        for problem in (*_bus(bundle, sensor), *_dependencies(bundle, sensor)):
+            yield key_of(sensor), problem
+
+
+def _routing(source: EventSource) -> Iterator[Problem]:
+    text = "contains a character of the bus's routing; Argosy encodes it, upstream loses its events"
+    if set(source.metadata.name) & set(_ROUTING):
+        yield Problem("routing-name", f"'{source.metadata.name}' {text}", ("metadata", "name"), "info")
+    for event in source.events:
+        if set(event.name) & set(_ROUTING):
+            loc = ("spec", event.kind, event.name)
+            yield Problem("routing-name", f"'{event.name}' {text}", loc, "info", True)
+
+
+def _bus(bundle: Bundle, one: EventSource | Sensor) -> Iterator[Problem]:
+    space = one.metadata.namespace
+    names = [key.name for key in bundle.origins if key.kind == "EventBus" and key.namespace == space]
+    if one.spec.event_bus_name and names and one.event_bus_name not in names:
+        near = did_you_mean(one.event_bus_name, names)
+        text = f"there is no EventBus '{one.event_bus_name}' in namespace '{space}'{near}"
+        yield Problem("unknown-event-bus", text, ("spec", "eventBusName"), "warning")
+
+
+def _unused(bundle: Bundle, source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Problem]:
+    space, name = source.metadata.namespace, source.metadata.name
+    # A sensor with an error is not in the list, and may be the one that listens.
+    read = [sensor for sensor in bundle.sensors if sensor.metadata.namespace == space]
+    there = [key for key in bundle.origins if key.kind == "Sensor" and key.namespace == space]
+    if not read or len(read) < len(there):
+        return
+    places: dict[str, Loc] = {event.name: ("spec", event.kind, event.name) for event in source.events}
+    places |= {event: ("spec", kind, event) for kind, event in source.not_run}
+    idle = [event for event in places if (space, name, event) not in used]
+    if idle and len(idle) == len(places):
+        text = f"no sensor in namespace '{space}' waits for an event of this source"
+        yield Problem("unused-event", text, ("metadata", "name"), "info")
+        return
+    for event in idle:
+        text = f"no sensor in namespace '{space}' waits for event '{event}'"
+        yield Problem("unused-event", text, places[event], "info", True)
+
+
+def _dependencies(bundle: Bundle, sensor: Sensor) -> Iterator[Problem]:
+    space = sensor.metadata.namespace
+    known = {name: events for (where, name), events in bundle.declared.items() if where == space}
+    for index, dependency in enumerate(sensor.dependencies):
+        name, event = dependency.event_source_name, dependency.event_name
+        at = ("spec", "dependencies", index)
+        if name not in known:
+            yield _no_source(bundle, name, space, list(known), (*at, "eventSourceName"))
+        elif event not in known[name]:
+            near = did_you_mean(event, known[name])
+            text = f"EventSource '{name}' has no event '{event}'{near}"
+            severity: Severity = "error" if is_slip(event, known[name]) else "warning"
+            yield Problem("unknown-event", text, (*at, "eventName"), severity)
+        else:
+            source = bundle.event_source(space, name)
+            if source and source.event_bus_name != sensor.event_bus_name:
+                text = (
+                    f"EventSource '{name}' writes to bus '{source.event_bus_name}' and this sensor reads"
+                    f" '{sensor.event_bus_name}', so no event of it arrives"
+                )
+                yield Problem("other-bus", text, (*at, "eventSourceName"), "warning")
+
+
+def _no_source(bundle: Bundle, name: str, space: str, known: list[str], loc: Loc) -> Problem:
+    elsewhere = sorted(where for where, other in bundle.declared if other == name)
+    if is_slip(name, known):
+        severity: Severity = "error"
+    else:
+        severity = "warning" if bundle.declared else "info"
+    if elsewhere and severity != "error":
+        also = f"; there is one in namespace '{elsewhere[0]}', and a sensor hears only its own namespace"
+    else:
+        also = did_you_mean(name, known)
+    return Problem("unknown-event-source", f"there is no EventSource '{name}' in namespace '{space}'{also}", loc, severity)

@@ -1,0 +1,132 @@
+"""The texts of a sensor that are programs: compiled when manifests are loaded, so that slips are found early.
+
+Each language is imported when a text in it is met, and one that this installation lacks is passed over. A
+text that fails on every event is an error. What may depend on the event stays for the event.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from argosy.errors import LangError
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.checks._walk import each_parameter, each_trigger, key_of, sensors_by_key
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.fields import EventFilter
+from argosy.manifests.findings import Loc, Problem, did_you_mean
+from argosy.manifests.sensor import DataFilter, Dependency, ExprFilter, TriggerSpec
+
+_NAMES = {
+    "jq": "jq program",
+    "lua": "Lua script",
+    "govaluate": "expression",
+    "expr": "expression",
+    "gotemplate": "template",
+    "gjson": "path",
+    "regex": "regular expression",
+    "cron": "cron expression",
+    "conditions": "condition",
+}
+
+
+def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Everything in the objects that does not parse."""
+    for source in bundle.event_sources:
+        for problem in _source(source):
+            yield key_of(source), problem
+    for key, sensor in sensors_by_key(bundle):
+        names = [dependency.name for dependency in sensor.dependencies]
+        for index, dependency in enumerate(sensor.dependencies):
+            for problem in _dependency(dependency):
+                yield key, problem.inside("spec", "dependencies", index)
+        for loc, trigger in each_trigger(sensor):
+            for problem in _trigger(trigger, names):
+                # What the trigger's own parameters replace is not what will run.
+                if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
+                    yield key, problem.inside(*loc)
+
+
+def compiled(language: str, text: str, *arguments: Any) -> tuple[Any, str]:
+    """The compiled text and what is wrong with it; (None, "") where the language is not installed."""
+    try:
+        module = importlib.import_module(f"argosy.lang.{language}")
+    except ModuleNotFoundError:
+        return None, ""
+    try:
+        return module.compile(text, *arguments), ""
+    except LangError as error:
+        return None, f"{_NAMES[language]} does not parse: {error.message}{_excerpt(error)}"
+
+
+def _excerpt(error: LangError) -> str:
+    if error.offset < 0 or "\n" not in error.text.strip():
+        return ""
+    line = error.text.count("\n", 0, error.offset) + 1
+    return f" (line {line} of the text)"
+
+
+def _faults(language: str, text: str, loc: Loc, *arguments: Any) -> Iterator[Problem]:
+    if text:
+        _, fault = compiled(language, text, *arguments)
+        if fault:
+            yield Problem(f"bad-{language}", fault, loc)
+
+
+def _source(source: EventSource) -> Iterator[Problem]:
+    for event in source.events:
+        wanted = getattr(event.config, "filter", None)
+        if isinstance(wanted, EventFilter):
+            yield from _faults("expr", wanted.expression, ("spec", event.kind, event.name, "filter", "expression"))
+
+
+def _dependency(dependency: Dependency) -> Iterator[Problem]:
+    if transform := dependency.transform:
+        yield from _faults("jq", transform.jq, ("transform", "jq"))
+        yield from _faults("lua", transform.script, ("transform", "script"))
+        if transform.jq and transform.script:
+            text = "'jq' counts, 'script' not; keep one"
+            yield Problem("several-kinds", text, ("transform", "script"), "warning", True)
+    if filters := dependency.filters:
+        for index, one in enumerate(filters.exprs):
+            yield from (problem.inside("filters", "exprs", index) for problem in _expr(one))
+        for index, clause in enumerate(filters.data):
+            yield from (problem.inside("filters", "data", index) for problem in _data(clause))
+        yield from _faults("lua", filters.script, ("filters", "script"))
+
+
+def _expr(one: ExprFilter) -> Iterator[Problem]:
+    for index, field in enumerate(one.fields):
+        yield from _faults("gjson", field.path, ("fields", index, "path"))
+    expression, fault = compiled("govaluate", one.expr)
+    if fault:
+        yield Problem("bad-govaluate", fault, ("expr",))
+    known = [field.name for field in one.fields]
+    for name in sorted(expression.names) if expression else ():
+        if name not in known:
+            text = f"'{name}' is none of the names in 'fields'{did_you_mean(name, known)}"
+            yield Problem("unknown-name", text, ("expr",))
+
+
+def _data(clause: DataFilter) -> Iterator[Problem]:
+    yield from _faults("gjson", clause.path, ("path",))
+    yield from _faults("gotemplate", clause.template, ("template",))
+    for index, value in enumerate(clause.value):
+        if clause.type == "string":
+            yield from _faults("regex", value, ("value", index))
+
+
+def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
+    _, fault = compiled("conditions", trigger.conditions, names)
+    if fault:
+        yield Problem("bad-conditions", fault, ("template", "conditions"))
+    for index, reset in enumerate(trigger.conditions_reset):
+        at = ("template", "conditionsReset", index, "byTime", "cron")
+        yield from _faults("cron", reset.by_time.cron, at, reset.by_time.timezone or None)
+    for loc, parameter in each_parameter(trigger):
+        src = parameter.src
+        for word, path in (("dataKey", src.data_key), ("contextKey", src.context_key)):
+            yield from _faults("gjson", path, (*loc, "src", word))
+        for word, template in (("dataTemplate", src.data_template), ("contextTemplate", src.context_template)):
+            yield from _faults("gotemplate", template, (*loc, "src", word))

@@ -1,0 +1,85 @@
+"""Secrets and ConfigMaps that a manifest names and the set does not hold.
+
+How loud that is depends on how complete the set looks: where its namespace holds no object of the kind, or
+where something in the set makes Secrets in the cluster, it is a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.checks._walk import each_trigger, key_of
+from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
+from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean
+
+_MAKERS = frozenset(
+    (
+        "BitwardenSecret",
+        "Certificate",
+        "ClusterExternalSecret",
+        "ExternalSecret",
+        "InfisicalSecret",
+        "OnePasswordItem",
+        "PushSecret",
+        "SealedSecret",
+        "SopsSecret",
+        "VaultDynamicSecret",
+        "VaultStaticSecret",
+    )
+)
+"""Kinds of other projects whose controllers write Secrets."""
+
+
+def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Keys of Secrets and ConfigMaps that are not there."""
+    for source in bundle.event_sources:
+        for event in source.events:
+            at = ("spec", event.kind, event.name)
+            yield from _each(bundle, key_of(source), event.config, at)
+    for sensor in bundle.sensors:
+        for loc, trigger in each_trigger(sensor):
+            if trigger.config:
+                yield from _each(bundle, key_of(sensor), trigger.config, (*loc, "template", trigger.kind))
+    for bus in bundle.event_buses:
+        yield from _each(bundle, key_of(bus), bus.spec, ("spec",))
+
+
+def _each(bundle: Bundle, key: Key, block: object, loc: Loc) -> Iterator[tuple[Key, Problem]]:
+    if isinstance(block, SecretKeySelector | ConfigMapKeySelector):
+        if problem := _missing(bundle, key.namespace, block, loc):
+            yield key, problem
+    elif isinstance(block, BaseModel):
+        for name, info in type(block).model_fields.items():
+            yield from _each(bundle, key, getattr(block, name), (*loc, info.alias or name))
+    elif isinstance(block, list | tuple):
+        for index, item in enumerate(block):
+            yield from _each(bundle, key, item, (*loc, index))
+    elif isinstance(block, dict):
+        for name, item in block.items():
+            if isinstance(item, BaseModel):
+                yield from _each(bundle, key, item, (*loc, name))
+
+
+def _missing(
+    bundle: Bundle, namespace: str, selector: SecretKeySelector | ConfigMapKeySelector, loc: Loc
+) -> Problem | None:
+    secret = isinstance(selector, SecretKeySelector)
+    kind, held = ("Secret", bundle.secrets) if secret else ("ConfigMap", bundle.config_maps)
+    if selector.optional:
+        return None
+    names = [name for where, name in held if where == namespace]
+    made_elsewhere = secret and bool(_MAKERS & set(bundle.ignored))
+    severity: Severity = "warning" if names and not made_elsewhere else "info"
+    values = held.get((namespace, selector.name))
+    if values is None:
+        near = did_you_mean(selector.name, names)
+        text = f"{kind} '{selector.name}' is not among these manifests{near}"
+        return Problem("unknown-reference", text, loc, severity)
+    if selector.key not in values:
+        near = did_you_mean(selector.key, values)
+        text = f"{kind} '{selector.name}' has no key '{selector.key}'{near}"
+        return Problem("unknown-reference", text, (*loc, "key"), severity)
+    return None

@@ -1,0 +1,141 @@
+"""Service accounts: whether a pod that needs rights names one, whether it is there, and whether its roles give
+what is needed and no more.
+
+Without any ServiceAccount, Role or binding in the set, those are somebody else's matter and little is said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, Role, Rule
+from argosy.manifests.checks._needs import Needs, sensor_needs, source_needs
+from argosy.manifests.checks._walk import key_of, mapping
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.findings import Problem, Severity, did_you_mean
+from argosy.manifests.sensor import Sensor
+
+_ELECTION = "leases"
+"""Upstream elects the leader of several pods with these, where it is told to."""
+
+
+def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Accounts that are missing, cannot do what is needed, or can do more."""
+    grants = Grants(bundle)
+    needs: dict[Account, list[Needs]] = defaultdict(list)
+    for sensor in bundle.sensors:
+        for problem in _account(grants, sensor, sensor_needs(sensor), needs):
+            yield key_of(sensor), problem
+    for source in bundle.event_sources:
+        for problem in _account(grants, source, source_needs(source), needs):
+            yield key_of(source), problem
+    # An object with an error may need what the others do not.
+    whole = len(bundle.sensors) + len(bundle.event_sources) == sum(
+        key.kind in ("Sensor", "EventSource") for key in bundle.origins
+    )
+    if whole:
+        yield from _surplus(bundle, grants, needs)
+
+
+def _account(
+    grants: Grants, one: Sensor | EventSource, needs: Needs, collected: dict[Account, list[Needs]]
+) -> Iterator[Problem]:
+    name = mapping(one.spec.template).get("serviceAccountName")
+    loc = ("spec", "template", "serviceAccountName")
+    account = Account(one.metadata.namespace, name if isinstance(name, str) and name else "default")
+    collected[account].append(needs)
+    if not needs.at:
+        return
+    if account.name == "default" and not name:
+        if not grants.of(account):
+            severity: Severity = "warning" if grants.bundle.access else "info"
+            text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
+            yield Problem("no-service-account", text, loc, severity)
+            return
+    elif account not in grants.accounts:
+        names = [one.name for one in grants.accounts if one.namespace == account.namespace]
+        if names:
+            near = did_you_mean(account.name, names)
+            text = f"there is no ServiceAccount '{account.name}' in namespace '{account.namespace}'{near}"
+            yield Problem("unknown-service-account", text, loc, "warning")
+            return
+    if grants.known(account):
+        yield from _missing(grants, account, needs.required)
+    elif account in grants.accounts and not grants.of(account) and grants.bindings and needs.required:
+        text = f"no binding gives ServiceAccount '{account.name}' a right, and {_list(needs.required)} is needed"
+        yield Problem("missing-right", text, loc, "warning")
+
+
+def _missing(grants: Grants, account: Account, required: Iterable[Right]) -> Iterator[Problem]:
+    lacking = [right for right in dict.fromkeys(required) if not grants.allows(account, right)]
+    places = dict.fromkeys((right.group, right.resource, right.namespace) for right in lacking)
+    for place in places:
+        rights = [right for right in lacking if (right.group, right.resource, right.namespace) == place]
+        where = f" in namespace '{place[2]}'" if place[2] != EVERYWHERE else " in all namespaces"
+        text = f"ServiceAccount '{account.name}' may not {_list(rights)}{where}"
+        yield Problem("missing-right", text, ("spec", "template", "serviceAccountName"), "warning")
+
+
+def _list(rights: Iterable[Right]) -> str:
+    by_resource: dict[str, list[str]] = defaultdict(list)
+    for right in dict.fromkeys(rights):
+        if right.verb not in by_resource[right.what]:
+            by_resource[right.what].append(right.verb)
+    return "; ".join(f"{_and(verbs)} {what}" for what, verbs in by_resource.items())
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _surplus(bundle: Bundle, grants: Grants, needs: dict[Account, list[Needs]]) -> Iterator[tuple[Key, Problem]]:
+    busy = {
+        Account(one.metadata.namespace, str(name))
+        for one in bundle.workflow_templates
+        if (name := mapping(one.raw, "spec").get("serviceAccountName"))
+    }
+    said: set[Key] = set()
+    for account in list(needs):
+        for grant in grants.of(account):
+            role = grant.role
+            if role is None or role.rules is None or role.key in said:
+                continue
+            holders = grants.holders(role)
+            # Whoever else has the role may need what these do not.
+            if not holders or any(
+                one in busy or not needs.get(one) or not all(each.complete for each in needs[one]) for one in holders
+            ):
+                continue
+            said.add(role.key)
+            used = {right for one in holders for each in needs[one] for right in each.used}
+            names = _and(sorted({f"'{one.name}'" for one in holders}))
+            for problem in _spare(role, used, names):
+                yield role.key, problem
+
+
+def _spare(role: Role, used: set[Right], names: str) -> Iterator[Problem]:
+    for rule in role.rules or ():
+        spare = _unused(rule, used)
+        if spare:
+            text = f"gives {names} more than the manifests need: {'; '.join(spare)}"
+            yield Problem("surplus-right", text, (*rule.loc, "verbs"), "info")
+
+
+def _unused(rule: Rule, used: set[Right]) -> list[str]:
+    found = []
+    for resource in sorted(rule.resources):
+        if resource.split("/")[0] == _ELECTION:
+            continue
+        verbs = [
+            verb
+            for verb in sorted(rule.verbs)
+            if verb == "*"
+            or not any(right.verb == verb and right.resource == resource and right.group in rule.groups for right in used)
+        ]
+        if resource == "*":
+            verbs = sorted(rule.verbs)
+        if verbs:
+            found.append(f"{', '.join(verbs)} of {resource}")
+    return found

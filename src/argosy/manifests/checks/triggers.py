@@ -1,0 +1,69 @@
+"""What a trigger says that has no effect, or can have none: parameters of events that it never has, retries
+and resets that nobody follows, dependencies that no trigger waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from argosy.lang.conditions import Condition
+from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.checks._walk import each_parameter, each_trigger, sensors_by_key
+from argosy.manifests.checks.programs import compiled
+from argosy.manifests.findings import Problem, did_you_mean
+from argosy.manifests.sensor import Sensor, TriggerSpec
+
+
+def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Parts of triggers that do nothing."""
+    for key, sensor in sensors_by_key(bundle):
+        names = [dependency.name for dependency in sensor.dependencies]
+        for problem in _unused(sensor, names):
+            yield key, problem
+        for loc, trigger in each_trigger(sensor):
+            # A dead-letter trigger runs for the events of the trigger above it.
+            top = sensor.spec.triggers[int(loc[2])]
+            condition, _ = compiled("conditions", top.template.conditions, names)
+            for problem in (*_parameters(trigger, names, condition), *_without_effect(trigger, condition)):
+                if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
+                    yield key, problem.inside(*loc)
+
+
+def _unused(sensor: Sensor, names: list[str]) -> Iterator[Problem]:
+    """Dependencies that no trigger waits for: their events are matched and then forgotten."""
+    used: set[str] = set()
+    for trigger in sensor.spec.triggers:
+        condition, _ = compiled("conditions", trigger.template.conditions, names)
+        if condition is None:
+            return
+        used.update(condition.names)
+    for index, name in enumerate(names):
+        if name not in used:
+            text = f"no trigger waits for dependency '{name}'"
+            yield Problem("unused-dependency", text, ("spec", "dependencies", index, "name"), "info")
+
+
+def _parameters(trigger: TriggerSpec, names: list[str], condition: Condition | None) -> Iterator[Problem]:
+    for loc, parameter in each_parameter(trigger):
+        name, at = parameter.src.dependency_name, (*loc, "src", "dependencyName")
+        if name not in names:
+            text = f"'{name}' is no dependency of this sensor{did_you_mean(name, names)}"
+            yield Problem("unknown-dependency", text, at, "warning")
+        elif condition is not None and name not in condition.names:
+            instead = "its 'value' is always used" if parameter.src.value is not None else "it is always left out"
+            text = f"the trigger's condition does not name '{name}', so this parameter never has an event; {instead}"
+            yield Problem("parameter-without-event", text, at, "warning")
+
+
+def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterator[Problem]:
+    if trigger.conditions_reset and condition is not None and not condition.joins:
+        text = "a condition without && collects nothing that could be forgotten"
+        yield Problem("no-effect", text, ("template", "conditionsReset"), "warning", True)
+    if trigger.retry_strategy is None:
+        return
+    if trigger.at_least_once is False:
+        text = "with atLeastOnce: false an action is tried once, whatever 'retryStrategy' says"
+        yield Problem("retry-without-effect", text, ("retryStrategy",), "warning", True)
+    elif trigger.at_least_once is None:
+        text = "Argosy follows 'retryStrategy'; upstream only does where atLeastOnce: true is written"
+        yield Problem("retry-without-effect", text, ("retryStrategy",), "info", True)
