@@ -242,6 +242,10 @@ class RabbitMQ:
         """How many clients are connected."""
         return int(self.ask("length(rabbit_networking:connections())."))
 
+    def add_user(self, name: str, password: str) -> None:
+        """Make a user without any rights; ``add_vhost`` gives them."""
+        self.ask(f'rabbit_auth_backend_internal:add_user({_binary(name)}, {_binary(password)}, <<"tests">>).')
+
     def add_vhost(self, name: str, users: Sequence[str] = ("argosy",)) -> None:
         """Make a virtual host in which these users may do everything."""
         self.ask(f'rabbit_vhost:add({_binary(name)}, <<"tests">>).')
