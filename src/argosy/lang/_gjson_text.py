@@ -132,8 +132,8 @@ def _code(digits: str) -> int:
     return int(digits, 16) if _HEX.fullmatch(digits) else 0
 
 
-def to_float(text: str) -> float:
-    """Go's ``strconv.ParseFloat`` with its error ignored: 0 for no number, an infinity beyond the range."""
+def parse_float(text: str) -> float | None:
+    """Go's ``strconv.ParseFloat``: None for no number, an infinity beyond the range."""
     if _DECIMAL.fullmatch(text) or _SPECIAL.fullmatch(text):
         return float(text)
     if _HEXADECIMAL.fullmatch(text):
@@ -141,7 +141,13 @@ def to_float(text: str) -> float:
             return float.fromhex(text.replace("_", ""))
         except OverflowError:
             return -math.inf if text[0] == "-" else math.inf
-    return 0.0
+    return None
+
+
+def to_float(text: str) -> float:
+    """``parse_float``, and 0 for no number."""
+    number = parse_float(text)
+    return 0.0 if number is None else number
 
 
 def to_number(text: str) -> int | float:

@@ -18,10 +18,10 @@ import orjson
 from argosy.errors import LangError
 from argosy.lang import _gjson_modifiers, _gjson_paths, _gjson_scan, gojson
 from argosy.lang._gjson_result import Hit, Kind, Result
-from argosy.lang._gjson_text import tells_all, to_boolean, to_float
+from argosy.lang._gjson_text import parse_float, tells_all, to_boolean, to_float
 from argosy.lang.gojson import Json
 
-__all__ = ["Document", "Kind", "Path", "Result", "compile", "escape"]
+__all__ = ["Document", "Kind", "Path", "Result", "compile", "escape", "parse_float"]
 
 assert set(_gjson_scan.MODIFIERS) == _gjson_paths.MODIFIERS, _gjson_modifiers
 

@@ -41,15 +41,17 @@ class Script:
         self.text = text
         _sandbox().function(text)
 
-    def run(self, event: dict[str, Json]) -> Json:
+    def run(self, event: dict[str, Json], *, whole_arrays: bool = False) -> Json:
         """The last value the script returns, None if it returns nothing. ``event`` is its global of that
         name.
 
-        Tables: see ``_to_lua`` and ``_Reader``. Raises LangError for an error in the script, an exceeded
-        limit, and a result that is no JSON (a function, NaN, a table in itself)."""
+        Tables: see ``_to_lua`` and ``_Reader``. With ``whole_arrays`` nothing of an array is left out: arrays
+        within arrays are tables, and a null within one, for which Lua has no place, raises LangError. So do an
+        error in the script, an exceeded limit, and a result that is no JSON (a function, NaN, a table in
+        itself)."""
         sandbox = _sandbox()
         try:
-            return sandbox.run(self.text, event)
+            return sandbox.run(self.text, _whole_to_lua(event) if whole_arrays else _to_lua(event))
         except LangError:
             raise
         except sandbox.memory_error as error:
@@ -123,9 +125,9 @@ class _Sandbox:
             function = self._functions[text] = loaded
         return function
 
-    def run(self, text: str, event: dict[str, Json]) -> Json:
+    def run(self, text: str, event: dict[bytes, Any]) -> Json:
         function = self.function(text)
-        self._environment(function, self._state.table_from(_to_lua(event), recursive=True))
+        self._environment(function, self._state.table_from(event, recursive=True))
         self._arm()
         failure: Exception | None = None
         returned = None
@@ -166,6 +168,16 @@ def _to_lua(value: Json) -> Any:
     if isinstance(value, bool):
         return value
     return float(value)
+
+
+def _whole_to_lua(value: Json) -> Any:
+    if isinstance(value, dict):
+        return {key.encode("utf-8", "replace"): _whole_to_lua(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        if None in value:
+            raise LangError("an array of the event holds a null, which an array in Lua cannot")
+        return [_whole_to_lua(item) for item in value]
+    return _to_lua(value)
 
 
 class _Reader:

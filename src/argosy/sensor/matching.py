@@ -20,16 +20,48 @@ from argosy.lang.gjson import Document
 from argosy.manifests.sensor import Dependency, Sensor
 from argosy.sensor import filters, transform
 from argosy.sensor.join import JoinState
+from argosy.sensor.transform import Transform
 from argosy.sensor.verdict import Verdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What one dependency said to one event. ``event`` is the transformed event where it was accepted."""
 
     dependency: str
     verdict: Verdict
     event: Event | None = None
+
+
+class Reading:
+    """One event, read once for all sensors that look at it: its parsed data, and what each transform made of it."""
+
+    __slots__ = ("_accepted", "_transformed", "document", "event")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.document = Document(event.data)
+        self._transformed: dict[Transform, Document | LangError] = {}
+        self._accepted: dict[Transform, Event] = {}
+
+    def transformed(self, transform: Transform) -> Document | LangError:
+        """The data after the transform, or why there is none."""
+        found = self._transformed.get(transform)
+        if found is None:
+            try:
+                found = transform(self.document)
+            except LangError as error:
+                found = error
+            self._transformed[transform] = found
+        return found
+
+    def accepted(self, transform: Transform, document: Document) -> Event:
+        """The event with the transformed data; what it carries then is JSON."""
+        event = self._accepted.get(transform)
+        if event is None:
+            event = replace(self.event, data=document.text, datacontenttype="application/json")
+            self._accepted[transform] = event
+        return event
 
 
 @dataclass(frozen=True)
@@ -53,38 +85,48 @@ class Plan:
 
 
 class _Dependency:
-    def __init__(self, spec: Dependency) -> None:
+    def __init__(self, spec: Dependency, strict: bool) -> None:
         self.name = spec.name
         self.pair = Pair(spec.event_source_name, spec.event_name)
-        self.transform = transform.compile(spec.transform)
-        self.filters = filters.compile(spec.filters, spec.filters_logical_operator)
-        self.definition = hashlib.sha256(gojson.dumps(spec.model_dump(mode="json"))).hexdigest()[:16]
+        self.transform = transform.compile(spec.transform, strict=strict)
+        self.filters = filters.compile(spec.filters, spec.filters_logical_operator, strict=strict)
+        # Fields that a later version adds must not change what an unchanged manifest says.
+        said = spec.model_dump(mode="json", exclude_defaults=True)
+        self.definition = hashlib.sha256(gojson.dumps([said, "strict"] if strict else said)).hexdigest()[:16]
 
-    def decide(self, document: Document, event: Event) -> Decision:
-        if self.transform is not None:
-            try:
-                document = self.transform(document)
-            except LangError as error:
-                return Decision(self.name, Verdict("transform", False, error.message, True))
-        if self.filters is not None:
+    def decide(self, reading: Reading) -> Decision:
+        event, document = reading.event, reading.document
+        transform = self.transform if event.data else None
+        if transform is not None:
+            made = reading.transformed(transform)
+            if isinstance(made, LangError):
+                return Decision(self.name, Verdict("transform", False, made.message, True))
+            document = made
+            if event.datacontenttype != "application/json":
+                event = reading.accepted(transform, document)
+        if self.filters is None:
+            verdict = _NO_FILTER
+        else:
             verdict = self.filters(document, event)
             if not verdict.passed:
                 return Decision(self.name, verdict)
-        else:
-            verdict = Verdict("filters", True, "there is no filter")
-        accepted = event if self.transform is None else replace(event, data=document.text)
-        return Decision(self.name, verdict, accepted)
+        if transform is not None:
+            event = reading.accepted(transform, document)
+        return Decision(self.name, verdict, event)
+
+
+_NO_FILTER = Verdict("filters", True, "there is no filter")
 
 
 class Matcher:
     """A compiled sensor. Raises ConfigError when made, with the dependency or trigger named, if a text does not parse."""
 
     def __init__(self, sensor: Sensor) -> None:
-        self._by_pair: dict[Pair, list[_Dependency]] = {}
+        self._by_pair: dict[tuple[str, str], list[_Dependency]] = {}
         definitions: dict[str, str] = {}
         for spec in sensor.dependencies:
             try:
-                dependency = _Dependency(spec)
+                dependency = _Dependency(spec, sensor.spec.strict)
             except LangError as error:
                 raise ConfigError(f"dependency {spec.name!r}: {error.message}") from error
             self._by_pair.setdefault(dependency.pair, []).append(dependency)
@@ -105,10 +147,16 @@ class Matcher:
     @property
     def pairs(self) -> list[Pair]:
         """What the sensor listens to."""
-        return list(self._by_pair)
+        return [Pair(*pair) for pair in self._by_pair]
 
-    def decide(self, event: Event) -> list[Decision]:
-        """What each dependency on this event's source and name says to it, in the manifest's order."""
-        document = Document(event.data)
-        pair = Pair(event.source, event.subject)
-        return [dependency.decide(document, event) for dependency in self._by_pair.get(pair, ())]
+    def decide(self, event: Event, reading: Reading | None = None) -> list[Decision]:
+        """What each dependency on this event's source and name says to it, in the manifest's order. Never raises, whatever the event holds.
+
+        ``reading`` is the event's, where several sensors look at it.
+        """
+        concerned = self._by_pair.get((event.source, event.subject))
+        if concerned is None:
+            return []
+        if reading is None:
+            reading = Reading(event)
+        return [dependency.decide(reading) for dependency in concerned]

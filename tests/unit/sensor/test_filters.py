@@ -74,7 +74,7 @@ def test_a_clause_decides_as_upstream_documents_it(spec: dict[str, Any], passed:
 def test_a_reason_names_path_value_and_what_was_wanted() -> None:
     verdict = _decide(_data(path="a", type="string", value=["^main$"]))
 
-    assert verdict.reason == "`a` is `b`, wanted = `^main$`"
+    assert verdict.reason == "data[0]: `a` is `b`, wanted `^main$`"
     assert [part.clause for part in verdict.parts[0].parts] == ["data[0]"]
 
 
