@@ -30,6 +30,21 @@ import click
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with NAMESPACE/SECRET/KEY or SECRET/KEY files. Secret manifests come first, ARGOSY_SECRET_<SECRET>_<KEY> last.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the sources and sensors; a core each. Events of one port stay together.",
+)
+@click.option(
+    "--resolve",
+    multiple=True,
+    envvar="ARGOSY_RESOLVE",
+    metavar="HOST:PORT=HOST:PORT",
+    help="Connect to the second address where a manifest names the first, as with 'kubectl port-forward'. May be repeated.",
+)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address that webhooks listen on.")
 @click.option(
     "--admin",
@@ -70,6 +85,8 @@ def run(
     bus: str,
     data: Path,
     secrets: Path | None,
+    workers: int,
+    resolve: tuple[str, ...],
     host: str,
     admin: str,
     reload: bool,
@@ -93,6 +110,7 @@ def run(
     SIGTERM or Ctrl-C drains: receive nothing new, finish what is under way, keep the rest on the bus. A second one cancels.
     Exit codes: 0 drained, 1 could not run, 2 the call was wrong, 130 cancelled.
     """
+    from argosy import connecting
     from argosy.errors import ArgosyError
     from argosy.runtime import logs
     from argosy.runtime.process import Options, Process
@@ -103,6 +121,7 @@ def run(
         bus=bus,
         data=data,
         secrets=secrets,
+        workers=workers,
         host=host,
         admin=admin,
         follow=reload and "-" not in paths,
@@ -114,6 +133,7 @@ def run(
     import uvloop
 
     try:
+        connecting.resolve(resolve)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(Process(options).run())
     except ArgosyError as error:

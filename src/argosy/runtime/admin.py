@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from argosy.errors import ConfigError
@@ -19,7 +19,9 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def admin(address: str, waiting_for: Callable[[], list[str]], metrics: Callable[[], bytes]) -> AsyncIterator[str]:
+async def admin(
+    address: str, waiting_for: Callable[[], Awaitable[list[str]]], metrics: Callable[[], Awaitable[bytes]]
+) -> AsyncIterator[str]:
     """Serve while the context is open; gives the base URL. ``waiting_for`` names what is not ready."""
     host, port = parse_address(address)
 
@@ -27,12 +29,12 @@ async def admin(address: str, waiting_for: Callable[[], list[str]], metrics: Cal
         return Response(200, "ok")
 
     async def readyz(request: Request) -> Response:
-        late = waiting_for()
+        late = await waiting_for()
         body = json.dumps({"ready": not late, "waitingFor": late})
         return Response(503 if late else 200, body, "application/json")
 
     async def exposition(request: Request) -> Response:
-        return Response(200, metrics().decode(), "text/plain; version=0.0.4; charset=utf-8")
+        return Response(200, (await metrics()).decode(), "text/plain; version=0.0.4; charset=utf-8")
 
     async with HttpServers(host, linger_seconds=0.0, drain_seconds=1.0) as servers:  # noqa: SIM117 - the port may be 0
         async with servers.route(port=port, endpoint="/healthz", handler=healthz, name="admin") as first:

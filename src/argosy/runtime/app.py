@@ -1,8 +1,9 @@
 """The whole process on one page.
 
-``apply`` makes what runs equal to what the manifests say: it ends the units (a source, a sensor) whose text changed or went, then starts the new
-ones, sensors before sources, so that no event comes before somebody keeps a place in the log for it. Loading manifests again and
-applying them is all that hot reload is; what did not change is not touched.
+``apply`` makes what runs equal to what the manifests say, in three steps: end the units (a source, a sensor) whose text changed or went,
+start the new sensors, then the new sources, so that no event comes before somebody keeps a place in the log for it. Loading manifests
+again and applying them is all that hot reload is; what did not change is not touched. With ``--workers`` several processes take the same steps
+together, each for its shard (``argosy.runtime.workers``).
 
 Stopping follows the flow backwards: not ready → sources stop receiving → sensors and triggers finish what they hold → buses are closed.
 """
@@ -14,6 +15,7 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from argosy.clock import Clock, SystemClock
 from argosy.errors import ArgosyError
@@ -31,6 +33,10 @@ from argosy.sources._http import HttpServers
 
 _log = logging.getLogger("argosy.runtime")
 _OPENING_SECONDS = 15.0
+
+Step = Literal["end", "sensors", "sources"]
+STEPS: tuple[Step, ...] = get_args(Step)
+"""How a change is applied, in this order."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,21 @@ class App:
 
     async def __aexit__(self, *exc: object) -> None:
         """Drain: sources, then sensors with their triggers, then the buses. Each within the grace time."""
-        self._stopping = True
-        for kind in ("source", "sensor"):
-            units = [unit for key, unit in self._units.items() if key[0] == kind]
-            await end([unit.task for unit in units if unit.task], self._grace_seconds)
-            if kind == "source":
-                await self._http.__aexit__(*exc)
-        self._units.clear()
+        await self.stop_receiving()
+        await self._end("sensor", [key for key in self._units if key[0] == "sensor"])
         await self._buses.close()
 
-    def waiting_for(self) -> list[str]:
+    async def stop_receiving(self) -> None:
+        """The first half of the end: sources finish what they have received, nothing new is taken in."""
+        self._stopping = True
+        await self._end("source", [key for key in self._units if key[0] == "source"])
+        await self._http.__aexit__(None, None, None)
+
+    async def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return self.metrics.exposition()
+
+    async def waiting_for(self) -> list[str]:
         """What is not ready, in words; empty if everything that the manifests name does its work."""
         if self._stopping:
             return ["the process is stopping"]
@@ -113,28 +124,44 @@ class App:
 
     async def apply(self, bundle: Bundle) -> None:
         """Make what runs equal to ``bundle``. Objects with errors are not in it; whatever is, is started by itself."""
+        for step in STEPS:
+            await self.take(step, bundle)
+
+    async def take(self, step: Step, bundle: Bundle) -> None:
+        """One step of ``apply``. All are taken for one bundle before the first is taken for another."""
         async with self._applying:
-            self.secrets.update(bundle.secrets, bundle.config_maps)
-            self._buses.update(bundle)
-            self.metrics.objects_invalid.set(sum(finding.severity == "error" for finding in bundle.findings))
+            if self._stopping:
+                return
+            if step == "end":
+                self.secrets.update(bundle.secrets, bundle.config_maps)
+                self._buses.update(bundle)
+                self.metrics.objects_invalid.set(bundle.count("error"))
             wanted = self._wanted(bundle)
-            gone = [key for key, unit in self._units.items() if key not in wanted or wanted[key][0] != unit.digest]
-            for kind in ("source", "sensor"):
-                ending = [self._units.pop(key) for key in gone if key[0] == kind]
-                await end([unit.task for unit in ending if unit.task], self._grace_seconds)
-            for kind in ("sensor", "source"):
-                started = []
-                for key, (digest, start) in wanted.items():
-                    if key[0] == kind and key not in self._units:
-                        started.append(start(digest))
-                        self._units[key] = started[-1]
-                if kind == "sensor" and started:
-                    await self._all_open(started)
+            if step == "end":
+                gone = [key for key, unit in self._units.items() if key not in wanted or wanted[key][0] != unit.digest]
+                for kind in ("source", "sensor"):
+                    await self._end(kind, gone)
+                return
+            started = {
+                key: start(digest)
+                for key, (digest, start) in wanted.items()
+                if key[0] == step.removesuffix("s") and key not in self._units
+            }
+            self._units.update(started)
+            if step == "sensors" and started:
+                await self._all_open(list(started.values()))
+
+    async def _end(self, kind: str, keys: list[tuple[str, ...]]) -> None:
+        ending = [self._units.pop(key) for key in keys if key[0] == kind]
+        await end([unit.task for unit in ending if unit.task], self._grace_seconds)
 
     async def _all_open(self, units: list[_Unit]) -> None:
-        waits = [asyncio.create_task(unit.opened.wait()) for unit in units]
-        _, late = await asyncio.wait(waits, timeout=_OPENING_SECONDS)
-        for task in late:
+        opening = [asyncio.create_task(unit.opened.wait()) for unit in units]
+        ended = [unit.task for unit in units if unit.task]  # one that cannot run is not waited for
+        waits = [asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED) for pair in zip(opening, ended, strict=True)]
+        tasks = [asyncio.create_task(wait) for wait in waits]
+        _, late = await asyncio.wait(tasks, timeout=_OPENING_SECONDS)
+        for task in (*late, *opening):
             task.cancel()
         if late:
             _log.warning("%d sensors are not reading the log yet; they go on trying", len(late))

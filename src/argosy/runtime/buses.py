@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from argosy.bus._base import Bus
+from argosy.bus._jetstream_settings import Connection, StreamSettings
+from argosy.bus.embedded import EmbeddedServer
+from argosy.bus.jetstream import JetStreamBus
 from argosy.errors import BusUnavailable, ConfigError
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventbus import EventBus
@@ -21,10 +25,17 @@ from argosy.runtime.secrets import Secrets
 _log = logging.getLogger("argosy.bus")
 
 
+class Given(NamedTuple):
+    """A bus of the embedded server that another process keeps."""
+
+    url: str
+    connection: Connection
+
+
 class Buses:
     """Opens buses and hands them out. ``engine`` is ``embedded``, ``memory`` or the address of a NATS server."""
 
-    def __init__(self, engine: str, secrets: Secrets, server: Any = None) -> None:
+    def __init__(self, engine: str, secrets: Secrets, server: EmbeddedServer | None = None) -> None:
         self._engine = engine
         self._secrets = secrets
         self._server = server
@@ -32,11 +43,16 @@ class Buses:
         self._open: dict[str, Bus] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._waiting: set[str] = set()
+        self._given: dict[str, Given] = {}
         self._stack = AsyncExitStack()
 
     def update(self, bundle: Bundle) -> None:
         """Take the EventBus manifests of a newly loaded bundle."""
         self._manifests = {(bus.metadata.namespace, bus.metadata.name): bus for bus in bundle.event_buses}
+
+    def give(self, buses: Mapping[str, Given]) -> None:
+        """Where the buses of an embedded server are that this process does not keep itself, by ``namespace/name``."""
+        self._given.update(buses)
 
     def key(self, namespace: str, name: str) -> str:
         """What tells two buses apart."""
@@ -61,7 +77,7 @@ class Buses:
             pause = 0.5
             while version not in self._open:
                 try:
-                    bus = self._make(namespace, name) if self._server is None else await self._embedded(namespace, name)
+                    bus = self._embedded(namespace, name) if self._engine == "embedded" else self._make(namespace)
                     self._open[version] = await self._stack.enter_async_context(bus)
                 except BusUnavailable as error:
                     if key not in self._waiting:
@@ -79,9 +95,7 @@ class Buses:
         await self._stack.aclose()
         self._open.clear()
 
-    async def _embedded(self, namespace: str, name: str) -> Bus:
-        from argosy.bus._jetstream_settings import StreamSettings
-
+    def _embedded(self, namespace: str, name: str) -> Bus:
         manifest = self._manifests.get((namespace, name))
         exotic = manifest.spec.jetstream_exotic if manifest is not None else None
         if exotic is not None:
@@ -92,11 +106,16 @@ class Buses:
             raise ConfigError(f"EventBus {name!r} is Kafka, which this version does not run; use jetstream")
         if manifest is not None and manifest.spec.jetstream is not None and manifest.spec.jetstream.stream_config:
             settings = StreamSettings.parse(manifest.spec.jetstream.stream_config)
-        bus = self._server.bus(f"{namespace}/{name}", settings)
-        assert isinstance(bus, Bus)
-        return bus
+        key = f"{namespace}/{name}"
+        if self._server is None:
+            given = self._given[key]
+            # No other process takes from our shard's queues, and a worker that died is dead before its successor starts.
+            return JetStreamBus(
+                given.url, connection=given.connection, settings=settings, connect_timeout_seconds=30.0, sole=True
+            )
+        return self._server.bus(key, settings, sole=True)
 
-    def _make(self, namespace: str, name: str) -> Bus:
+    def _make(self, namespace: str) -> Bus:
         if self._engine == "memory":
             from argosy.bus.memory import MemoryBus
 
@@ -104,9 +123,6 @@ class Buses:
         return self._external(namespace, self._engine, None, None)
 
     def _external(self, namespace: str, url: str, access: Any, stream_config: str | None) -> Bus:
-        from argosy.bus._jetstream_settings import Connection, StreamSettings
-        from argosy.bus.jetstream import JetStreamBus
-
         connection = Connection()
         if access is not None:
             import yaml

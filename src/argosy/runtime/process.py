@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from argosy.bus.embedded import EmbeddedServer
 from argosy.errors import ConfigError
 from argosy.manifests.bundle import Bundle, load
 from argosy.runtime.admin import admin
-from argosy.runtime.app import App
+from argosy.runtime.app import App, Shard
 from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.worker import Settings
+from argosy.runtime.workers import Workers
 
 _log = logging.getLogger("argosy.runtime")
 _TRY = "argosy.dev/try"
@@ -38,6 +41,7 @@ class Options:
     secrets: Path | None = None
     host: str = "0.0.0.0"
     admin: str = "off"
+    workers: int = 1
     follow: bool = True
     grace_seconds: float = 20.0
     durability: str = "process"
@@ -54,7 +58,7 @@ class Process:
         self._stop = asyncio.Event()
         self._bundle: Bundle | None = None
         self.started = asyncio.Event()
-        self.app: App | None = None
+        self.app: App | Workers | None = None
 
     def stop(self) -> None:
         """Drain and end ``run``."""
@@ -70,21 +74,10 @@ class Process:
         if not (bundle.event_sources or bundle.sensors):
             raise ConfigError(f"there is no EventSource and no Sensor that can run in {', '.join(self._options.paths)}")
         async with AsyncExitStack() as stack:
-            secrets = Secrets(self._options.secrets)
-            buses = Buses(self._options.bus, secrets, await self._server(stack))
-            app = self.app = await stack.enter_async_context(
-                App(
-                    buses,
-                    secrets=secrets,
-                    host=self._options.host,
-                    grace_seconds=self._options.grace_seconds,
-                    listening=self._say,
-                )
-            )
+            app = self._make(await self._server(stack))
+            self.app = await stack.enter_async_context(app)
             if self._options.admin != "off":
-                base = await stack.enter_async_context(
-                    admin(self._options.admin, app.waiting_for, app.metrics.exposition)
-                )
+                base = await stack.enter_async_context(admin(self._options.admin, self._waiting_for, app.exposition))
                 self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics")
             await self._apply(bundle)
             self.started.set()
@@ -107,13 +100,38 @@ class Process:
             os._exit(130)
         self._stop.set()
 
-    async def _server(self, stack: AsyncExitStack) -> object | None:
+    def _make(self, server: EmbeddedServer | None) -> App | Workers:
+        """What runs the units: this process, or several."""
+        options = self._options
+        if options.workers == 1:
+            secrets = Secrets(options.secrets)
+            return App(
+                Buses(options.bus, secrets, server),
+                secrets=secrets,
+                host=options.host,
+                grace_seconds=options.grace_seconds,
+                listening=self._say,
+            )
+        if options.bus == "memory":
+            raise ConfigError(
+                "--bus memory is inside one process; with --workers use the embedded bus or nats://HOST:PORT"
+            )
+        settings = Settings(
+            shard=Shard(),
+            engine=options.bus,
+            secrets=options.secrets,
+            host=options.host,
+            grace_seconds=options.grace_seconds,
+            log_format=options.log_format,
+            log_level=options.log_level,
+        )
+        return Workers(options.workers, settings, server)
+
+    async def _server(self, stack: AsyncExitStack) -> EmbeddedServer | None:
         if self._options.bus != "embedded":
             if self._options.bus != "memory" and "://" not in self._options.bus:
                 raise ConfigError(f"--bus {self._options.bus!r} is none of embedded, memory and nats://HOST:PORT")
             return None
-        from argosy.bus.embedded import EmbeddedServer
-
         durability: Literal["process", "power"] = "power" if self._options.durability == "power" else "process"
         return await stack.enter_async_context(EmbeddedServer(self._options.data, durability=durability))
 
@@ -121,6 +139,12 @@ class Process:
         self._bundle = bundle
         assert self.app is not None
         await self.app.apply(bundle)
+
+    async def _waiting_for(self) -> list[str]:
+        if not self.started.is_set():
+            return ["the manifests are being applied"]
+        assert self.app is not None
+        return await self.app.waiting_for()
 
     def _report(self, bundle: Bundle) -> None:
         for finding in bundle.findings:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Iterator
 
 import prometheus_client as prometheus
-from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, Summary
 
 import argosy
 
@@ -81,6 +82,36 @@ class Metrics:
         build = Gauge("build_info", "What runs here", ("version", "pythonversion"), registry=registry)
         build.labels(argosy.__version__, platform.python_version()).set(1)
 
-    def exposition(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return prometheus.generate_latest(self.registry)
+    def exposition(self, others: Iterable[Iterable[Metric]] = ()) -> bytes:
+        """The metrics in Prometheus' text format, with those of other processes of ours (``--workers``) added in."""
+        return prometheus.generate_latest(_Sum([self.registry.collect(), *others]))
+
+
+_OF_THE_FIRST = ("build_info", "argosy_objects_invalid")
+"""What is not a count: every process says the same, and the first is believed."""
+
+
+class _Sum:
+    """Metrics of several processes, added up label by label; a unit runs in one of them, so mostly there is one value."""
+
+    def __init__(self, processes: Iterable[Iterable[Metric]]) -> None:
+        self._processes = processes
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        for metrics in self._processes:
+            for metric in metrics:
+                known = metric.name in families
+                families.setdefault(metric.name, metric)
+                if known and metric.name in _OF_THE_FIRST:
+                    continue
+                sums = values.setdefault(metric.name, {})
+                for sample in metric.samples:
+                    key = (sample.name, tuple(sorted(sample.labels.items())))
+                    sums[key] = sums.get(key, 0.0) + sample.value
+        for name, metric in families.items():
+            whole = Metric(name, metric.documentation, metric.type)
+            for (series, labels), value in values[name].items():
+                whole.add_sample(series, dict(labels), value)
+            yield whole
