@@ -33,7 +33,7 @@ from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 _log = logging.getLogger("argosy.trigger")
 _story = logging.getLogger("argosy.story")
 
-DEFAULT_RETRY = Backoff(duration=1.0, factor=2.0, jitter=0.2, steps=8)
+DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter": 0.2, "steps": 8})
 """What holds where a trigger has no ``retryStrategy``: eight tries over about two minutes. Upstream tries once and forgets."""
 _LONGEST_PAUSE_SECONDS = 300.0
 _UNIT_SECONDS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}
