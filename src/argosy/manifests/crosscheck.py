@@ -26,6 +26,12 @@ _CHECKS = (names, addresses, references, programs, filters, triggers, destinatio
 
 
 def crosscheck(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
-    """Everything that the checks find, with the object that it is about."""
-    for one in _CHECKS:
-        yield from one.check(bundle)
+    """Everything that the checks find, with the object that it is about.
+
+    Where something is an error, nothing less is said of the same place.
+    """
+    found = [each for one in _CHECKS for each in one.check(bundle)]
+    wrong = {(key, problem.loc) for key, problem in found if problem.severity == "error"}
+    for key, problem in found:
+        if problem.severity == "error" or (key, problem.loc) not in wrong:
+            yield key, problem

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import sensors_by_key
-from argosy.manifests.findings import Problem, did_you_mean
+from argosy.manifests.findings import Problem
 from argosy.manifests.sensor import DataFilter, Dependency, Filters, Sensor
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
@@ -31,7 +31,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
             if dependency.filters is None:
                 continue
             for problem in (
-                *_clauses(dependency.filters, sane=bool(getattr(sensor.spec, "strict", False))),
+                *_clauses(dependency.filters, sane=sensor.spec.strict),
                 *_excluded(dependency.filters),
                 *_context(bundle, sensor, dependency),
             ):
@@ -50,6 +50,8 @@ def _clause(clause: DataFilter, sane: bool) -> Iterator[Problem]:
         elif clause.type == "number" and _number(value) is None:
             yield Problem("invalid-value", f"'{value}' is not a number", ("value", index))
     if clause.type == "string" and clause.comparator not in ("", "=", "!="):
+        if sane:
+            return  # an error there, said by argosy.manifests._traps
         text = f"comparator '{clause.comparator}' never matches text; use =, != or type: number"
         yield Problem("never-true", text, ("comparator",), "warning")
     elif clause.comparator == "!=" and len(set(clause.value)) > 1 and clause.type != "bool" and not sane:
@@ -156,7 +158,7 @@ def _context(bundle: Bundle, sensor: Sensor, dependency: Dependency) -> Iterator
         ("subject", wanted.subject, dependency.event_name),
     ):
         if given and given != known:
-            text = f"'{word}' of these events is always '{known}'{did_you_mean(given, [known])}"
+            text = f"'{word}' of these events is always '{known}'"
             yield Problem("never-true", text, ("context", word), "warning")
     source = bundle.event_source(sensor.metadata.namespace, dependency.event_source_name)
     if source is None or not wanted.type:

@@ -55,10 +55,10 @@ def _bus(bundle: Bundle, one: EventSource | Sensor) -> Iterator[Problem]:
 
 def _unused(bundle: Bundle, source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Problem]:
     space, name = source.metadata.namespace, source.metadata.name
-    # A sensor with an error is not in the list, and may be the one that listens.
+    # A sensor with an error is not in the list and may be the one that listens; so may one with a wrong name.
     read = [sensor for sensor in bundle.sensors if sensor.metadata.namespace == space]
     there = [key for key in bundle.origins if key.kind == "Sensor" and key.namespace == space]
-    if not read or len(read) < len(there):
+    if not read or len(read) < len(there) or any(_leads_nowhere(bundle, sensor) for sensor in read):
         return
     places: dict[str, Loc] = {event.name: ("spec", event.kind, event.name) for event in source.events}
     places |= {event: ("spec", kind, event) for kind, event in source.not_run}
@@ -70,6 +70,14 @@ def _unused(bundle: Bundle, source: EventSource, used: set[tuple[str, str, str]]
     for event in idle:
         text = f"no sensor in namespace '{space}' waits for event '{event}'"
         yield Problem("unused-event", text, places[event], "info", True)
+
+
+def _leads_nowhere(bundle: Bundle, sensor: Sensor) -> bool:
+    space = sensor.metadata.namespace
+    return any(
+        dependency.event_name not in bundle.declared.get((space, dependency.event_source_name), ())
+        for dependency in sensor.dependencies
+    )
 
 
 def _dependencies(bundle: Bundle, sensor: Sensor) -> Iterator[Problem]:

@@ -67,6 +67,55 @@ def _excerpt(error: LangError) -> str:
     return f" (line {line} of the text)"
 
 
+_OPENING = {"(": ")", "[": "]", "{": "}"}
+
+
+def _path(text: str, loc: Loc) -> Iterator[Problem]:
+    yield from _faults("gjson", text, loc)
+    if opening := _unclosed(text):
+        yield Problem("bad-gjson", f"path does not parse: '{opening}' is never closed, so it finds nothing", loc)
+
+
+def _unclosed(path: str) -> str:
+    """What opens a query or a selection in the path and has no end; gjson itself finds nothing then and says
+    nothing.
+    """
+    at = 0
+    while at < len(path):
+        # Only at the beginning of a step brackets are more than letters.
+        opening = path[at : at + 2] if path[at : at + 2] in ("#(", "#[") else path[at] if path[at] in "[{" else ""
+        if path[at] == "@":
+            return ""  # a modifier's argument has rules of its own
+        if opening:
+            at = _end(path, at + len(opening) - 1)
+            if at < 0:
+                return opening
+        while at < len(path) and path[at] not in ".|":
+            at += 2 if path[at] == "\\" else 1
+        at += 1
+    return ""
+
+
+def _end(path: str, at: int) -> int:
+    """The index after what closes the bracket at ``at``, or -1."""
+    wanted: list[str] = []
+    quoted = False
+    while at < len(path):
+        letter = path[at]
+        if letter == "\\":
+            at += 1
+        elif letter == '"':
+            quoted = not quoted
+        elif not quoted and letter in _OPENING:
+            wanted.append(_OPENING[letter])
+        elif not quoted and letter == wanted[-1]:
+            wanted.pop()
+            if not wanted:
+                return at + 1
+        at += 1
+    return -1
+
+
 def _faults(language: str, text: str, loc: Loc, *arguments: Any) -> Iterator[Problem]:
     if text:
         _, fault = compiled(language, text, *arguments)
@@ -98,7 +147,7 @@ def _dependency(dependency: Dependency) -> Iterator[Problem]:
 
 def _expr(one: ExprFilter) -> Iterator[Problem]:
     for index, field in enumerate(one.fields):
-        yield from _faults("gjson", field.path, ("fields", index, "path"))
+        yield from _path(field.path, ("fields", index, "path"))
     expression, fault = compiled("govaluate", one.expr)
     if fault:
         yield Problem("bad-govaluate", fault, ("expr",))
@@ -110,7 +159,7 @@ def _expr(one: ExprFilter) -> Iterator[Problem]:
 
 
 def _data(clause: DataFilter) -> Iterator[Problem]:
-    yield from _faults("gjson", clause.path, ("path",))
+    yield from _path(clause.path, ("path",))
     yield from _faults("gotemplate", clause.template, ("template",))
     for index, value in enumerate(clause.value):
         if clause.type == "string":
@@ -127,6 +176,6 @@ def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
     for loc, parameter in each_parameter(trigger):
         src = parameter.src
         for word, path in (("dataKey", src.data_key), ("contextKey", src.context_key)):
-            yield from _faults("gjson", path, (*loc, "src", word))
+            yield from _path(path, (*loc, "src", word))
         for word, template in (("dataTemplate", src.data_template), ("contextTemplate", src.context_template)):
             yield from _faults("gotemplate", template, (*loc, "src", word))

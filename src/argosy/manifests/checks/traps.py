@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests._traps import check_traps
 from argosy.manifests.checks._walk import sensors_by_key
 from argosy.manifests.findings import Problem
 
 
 def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Every trap that a sensor steps into."""
-    try:
-        traps = importlib.import_module("argosy.manifests._traps")
-    except ModuleNotFoundError:
-        return
     for key, sensor in sensors_by_key(bundle):
-        for problem in traps.check_traps(sensor):
+        for problem in check_traps(sensor):
             yield key, problem
