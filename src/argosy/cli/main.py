@@ -10,6 +10,8 @@ COMMANDS = {
     "run": "Run the event sources and sensors of manifests.",
     "demo": "Play the quickstart by itself, explained.",
     "lint": "Check manifests and say what is wrong, where, and what to do.",
+    "explain": "Say why an event makes a sensor fire, or why not.",
+    "test": "Run the tests that stand beside manifests, offline and in virtual time.",
     "new": "Print a working example of an event source or trigger kind.",
     "schema": "Print the JSON Schema of the manifests, for editors.",
     "version": "Print the version of Argosy and of what it stands on.",
@@ -56,6 +58,7 @@ def main() -> None:
       argosy demo                      a tour that ends by itself
       argosy run examples/quickstart   one process, embedded bus, no cluster
       argosy lint my-manifests/        what is wrong, with file and line
+      argosy explain . -e event.json   why it fires, or why not
       argosy new webhook               a manifest to begin with
 
     Exit codes: 0 done, 1 the manifests have errors or the run failed, 2 the call itself was wrong.

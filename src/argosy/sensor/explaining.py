@@ -1,0 +1,281 @@
+"""Why events did what they did: the sensor's own code, run once more with its decisions written down.
+
+``explain`` takes events in the order in which they came. Earlier ones fill the conditions, so a trigger with ``&&`` waits or fires as it would
+have. Nothing is sent or fetched; what a trigger would do is rehearsed (``argosy.sensor.rendering``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from argosy.errors import EventInvalid, LangError
+from argosy.event import Event, parse_time
+from argosy.lang.gjson import Document
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.sensor import Dependency, Sensor, TriggerSpec
+from argosy.sensor import actions, transform
+from argosy.sensor.explaining_stories import (
+    ActionStory,
+    DependencyStory,
+    Explanation,
+    Near,
+    Result,
+    SensorStory,
+    Transformed,
+    TriggerStory,
+    leaves,
+)
+from argosy.sensor.join import JoinState
+from argosy.sensor.matching import Decision, Matcher, Plan
+from argosy.sensor.rendering import Offline, rehearse
+
+Pairs = Mapping[tuple[str, str], Sequence[str]]
+"""Events (source, name), and the sensors that listen to each."""
+_RESULTS: Sequence[Result] = get_args(Result)
+
+
+@dataclass(frozen=True)
+class World:
+    """The manifests at hand. ``declared`` holds every EventSource's event names by (namespace, name), those in error included."""
+
+    sensors: Sequence[Sensor]
+    event_sources: Sequence[EventSource] = ()
+    declared: Mapping[tuple[str, str], Collection[str]] = field(default_factory=dict)
+    offline: Callable[[Sensor], Offline] = lambda sensor: Offline()
+
+
+def explain(world: World, events: Sequence[Event], *, only: Collection[str] = ()) -> list[Explanation]:
+    """What became of each of ``events``, which came in this order. ``only`` names the sensors of interest; empty means all."""
+    sensors = [one for one in world.sensors if not only or one.metadata.name in only]
+    replays = [_Replay(one, world.offline(one)) for one in sensors]
+    return [_explained(world, replays, event, number) for number, event in enumerate(events, 1)]
+
+
+def _explained(world: World, replays: Sequence[_Replay], event: Event, number: int) -> Explanation:
+    pair = (event.source, event.subject)
+    stories: list[SensorStory] = []
+    others: list[str] = []
+    for replay in replays:
+        if not replay.listens(event):
+            others.append(replay.name)
+        elif deaf := _deaf(world, replay.sensor, event):
+            stories.append(SensorStory(replay.namespace, replay.name, "deaf", deaf))
+        else:
+            stories.append(replay.take(event, number))
+    stories.sort(key=lambda story: _RESULTS.index(story.result))
+    if stories:
+        return Explanation(event, stories, others, "", (), ())
+    asked = [replay.sensor for replay in replays]
+    listened = _pairs(asked)
+    known = [Near(*other, sensors) for other, sensors in sorted(listened.items())]
+    return Explanation(event, (), others, _nobody(world, pair, asked), _near(pair, listened), known)
+
+
+class _Replay:
+    """One sensor and what its conditions hold, as the running loop has them."""
+
+    def __init__(self, sensor: Sensor, offline: Offline) -> None:
+        self.sensor = sensor
+        self.namespace, self.name = sensor.metadata.namespace, sensor.metadata.name
+        self._offline = offline
+        self._matcher = Matcher(sensor)
+        self._dependencies = {one.name: one for one in sensor.dependencies}
+        self._states = {
+            plan.trigger: JoinState.load(None, plan.condition, plan.definitions, plan.resets)
+            for plan in self._matcher.plans
+            if plan.condition.joins
+        }
+
+    def listens(self, event: Event) -> bool:
+        return any(
+            (one.event_source_name, one.event_name) == (event.source, event.subject) for one in self.sensor.dependencies
+        )
+
+    def take(self, event: Event, position: int) -> SensorStory:
+        decisions = self._matcher.decide(event)
+        dependencies = [self._dependency(decision, event) for decision in decisions]
+        fired = self._advance(decisions, event, position)
+        specs = {spec.name: spec for spec in self.sensor.triggers}
+        triggers = [
+            self._trigger(plan, specs[plan.trigger], fired.get(plan.trigger, []), dependencies)
+            for plan in self._matcher.plans
+        ]
+        result, because = _summary(dependencies, triggers, self.sensor.not_run)
+        return SensorStory(self.namespace, self.name, result, because, dependencies, triggers, self.sensor.not_run)
+
+    def _advance(self, decisions: Sequence[Decision], event: Event, position: int) -> dict[str, list[dict[str, Event]]]:
+        try:
+            at = parse_time(event.time).timestamp()
+        except EventInvalid:
+            at = 0.0  # a time that is no time resets nothing
+        fired: dict[str, list[dict[str, Event]]] = {}
+        for decision in decisions:
+            for plan in self._matcher.plans if decision.event is not None else ():
+                assert decision.event is not None
+                state = self._states.get(plan.trigger)
+                together = plan.advance(state, decision.dependency, decision.event, position=position, at=at)
+                if together is not None:
+                    fired.setdefault(plan.trigger, []).append(together)
+        return fired
+
+    def _dependency(self, decision: Decision, event: Event) -> DependencyStory:
+        spec = self._dependencies[decision.dependency]
+        asked = {leaf.clause for leaf in leaves(decision.verdict)}
+        accepted = decision.event is not None
+        not_asked = [] if accepted else [clause for clause in _clauses(spec) if not _was_asked(clause, asked)]
+        return DependencyStory(spec.name, accepted, decision.verdict, _transformed(spec, event), not_asked)
+
+    def _trigger(
+        self,
+        plan: Plan,
+        spec: TriggerSpec,
+        fired: Sequence[Mapping[str, Event]],
+        dependencies: Sequence[DependencyStory],
+    ) -> TriggerStory:
+        condition = str(plan.condition)
+        done = [
+            ActionStory(
+                actions.action_id(self.namespace, self.name, plan.trigger, events),
+                events,
+                rehearse(spec, events, self._offline),
+            )
+            for events in fired
+        ]
+        if done:
+            failure = next((each.rehearsal.failure for each in done if each.rehearsal.failure), "")
+            all_fail = all(each.rehearsal.failure for each in done)
+            kind = done[-1].rehearsal.kind
+            because = failure or f"its condition {condition} holds"
+            return TriggerStory(plan.trigger, kind, condition, "fails" if all_fail else "fires", because, actions=done)
+        mine = [each for each in dependencies if each.name in plan.condition.names]
+        if not any(each.accepted for each in mine):
+            said = [f"{_quoted([each.name for each in mine])} did not accept the event"] if mine else []
+            because = said[0] if said else f"it waits for {condition}, and the event is none of these"
+            return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
+        state = self._states[plan.trigger]
+        waiting = plan.condition.waiting_for(state.pending.keys())
+        because = f"it waits for {_quoted(waiting)}"
+        return TriggerStory(plan.trigger, spec.kind, condition, "waits", because, list(state.pending), waiting)
+
+
+def _summary(
+    dependencies: Sequence[DependencyStory], triggers: Sequence[TriggerStory], left_out: Sequence[str]
+) -> tuple[Result, str]:
+    for result in ("fires", "fails", "waits"):
+        found = [each for each in triggers if each.result == result]
+        if found:
+            because = "; ".join(f"trigger {each.name!r} {_does(each)}" for each in found)
+            return result, because
+    if any(each.accepted for each in dependencies):
+        gone = f"; {_quoted(left_out)} is of a kind that this version does not run" if left_out else ""
+        accepting = _quoted([each.name for each in dependencies if each.accepted])
+        return "idle", f"{accepting} accepts the event, but no trigger waits for it{gone}"
+    return "rejects", "; ".join(_reason(each) for each in dependencies)
+
+
+def _does(trigger: TriggerStory) -> str:
+    if trigger.result == "fires":
+        return "fires"
+    if trigger.result == "fails":
+        return f"would fail: {trigger.because}"
+    return f"waits for {_quoted(trigger.waiting_for)}"
+
+
+def _reason(dependency: DependencyStory) -> str:
+    return " / ".join(f"{each.clause}: {each.reason}" for each in dependency.reasons)
+
+
+def _quoted(words: Sequence[str]) -> str:
+    quoted = [f"'{word}'" for word in words]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
+
+
+def _clauses(spec: Dependency) -> list[str]:
+    """The clauses of a dependency in the order in which they are asked."""
+    filters = spec.filters
+    if filters is None:
+        return []
+    return [
+        *(f"exprs[{index}]" for index in range(len(filters.exprs))),
+        *(f"data[{index}]" for index in range(len(filters.data))),
+        *(name for name in ("context", "time", "script") if getattr(filters, name)),
+    ]
+
+
+def _was_asked(clause: str, asked: Collection[str]) -> bool:
+    # A verdict may name a part of a clause (``context.type``), or the stage alone where its clauses were not reached.
+    return any(clause == each or each.startswith(f"{clause}.") for each in asked)
+
+
+def _transformed(spec: Dependency, event: Event) -> Transformed | None:
+    if spec.transform is None or not (spec.transform.jq or spec.transform.script):
+        return None
+    language, program = ("jq", spec.transform.jq) if spec.transform.jq else ("script", spec.transform.script)
+    run = transform.compile(spec.transform)
+    assert run is not None
+    try:
+        return Transformed(language, program, run(Document(event.data)).value)
+    except LangError as error:
+        return Transformed(language, program, None, error.message)
+
+
+def _deaf(world: World, sensor: Sensor, event: Event) -> str:
+    """Why the sensor does not hear an event that it listens to; empty where it does, or where the event's source is not known."""
+    spaces = sorted(space for (space, name), names in world.declared.items() if name == event.source)
+    own = sensor.metadata.namespace
+    if spaces and own not in spaces:
+        return f"it is in namespace '{own}' and the event source in {_quoted(spaces)}; only sensors there hear it"
+    for source in world.event_sources:
+        same = (source.metadata.namespace, source.metadata.name) == (own, event.source)
+        if same and source.event_bus_name != sensor.event_bus_name:
+            return (
+                f"it reads EventBus '{sensor.event_bus_name}', and the event source writes to"
+                f" '{source.event_bus_name}'; give both the same eventBusName"
+            )
+    return ""
+
+
+def _nobody(world: World, pair: tuple[str, str], asked: Sequence[Sensor]) -> str:
+    source, name = pair
+    if len(asked) < len(world.sensors):
+        names = [sensor.metadata.name for sensor in asked]
+        listening = _pairs(world.sensors).get(pair)
+        does = f"; {_quoted(listening)} {'does' if len(listening) == 1 else 'do'}" if listening else ""
+        return f"{_quoted(names)} {'does' if len(names) == 1 else 'do'} not listen to {source}/{name}{does}"
+    text = f"no sensor listens to {source}/{name}"
+    if not world.declared:
+        return text
+    events = [names for (_, known), names in world.declared.items() if known == source]
+    if not events:
+        return f"{text}, and no EventSource is called '{source}'"
+    if not any(name in names for names in events):
+        return f"{text}, and EventSource '{source}' has no event '{name}'"
+    return f"{text}, although EventSource '{source}' has this event"
+
+
+def _near(pair: tuple[str, str], pairs: Pairs) -> list[Near]:
+    """The events that were perhaps meant, the nearest first: a slip in a name, or another event of the same source."""
+    scored = []
+    for other, sensors in pairs.items():
+        if other == pair:
+            continue
+        source, name = (
+            difflib.SequenceMatcher(None, mine.lower(), theirs.lower()).ratio()
+            for mine, theirs in zip(pair, other, strict=True)
+        )
+        if (source >= 0.75 and name >= 0.6) or source == 1:
+            scored.append((-(source + name), other, sensors))
+    return [Near(*other, list(sensors)) for _, other, sensors in sorted(scored)[:3]]
+
+
+def _pairs(sensors: Sequence[Sensor]) -> Pairs:
+    found: dict[tuple[str, str], list[str]] = {}
+    for sensor in sensors:
+        for one in sensor.dependencies:
+            names = found.setdefault((one.event_source_name, one.event_name), [])
+            if sensor.metadata.name not in names:
+                names.append(sensor.metadata.name)
+    return found
