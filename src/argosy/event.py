@@ -28,7 +28,8 @@ _encode = msgspec.json.Encoder().encode
 class Event:
     """An event as it stands on the log. ``source`` is the EventSource's name, ``subject`` the event's name.
 
-    ``data`` is JSON text in UTF-8 when ``datacontenttype`` is ``application/json``, raw bytes otherwise.
+    ``data`` is JSON text in UTF-8 when ``datacontenttype`` is ``application/json``, raw bytes otherwise, and empty for an event
+    that carries none (which is not the same as a JSON ``null``).
     ``time`` is RFC 3339 text. ``extensions`` are CloudEvents extension attributes, values already parsed.
     """
 
@@ -91,8 +92,10 @@ def encode(event: Event) -> bytes:
         "time": event.time,
         **event.extensions,
     }
+    if not event.data:
+        return _encode(head)
     if event.datacontenttype.split(";")[0].strip() == "application/json" or event.datacontenttype.endswith("+json"):
-        head["data"] = msgspec.Raw(event.data or b"null")
+        head["data"] = msgspec.Raw(event.data)
     else:
         head["data_base64"] = base64.b64encode(event.data).decode()
     return _encode(head)
@@ -111,7 +114,7 @@ def decode(text: bytes) -> Event:
         elif "data_base64" in raw:
             data = base64.b64decode(_values.decode(raw["data_base64"]))
         else:
-            data = b"null"
+            data = b""
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise EventInvalid(f"not a CloudEvent in structured JSON: {error}") from error
     missing = [name for name in ("id", "source", "type") if not isinstance(head.get(name), str) or not head[name]]

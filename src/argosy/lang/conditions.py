@@ -135,10 +135,19 @@ class _Parser:
         if group != "name":
             found = f"found {token!r}" if token else "it ends"
             raise self.fail(f"a dependency name is wanted where {found}", offset)
-        if token not in self.known:
+        name = self.meant(token)
+        if name is None:
             raise self.fail(self.unknown(token), offset)
-        self.seen[token] = None
-        return _Name(token)
+        self.seen[name] = None
+        return _Name(name)
+
+    def meant(self, token: str) -> str | None:
+        """The dependency of this name. To upstream ``-`` and ``_`` are the same; here so where only one name fits."""
+        if token in self.known:
+            return token
+        folded = token.replace("-", "_")
+        alike = [name for name in self.known if name.replace("-", "_") == folded]
+        return alike[0] if len(alike) == 1 else None
 
     def unknown(self, token: str) -> str:
         if token.startswith("!"):

@@ -180,7 +180,9 @@ class Backoff(Model):
 
     def pause_seconds(self, failures: int, random: float) -> float:
         """The pause after ``failures`` (from 1) failed tries; ``random`` is in [0, 1)."""
-        return float(self.duration * self.factor ** (failures - 1) * (1.0 + random * self.jitter))
+        # A factor of 0 lets the pause stay as it is, as upstream's documents say.
+        growth = self.factor ** (failures - 1) if self.factor else 1.0
+        return float(self.duration * growth * (1.0 + random * max(0.0, self.jitter)))
 
 
 class EventFilter(Model):

@@ -10,6 +10,7 @@ same action id.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,6 +49,8 @@ class JoinState:
     pending: dict[str, tuple[float, Event]] = field(default_factory=dict)
     applied: dict[str, int] = field(default_factory=dict)
     changed: bool = False
+    _until: dict[str, tuple[float, float]] = field(default_factory=dict, repr=False, compare=False)
+    """For each held event when it was stored and when a reset forgets it, worked out once."""
 
     @classmethod
     def load(
@@ -104,11 +107,17 @@ class JoinState:
 
     def forget_before_reset(self, at: float) -> None:
         """Forget what is older than the last reset before ``at`` (seconds since the epoch)."""
-        if not self.pending:
+        if not self.resets:
             return
-        moment = dt.datetime.fromtimestamp(at, dt.UTC)
-        for schedule in self.resets:
-            for name, (held_at, _) in list(self.pending.items()):
-                tick = schedule.next(dt.datetime.fromtimestamp(held_at, dt.UTC))
-                if tick is not None and tick <= moment:
-                    del self.pending[name]
+        for name, (held_at, _) in list(self.pending.items()):
+            if at >= self._forgotten_at(name, held_at):
+                del self.pending[name]
+
+    def _forgotten_at(self, name: str, held_at: float) -> float:
+        """The first reset after the event was stored. An event that was stored in the moment of a reset belongs to what comes after it."""
+        known = self._until.get(name)
+        if known is None or known[0] != held_at:
+            stored = dt.datetime.fromtimestamp(held_at, dt.UTC)
+            ticks = [tick.timestamp() for reset in self.resets if (tick := reset.next(stored)) is not None]
+            known = self._until[name] = (held_at, min(ticks, default=math.inf))
+        return known[1]

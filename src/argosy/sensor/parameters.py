@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import yaml
-
 from argosy.errors import EventInvalid, LangError, Rejected
 from argosy.event import Event, parse_time
 from argosy.lang import gjson, gojson, gotemplate, sjson
 from argosy.lang.gjson import Document
+from argosy.manifests import _yaml
 from argosy.manifests.fields import Json, TriggerParameter, TriggerParameterSource
 from argosy.triggers._base import Resolved
 
@@ -45,33 +44,41 @@ def _text(value: str) -> Resolved:
 
 
 def _data_document(event: Event) -> Document:
-    """The event's data as JSON; YAML data is converted. Raises LangError for any other content type."""
+    """The event's data as JSON; YAML data is converted by Kubernetes' rules, of several documents the first.
+
+    Raises LangError for any other content type, and for data that is not what its content type says.
+    """
+    if not event.data:
+        raise LangError("the event has no data")
     kind = event.datacontenttype.split(";")[0].strip()
     if kind in ("application/json", ""):
         document = Document(event.data)
         document.value  # noqa: B018 - says here, once, that it is not JSON
         return document
     if kind == "application/yaml":
-        try:
-            return Document.of(yaml.safe_load(event.data))
-        except yaml.YAMLError as error:
-            raise LangError(f"the event's data is not YAML: {error}") from error
+        first = next(_yaml.documents(event.data.decode("utf-8", "replace")), None)
+        if isinstance(first, _yaml.Fault):
+            raise LangError(f"the event's data is not YAML: line {first.line}: {first.message}")
+        return Document.of(first.value if first else None)
     raise LangError(f"data of content type {event.datacontenttype!r} cannot be read; only JSON and YAML can")
 
 
 def _context(event: Event) -> dict[str, Json]:
-    """The context as upstream's JSON has it: time in whole seconds."""
+    """The context as upstream's JSON has it: time in whole seconds, null where the event has none."""
     context = dict(event.context)
     try:
-        context["time"] = parse_time(event.time).astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except EventInvalid:
-        pass  # a time that is no time is shown as it stands
+        moment = parse_time(event.time).astimezone(dt.UTC)
+        context["time"] = moment.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    except (EventInvalid, OverflowError):
+        # A time that is no time is shown as it stands.
+        context["time"] = event.time or None
     return context
 
 
 def _whole(event: Event) -> str:
     context = gojson.dumps(_context(event), sort_keys=False).decode()
-    return f'{{"context":{context},"data":"{base64.b64encode(event.data).decode()}"}}'
+    data = f'"{base64.b64encode(event.data).decode()}"' if event.data else "null"
+    return f'{{"context":{context},"data":{data}}}'
 
 
 def _from_document(what: str, document: Document, key: str, template: str, complaints: list[str]) -> Found | None:
@@ -92,7 +99,9 @@ def _from_document(what: str, document: Document, key: str, template: str, compl
             elif found.kind == "String":
                 value = _text(found.string())
             else:
-                value = Resolved(found.string(), found.raw.encode())
+                # Upstream writes numbers without exponent here too. What is no JSON then stays as it stands in the event.
+                text = found.string()
+                value = Resolved(text, (text if gojson.valid(text) else found.raw).encode())
             return Found(value, f"{what}Key", complaints)
         complaints.append(f"path '{key}' does not exist")
     return None
@@ -162,14 +171,22 @@ def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Event
 def _applied(document: bytes, parameter: TriggerParameter, value: Resolved | None) -> bytes:
     if value is None:
         return document
-    raw = parameter.src.use_raw_data
+    raw = _is_raw(parameter, value)
     if parameter.operation in ("append", "prepend"):
-        current = gjson.compile(parameter.dest).get(Document(document))
-        if current.exists:
+        try:
+            current = gjson.compile(parameter.dest).get(Document(document))
             before = current.string()
+        except LangError as error:
+            raise Rejected(f"a parameter cannot be set at {parameter.dest!r}: {error.message}") from error
+        if current.exists:
             joined = before + value.text if parameter.operation == "append" else value.text + before
             value, raw = _text(joined), False
     return _set(document, parameter.dest, value, raw)
+
+
+def _is_raw(parameter: TriggerParameter, value: Resolved) -> bool:
+    """Whether the value is set as JSON. Text is always set as text, which escapes less than JSON's writers do."""
+    return parameter.src.use_raw_data and not value.raw.startswith(b'"')
 
 
 def apply_to(value: Json, parameters: Sequence[TriggerParameter], events: Events, note: Note | None = None) -> Json:
@@ -191,7 +208,7 @@ def payload(entries: Sequence[TriggerParameter], events: Events, note: Note | No
         try:
             value = _wanted(entry.src, found, events)
             if value is not None and entry.dest:
-                document = _set(document or b"{}", entry.dest, value, entry.src.use_raw_data)
+                document = _set(document, entry.dest, value, _is_raw(entry, value))
         except Rejected as error:
             if note:
                 note(entry, found, str(error))

@@ -49,7 +49,9 @@ class SeenEvent:
 
     @cached_property
     def data(self) -> Json:
-        """The event's data: a JSON value, or bytes where it is not JSON."""
+        """The event's data: a JSON value, bytes where it is not JSON, None where the event has none."""
+        if not self._event.data:
+            return None
         if self._event.datacontenttype.split(";")[0].strip() not in ("application/json", ""):
             return self._event.data
         try:

@@ -61,7 +61,7 @@ def test_it_says_what_it_waits_for(text: str, present: set[str], missing: list[s
         ("a)", 1, "before ')'"),
         ("!a", 0, "'!' is not part"),
         ("a & c", 2, "'&'"),
-        ("b_1", 0, "did you mean 'b-1'?"),
+        ("b-2", 0, "did you mean 'b-1'?"),
         ("a and c", 2, "before 'and'"),
         ("and", 0, "write && instead"),
         ("&& a", 0, "found '&&'"),
@@ -79,3 +79,10 @@ def test_an_error_points_at_the_place(text: str, offset: int, words: str) -> Non
 def test_a_sensor_without_dependencies_has_no_condition() -> None:
     with pytest.raises(LangError):
         conditions.compile("", [])
+
+
+def test_a_dash_and_an_underscore_are_the_same_where_only_one_name_fits() -> None:
+    assert conditions.compile("b_1", ["a", "b-1"]).names == ("b-1",)
+    assert conditions.compile("b-1 || b_1", ["b-1", "b_1"]).names == ("b-1", "b_1")
+    with pytest.raises(LangError, match="no dependency 'x-y_z'"):
+        conditions.compile("x-y_z", ["x-y-z", "x_y_z"])

@@ -121,7 +121,7 @@ class TestABlockAndAPayload:
         done = rendering.rehearse(_trigger({"http": http}), EVENTS)
 
         assert done.block == {"url": "http://x/ada", "method": "POST", "dynamicHeaders": {"X-Who": "ada"}}
-        assert done.payload == b'{"n":1.50,"o":"{\\"b\\":1}"}'
+        assert done.payload == b'{"n":1.5,"o":"{\\"b\\":1}"}'
         assert [(each.place, each.parameter.dest, each.step, each.raw) for each in done.trace] == [
             ("block", "url", "dataTemplate", False),
             ("payload", "n", "dataKey", True),
