@@ -96,7 +96,10 @@ class _Page:
         self._data = data_value(event)
         which = f"event {number}" if number else "event"
         self.line(
-            self.ink(f"{which} {event.source}/{event.subject} · {event.type} · {event.time} · {event.id}", dim=True)
+            self.ink(
+                f"{which} {event.source}/{event.subject} · {event.type} · {event.time} · {one_line(event.id, 36)}",
+                dim=True,
+            )
         )
         self._answer(one)
         alone = len(one.sensors) == 1

@@ -6,14 +6,14 @@ code: the kind's own ``wrap`` (``Source.wrap``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from argosy.errors import ConfigError, EventInvalid
 
 if TYPE_CHECKING:
-    from argosy.sources._base import SourceConfig
+    from argosy.sources._base import Source, SourceConfig
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,23 @@ class Wrapped(NamedTuple):
 def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
     """What the source of this kind, so configured, makes of ``raw``.
 
-    Raises EventInvalid if the source would refuse it, ConfigError if the kind has no raw form or cannot be loaded.
+    Raises EventInvalid if the source would refuse it, ConfigError if the kind has no raw form.
     """
-    from argosy import registry
+    from argosy.sources._base import Source
 
-    plugin = registry.source(kind)
-    if plugin is None:
-        raise ConfigError(f"there is no event source kind {kind!r} in this version of Argosy")
-    wrapped = plugin.wrap(config, raw)
+    # Whoever has the configuration has loaded its kind.
+    plugin = next((each for each in _below(Source) if each.kind == kind and isinstance(config, each.config)), None)
+    wrapped = plugin.wrap(config, raw) if plugin is not None else None
     if wrapped is None:
         raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
     return wrapped
+
+
+def _below(plugin: type[Source[Any]]) -> Iterator[type[Source[Any]]]:
+    for each in plugin.__subclasses__():
+        yield from _below(each)
+        if "kind" in vars(each):
+            yield each
 
 
 def known(raw: Raw, names: Mapping[str, object], what: str) -> None:
