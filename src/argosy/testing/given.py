@@ -21,6 +21,7 @@ from argosy.manifests.eventsource import EventSpec
 from argosy.manifests.findings import Loc, Problem, did_you_mean
 from argosy.manifests.sensor import Sensor
 from argosy.sources import _raw
+from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw
 from argosy.testing.format import Case, GivenEvent
 
@@ -182,9 +183,12 @@ def _data(
     """The event's data, its own id if it has one, and why the source would refuse it."""
     if given.data_file:
         held = _read(folder, given.data_file, "dataFile")
-        if not gojson.valid(held):
-            raise _Wrong("invalid-value", f"{given.data_file!r} does not hold JSON", "dataFile")
-        return held, None, ""
+        try:
+            # As sources write it: a parameter that is an object would show the file's line breaks.
+            return raw_json(held), None, ""
+        except EventInvalid as error:
+            text = str(error).removeprefix("the body ")
+            raise _Wrong("invalid-value", f"{given.data_file!r} {text}", "dataFile") from error
     if "raw" not in given.model_fields_set and not given.raw_file:
         return gojson.dumps(given.data, sort_keys=False), None, ""
     key = "rawFile" if given.raw_file else "raw"
