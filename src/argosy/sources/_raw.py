@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from argosy.errors import ConfigError, EventInvalid
 
 if TYPE_CHECKING:
-    from argosy.sources._base import Source, SourceConfig
+    from argosy.sources._base import SourceConfig
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,16 @@ def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
     """
     from argosy.sources._base import Source
 
+    base: type[Any] = Source
     # Whoever has the configuration has loaded its kind.
-    plugin = next((each for each in _below(Source) if each.kind == kind and isinstance(config, each.config)), None)
+    plugin = next((each for each in _below(base) if each.kind == kind and isinstance(config, each.config)), None)
     wrapped = plugin.wrap(config, raw) if plugin is not None else None
     if wrapped is None:
         raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
     return wrapped
 
 
-def _below(plugin: type[Source[Any]]) -> Iterator[type[Source[Any]]]:
+def _below(plugin: type[Any]) -> Iterator[type[Any]]:
     for each in plugin.__subclasses__():
         yield from _below(each)
         if "kind" in vars(each):
