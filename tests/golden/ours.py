@@ -160,3 +160,5 @@ _COMPILE: dict[str, Callable[[Question], Callable[[], Any]]] = {
     "json": _json,
     "yaml": _yaml_value,
 }
+
+LANGUAGES = frozenset(_COMPILE)

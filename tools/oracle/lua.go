@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 
 	lua "github.com/yuin/gopher-lua"
 )
@@ -104,5 +103,5 @@ func fromLua(value lua.LValue) any {
 		v.ForEach(func(key, member lua.LValue) { members[key.String()] = fromLua(member) })
 		return members
 	}
-	return errors.New("no JSON")
+	return value // a function, which then cannot be written as JSON
 }

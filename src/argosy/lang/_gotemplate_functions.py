@@ -36,6 +36,19 @@ class Strings(list[str]):
     """A Go ``[]string``."""
 
     go_type = "[]string"
+    nil = False
+
+
+class NoStrings(Strings):
+    """The nil ``[]string``: empty, but null in JSON."""
+
+    nil = True
+
+
+class Chunks(list[list[Any]]):
+    """A Go ``[][]interface{}``."""
+
+    go_type = "[][]interface {}"
 
 
 class Integers(list[int]):

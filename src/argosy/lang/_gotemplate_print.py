@@ -8,6 +8,7 @@ nil interface, list ``[]interface {}``, dict ``map[string]interface {}``. Maps p
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -116,8 +117,8 @@ def _escaped(text: str, mark: str, ascii_only: bool) -> str:
             out.append(_ESCAPES[char])
         elif char.isprintable() and (char < "\x7f" or not ascii_only):
             out.append(char)
-        elif char < "\x80":
-            out.append(f"\\x{ord(char):02x}")
+        elif char < "\x80" or "\udc80" <= char <= "\udcff":
+            out.append(f"\\x{ord(char) % 256:02x}")  # a byte that is no UTF-8 travels as a half surrogate
         else:
             out.append(f"\\u{ord(char):04x}" if char <= "\uffff" else f"\\U{ord(char):08x}")
     return "".join(out)
@@ -152,6 +153,8 @@ class _Printer:
             flags, width = flags + "-", -width
         good = self._go_to(match["index2"]) and good
         precision = self._number(match["precision"]) if match["precision"] else (0 if match["point"] else None)
+        if isinstance(precision, int) and precision < 0:
+            precision = "bad"
         good = self._go_to(match["index3"]) and good
         complaint = ""
         if width == "bad":
@@ -203,13 +206,24 @@ def _go_syntax(value: Any) -> str:
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, float):
-        return gojson.json_float(value).replace("e-", "e-0") if abs(value) < 1e-9 else gojson.json_float(value)
+        return gojson.format_float(value)
+    if isinstance(value, dt.datetime):
+        return _go_date(value)
     if isinstance(value, list):
+        if getattr(value, "nil", False):
+            return type_name(value) + "(nil)"
         return type_name(value) + "{" + ", ".join(_go_member(item) for item in value) + "}"
     if isinstance(value, dict):
         pairs = (f"{quote(key)}:{_go_member(value[key])}" for key in sorted(value))
         return type_name(value) + "{" + ", ".join(pairs) + "}"
     return show(value)
+
+
+def _go_date(value: dt.datetime) -> str:
+    zone = value.tzinfo
+    place = "time.UTC" if value.utcoffset() == dt.timedelta() else f"time.Location({quote(str(zone))})"
+    clock = f"{value.hour}, {value.minute}, {value.second}, {value.microsecond * 1000}"
+    return f"time.Date({value.year}, time.{value.strftime('%B')}, {value.day}, {clock}, {place})"
 
 
 def _go_member(value: Any) -> str:
@@ -221,7 +235,8 @@ class _Verb:
 
     def __init__(self, verb: str, flags: str, width: int | None, precision: int | None) -> None:
         self.verb = verb
-        self.flags = flags
+        # A plus in front of v asks for the names of fields, of which JSON has none; numbers stay without sign.
+        self.flags = flags.replace("+", "") if verb == "v" else flags
         self.width = width
         self.precision = precision
 
@@ -248,14 +263,13 @@ class _Verb:
         text = formatter(value) if formatter else self._str(str(value))
         if text is not None:
             return text
-        shown = _Verb("v", self.flags, self.width, self.precision).format(value)
-        return f"%!{self.verb}({type_name(value)}={shown})"
+        complaint = _Verb("v", "", self.width, self.precision)
+        complaint.flags = self.flags  # the plus of another verb stays a sign
+        return f"%!{self.verb}({type_name(value)}={complaint.format(value)})"
 
     def _member(self, value: Any) -> str:
-        """A member of a list or map; nil shows as such whatever the verb."""
-        if value is None:
-            return self.padded("<nil>") if self.verb == "v" else "<nil>"
-        return self.format(value)
+        """A member of a list or map; nil shows as such whatever the verb and the width."""
+        return "<nil>" if value is None else self.format(value)
 
     def padded(self, text: str) -> str:
         """``text`` brought to the directive's width."""
@@ -294,7 +308,7 @@ class _Verb:
             return self.padded(char)
         if verb == "q":
             return self.padded("'" + _escaped(char, "'", "+" in self.flags) + "'")
-        text = f"U+{value:04X}"
+        text = f"U+{value % 2**64:04X}"
         if "#" in self.flags and char.isprintable():
             text += f" '{char}'"
         return self._spaced(text)
@@ -305,13 +319,17 @@ class _Verb:
             text = gojson.format_float(value)
             if verb == "G":
                 text = text.upper()
+            if "#" in self.flags:
+                text = _sharp(text)
         elif verb in "eEfFgGv":
             precision = 6 if self.precision is None else self.precision
             text = f"%.{precision}{'g' if verb == 'v' else verb}" % value
             text = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}.get(text.lower(), text)
         elif verb in "xX":
-            text = _hexadecimal(value)
+            text = _sharp(_hexadecimal(value)) if "#" in self.flags else _hexadecimal(value)
             text = text.upper() if verb == "X" else text
+        elif verb == "b" and math.isfinite(value):
+            text = _binary(value)
         else:
             return None
         if text[:1] not in "+-":
@@ -333,10 +351,28 @@ class _Verb:
         if self.verb in "xX":
             raw = value.encode("utf-8", "surrogatepass")[: self.precision]
             text = raw.hex(" ") if raw and " " in self.flags else raw.hex()
-            if "#" in self.flags:
+            if raw and "#" in self.flags:
                 text = "0x" + text.replace(" ", " 0x")
             return self.padded(text.upper() if self.verb == "X" else text)
         return None
+
+
+def _sharp(text: str) -> str:
+    """``#``: a point always, and zeros up to six digits that count."""
+    match = re.fullmatch(r"([-+]?(?:0x)?)([0-9a-f]+)(?:\.([0-9a-f]*))?([ep][-+]\d+)?", text)
+    if not match:
+        return text
+    sign, whole, fraction, exponent = match[1], match[2], match[3] or "", match[4] or ""
+    counted = len((whole + fraction).lstrip("0")) + (1 if "x" in sign else 0)
+    return f"{sign}{whole}.{fraction}{'0' * max(6 - counted, 0)}{exponent}"
+
+
+def _binary(value: float) -> str:
+    """``%b`` of a float: 53 bits of mantissa, and the exponent of 2 that goes with them."""
+    exponent = math.frexp(value)[1]
+    least = -1074
+    exponent = max(exponent - 53, least) if value else least
+    return f"{int(math.ldexp(value, -exponent)) if value else 0}p{exponent:+d}"
 
 
 def _hexadecimal(value: float) -> str:

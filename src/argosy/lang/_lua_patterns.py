@@ -192,6 +192,15 @@ local function safe_match(s, p, init)
 end
 local function safe_gmatch(s, p)
   s, p = text_argument(s, "gmatch", 1), text_argument(p, "gmatch", 2)
+  if sub(p, 1, 1) == "^" then
+    -- gopher-lua takes it for an anchor, so there is one match at most
+    local first = true
+    return function()
+      if not first then return nil end
+      first = false
+      return safe_match(s, p)
+    end
+  end
   if cheap(s, p) then return gmatch(s, p) end
   local at = 1
   return function()

@@ -8,6 +8,7 @@ the budget stops like any other code."""
 
 from __future__ import annotations
 
+from argosy.lang._lua_concatenation import LIBRARY as JOINING
 from argosy.lang._lua_patterns import PATTERNS
 
 _START = r"""
@@ -15,7 +16,7 @@ local budget, cpu_seconds, interval, cheap_steps = ...
 local sethook, clock, loadstring, setfenv = debug.sethook, os.clock, loadstring, setfenv
 local getmetatable, rawget, type, pairs, error = getmetatable, rawget, type, pairs, error
 local tonumber, select, unpack = tonumber, select, unpack
-local byte, sub, format, rep = string.byte, string.sub, string.format, string.rep
+local byte, sub, format, rep, upper = string.byte, string.sub, string.format, string.rep, string.upper
 local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
 local insert, concat, floor, math_abs = table.insert, table.concat, math.floor, math.abs
 local string_meta = getmetatable("")
@@ -45,12 +46,13 @@ local function shortest(n)
     if digits == 16 or tonumber(text) == n then return text end
   end
 end
-local function number_text(n)
+local function number_text(n, as_float)
   if n ~= n then return "NaN" end
   if n == 1/0 then return "+Inf" elseif n == -1/0 then return "-Inf" end
-  if n == floor(n) and n >= -9223372036854775808 and n < 9223372036854775808 then
+  if not as_float and n == floor(n) and n >= -9223372036854775808 and n < 9223372036854775808 then
     return format("%.0f", n + 0)
   end
+  if n == 0 then return "0" end
   local sign, first, rest, exponent = match(shortest(n), "^(%-?)(%d)%.?(%d*)e([-+]%d+)$")
   rest, exponent = gsub(rest, "0+$", ""), tonumber(exponent)
   if exponent < -4 or exponent >= 6 then
@@ -97,6 +99,12 @@ local function text_format(form, ...)
       if verb ~= "%" then
         at = at + 1
         if verb == "s" then values[at] = tostring(values[at]) end
+        if flags == "" and (verb == "g" or verb == "G") and type(values[at]) == "number" then
+          -- Go's %g is the shortest text that means the number
+          local text = number_text(values[at], true)
+          values[at] = verb == "G" and upper(text) or text
+          form = sub(form, 1, stop_at - 1) .. "s" .. sub(form, stop_at + 1)
+        end
       end
       position = stop_at + 1
     end
@@ -123,7 +131,7 @@ local base = {
   _VERSION = _VERSION, assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs,
   pcall = pcall,
   print = function() end, rawequal = rawequal, rawget = rawget, rawset = rawset, select = select,
-  setmetatable = setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
+  setmetatable = safe_setmetatable, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
 }
 base.getmetatable = function(value)
   if type(value) == "string" then return nil end   -- one metatable serves all strings: it stays out of reach
@@ -162,7 +170,7 @@ for _, name in pairs({"io", "debug", "package", "require", "dofile", "loadfile",
     "os"}) do
   _G[name] = nil
 end
-return arm, sethook, judge, loadstring, environment, shape, number_text
+return arm, sethook, judge, loadstring, environment, shape, number_text, joint
 """
 
-PRELUDE = _START + PATTERNS + _LIBRARY
+PRELUDE = _START + JOINING + PATTERNS + _LIBRARY

@@ -9,7 +9,7 @@ from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_functions import Registry, Strings, bounded_list, registrar
+from argosy.lang._gotemplate_functions import Chunks, Registry, Strings, bounded_list, registrar
 from argosy.lang._sprig_numbers import to_int64
 from argosy.lang._sprig_strings import strval
 
@@ -136,11 +136,11 @@ def _concat(*lists: Any) -> list[Any]:
 
 
 @sprig("chunk", "mustChunk", takes="ia")
-def _chunk(size: int, items: Any) -> list[Any]:
+def _chunk(size: int, items: Any) -> Chunks:
     found = _elements(items, "chunk")
     if size <= 0:
         raise LangError(f"a list cannot be cut into parts of {size}")
-    return [found[start : start + size] for start in range(0, len(found), size)]
+    return Chunks(found[start : start + size] for start in range(0, len(found), size))
 
 
 @sprig("dict", rest="a")
@@ -216,9 +216,12 @@ def _omit(members: dict[str, Any] | None, *keys: str) -> dict[str, Any]:
 @sprig("dig", takes="aaa", rest="a")
 def _dig(*arguments: Any) -> Any:
     *path, default, value = arguments
+    odd = next((key for key in path if not isinstance(key, str)), None)
+    if odd is not None or not isinstance(value, dict):
+        raise LangError(f"dig wants strings as keys and a map at the end, not {goprint.show(odd if odd is not None else value)!r}")
     for key in path:
-        if not isinstance(value, dict) or not isinstance(key, str):
-            raise LangError(f"dig wants maps on the way and strings as keys; at {goprint.show(key)!r} it has others")
+        if not isinstance(value, dict):
+            raise LangError(f"dig wants maps on the way; at {key!r} it has none")
         if key not in value:
             return default
         value = value[key]
@@ -245,9 +248,15 @@ def _merged(target: dict[str, Any] | None, sources: tuple[Any, ...], *, overwrit
 def _merge_into(target: dict[str, Any], source: dict[str, Any], overwrite: bool) -> None:
     for key, value in source.items():
         old = target.get(key)
+        if value is None:
+            if overwrite:
+                target[key] = None
+            continue
         if isinstance(value, dict) and isinstance(old, dict):
             _merge_into(old, value, overwrite)
-        elif key not in target or (overwrite and not empty(value)) or (empty(old) and not empty(value)):
+            if old:
+                continue
+        if overwrite or empty(old):
             target[key] = value
 
 

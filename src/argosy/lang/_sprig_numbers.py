@@ -178,6 +178,8 @@ def _extreme(values: tuple[Any, ...], choose: Callable[[float, float], float]) -
             result = infinite
         elif math.isnan(result) or math.isnan(other):
             result = math.nan
+        elif result == other == 0:
+            result = math.copysign(0.0, choose(math.copysign(1, result), math.copysign(1, other)))
         else:
             result = choose(result, other)
     return result
@@ -259,7 +261,7 @@ def _round(value: Any, places: int, *limit: float) -> float:
         return digit / factor
     fraction = math.modf(digit)[0]
     whole = math.ceil(digit) if fraction >= (limit[0] if limit else 0.5) else math.floor(digit)
-    return float(whole) / factor
+    return math.copysign(float(whole), whole or digit) / factor
 
 
 def _steps(start: int, stop: int, step: int) -> Integers:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from argosy.errors import LangError
-from argosy.lang._gotemplate_functions import Registry, Strings, bounded, raw, registrar
+from argosy.lang._gotemplate_functions import NoStrings, Registry, Strings, bounded, raw, registrar
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)
@@ -77,7 +77,7 @@ def _regex_find_all(pattern: str, text: str, count: int) -> Strings:
         if 0 <= count <= len(found):
             break
         found.append(match[0])
-    return found
+    return found or NoStrings()
 
 
 @sprig("regexReplaceAll", "mustRegexReplaceAll", takes="sss")
@@ -124,7 +124,7 @@ def _expanded(template: str, match: Any) -> str:
 @sprig("regexSplit", "mustRegexSplit", takes="ssi")
 def _regex_split(pattern: str, text: str, count: int) -> Strings:
     if count == 0:
-        return Strings()
+        return NoStrings()
     if pattern and not text:
         return Strings([""])
     parts, begin, end = Strings(), 0, 0

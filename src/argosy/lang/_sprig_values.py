@@ -26,6 +26,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
+        if getattr(value, "nil", False):
+            return None
         return [plain(item) for item in value]
     if isinstance(value, dt.datetime):
         return format_time(value, "2006-01-02T15:04:05.999999999Z07:00")

@@ -39,6 +39,11 @@ _SORTED = (
     "else . end); "
     'def tojson: __sorted | __tojson; def tostring: if type == "string" then . else tojson end; '
 )
+# gojq asks for a number where libjq takes anything.
+_NUMERIC = {
+    "abs": 'def abs: if type == "number" then (if . < 0 then -. else . end) else error("abs needs a number") end; ',
+    "isnan": 'def __isnan: isnan; def isnan: if type == "number" then __isnan elif . == null then false else error("isnan needs a number") end; ',
+}
 _WRITES_JSON = re.compile(r"\b(tojson|tostring)\b")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
 _LARGEST_INTEGER = 2**64
@@ -84,6 +89,7 @@ class Program:
 
     def _run(self, value: Any) -> Any:
         assert self._library is not None
+        # gojq goes through an object by its keys in order, libjq as they are written.
         text = gojson.dumps(value, escape_html=False).decode()
         try:
             output = self._library.input_text(text).first()
@@ -102,6 +108,7 @@ def _load(text: str) -> _Library:
     import jq
 
     prelude = _PRELUDE + (_SORTED if _WRITES_JSON.search(text) else "")
+    prelude += "".join(definition for name, definition in _NUMERIC.items() if name in text)
     try:
         library: _Library = jq.compile(prelude + text)
     except ValueError as error:

@@ -7,7 +7,7 @@ no ``io``, ``require``, ``coroutine``, ``xpcall``. Limits: ``INSTRUCTIONS``, ``C
 ``MEMORY_BYTES``; a script that exceeds one fails, whatever it caught with ``pcall``.
 
 Upstream runs gopher-lua: numbers print as there (``0.1``, ``1e+20``, 16 digits) by ``tostring``,
-``string.format("%s")`` and ``table.concat``; ``..`` prints them with 14 digits, as Lua itself does."""
+``string.format("%s")``, ``table.concat`` and ``..``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import threading
 from typing import Any, TypeAlias
 
 from argosy.errors import LangError
+from argosy.lang._lua_concatenation import marked
 
 Json: TypeAlias = Any
 
@@ -106,8 +107,9 @@ class _Sandbox:
         prepare = self._state.eval(b"loadstring(...)", PRELUDE.encode())
         parts = prepare(INSTRUCTIONS, CPU_SECONDS, _INTERVAL, _CHEAP_STEPS)
         self._arm, self._set_hook, self._judge, self._load = parts[:4]
-        self._environment, self._shape, self._number_text = parts[4:]
+        self._environment, self._shape, self._number_text, self._joint = parts[4:]
         self._functions: dict[str, Any] = {}
+        self._joining: set[str] = set()
 
     @property
     def full(self) -> bool:
@@ -119,10 +121,13 @@ class _Sandbox:
         if function is None:
             if text.startswith("\x1b"):
                 raise LangError("a script must be text, not compiled Lua", text=text, offset=0)
-            loaded = self._load(text.encode("utf-8", "replace"), b"=script")
+            joining = marked(text)
+            loaded = self._load((joining or text).encode("utf-8", "replace"), b"=script")
             if isinstance(loaded, tuple):
                 raise _fault(text, ValueError(loaded[1].decode("utf-8", "replace")))
             function = self._functions[text] = loaded
+            if joining:
+                self._joining.add(text)
         return function
 
     def run(self, text: str, event: dict[bytes, Any]) -> Json:
@@ -132,7 +137,7 @@ class _Sandbox:
         failure: Exception | None = None
         returned = None
         try:
-            returned = function()
+            returned = function(self._joint) if text in self._joining else function()
         except self.memory_error:
             raise
         except self.error as error:

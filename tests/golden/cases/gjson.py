@@ -27,7 +27,24 @@ _STEPS = [
 ]  # fmt: skip
 _OPERATORS = ["==", "!=", "<", "<=", ">", ">=", "%", "!%", "=", "==~", "!=~", ""]
 _LEFT = ["", "a", "b", "n", "v", "a.b", "c.#", "#", "a.b.#(>7)", "@keys.#", "a.#(==1)"]
-_RIGHT = ['"x"', "x", "1", '"1"', "true", "null", "2.5", '"u"', '"a*"', "a?", "~true", "~false", "~null", "~*", '""', "b"]
+_RIGHT = [
+    '"x"',
+    "x",
+    "1",
+    '"1"',
+    "true",
+    "null",
+    "2.5",
+    '"u"',
+    '"a*"',
+    "a?",
+    "~true",
+    "~false",
+    "~null",
+    "~*",
+    '""',
+    "b",
+]
 
 
 def _query(random: random.Random) -> str:
@@ -42,7 +59,9 @@ def questions(random: random.Random) -> Iterator[Question]:
         for step in _STEPS:
             yield {"json": document, "path": step}
         for _ in range(60):
-            steps = [random.choice(_STEPS) if random.random() < 0.7 else _query(random) for _ in range(random.randint(1, 4))]
+            steps = [
+                random.choice(_STEPS) if random.random() < 0.7 else _query(random) for _ in range(random.randint(1, 4))
+            ]
             path = steps[0] + "".join(random.choice("...|") + step for step in steps[1:])
             yield {"json": document, "path": path}
     lists = ['{"l":["b","a","c","x","",null,1,"1",true,false,2.5,{"a":"x"},{"a":1},{"b":"u","n":[1,7,8]}]}']

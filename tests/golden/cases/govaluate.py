@@ -32,7 +32,7 @@ _DATES = [
 
 def _nested(random: random.Random, depth: int) -> str:
     if depth == 0 or random.random() < 0.2:
-        return random.choice(_NAMES) if random.random() < 0.6 else random.choice(_LITERALS[:8] + ['"x"', "true"])
+        return random.choice(_NAMES) if random.random() < 0.6 else random.choice([*_LITERALS[:8], '"x"', "true"])
     if random.random() < 0.15:
         return random.choice(["!", "-", "~"]) + _nested(random, depth - 1)
     if random.random() < 0.15:

@@ -29,28 +29,79 @@ _INT = ["0", "1", "2", "3", "5", "-1", "10", "7"]
 _ANY = [
     *_TEXT[:16], *_INT, "1.5", "-0.0", "1e6", "true", "false", "nil", ".n", ".i", ".f", ".z", ".l", ".m", ".el", ".t",
     ".a", ".missing", "(list 1 2 3)", '(list "b" "a" "b")', '(dict "k" 1)', '(dict "a" (dict "b" 2))', "(list)", "(dict)",
-    "(list nil 0 \"\")", "(until 4)", '(splitList "," "a,b")', "(int64 9)", ".big", ".neg", "'x'", "0x10", "1i", ".s",
+    "(list nil 0 \"\")", "(until 4)", '(splitList "," "a,b")', "(int64 9)", ".big", ".neg", "'x'", "0x10", ".s",
 ]  # fmt: skip
 _KINDS = {
     "s": _TEXT, "i": _INT, "l": ["(int64 3)", "(int64 0)", "(int64 -5)"], "f": ["1.5", "0.5", ".f"], "b": ["true", "false", ".t"],
     "a": _ANY, "L": ["(list 1 2)", ".l"], "D": [".m", ".a", '(dict "k" 1 "l" "v")', "(dict)"],
-    "t": ['(toDate "2006-01-02" "2024-01-02")', '(toDate "15:04" "13:05")'],
+    "t": ['(toDate "2006-01-02" "2024-01-02")', '(toDate "2006-01-02 15:04" "1999-12-31 23:59")'],
 }  # fmt: skip
-_VERBS = ["%v", "%d", "%s", "%q", "%x", "%X", "%t", "%T", "%5.2f", "%+v", "%#v", "%e", "%g", "%G", "%b", "%o", "%c", "%U", "%p"]
-_FLAGS = ["%5v", "%-8v|", "%08.3f", "%+d", "%x", "% x", "%#x", "%6d|", "%-6s|", "%.2s", "%q", "%#q", "%+q", "%10q", "%%", "%!", "%"]
+_VERBS = [
+    "%v",
+    "%d",
+    "%s",
+    "%q",
+    "%x",
+    "%X",
+    "%t",
+    "%T",
+    "%5.2f",
+    "%+v",
+    "%#v",
+    "%e",
+    "%g",
+    "%G",
+    "%b",
+    "%o",
+    "%c",
+    "%U",
+]
+_FLAGS = [
+    "%5v",
+    "%-8v|",
+    "%08.3f",
+    "%+d",
+    "%x",
+    "% x",
+    "%#x",
+    "%6d|",
+    "%-6s|",
+    "%.2s",
+    "%q",
+    "%#q",
+    "%+q",
+    "%10q",
+    "%%",
+    "%!",
+    "%",
+]
 _PRINTED = [
     "nil", "true", "1", "-5", "1.5", "1e21", ".n", ".i", ".f", ".big", ".neg", ".s", ".e", ".z", ".l", ".el", ".m", ".a", ".t",
     "(int64 7)", "(list 1 \"x\" nil)", "(dict \"b\" 1 \"a\" nil)", "'c'", ".missing", '"a\\nb"', '"日"', "(until 3)",
-    '(toDate "2006-01-02" "2024-01-02")', "(splitList \",\" \"a,b\")",
+    "(splitList \",\" \"a,b\")",
 ]  # fmt: skip
-_CONDITIONS = [".t", ".e", ".z", "(eq .i 3.0)", "(not .e)", '(and .t "x")', "(or .e .z)", ".l", ".el", ".missing", "(gt .n 1.0)"]
+_CONDITIONS = [
+    ".t",
+    ".e",
+    ".z",
+    "(eq .i 3.0)",
+    "(not .e)",
+    '(and .t "x")',
+    "(or .e .z)",
+    ".l",
+    ".el",
+    ".missing",
+    "(gt .n 1.0)",
+]
 _RANGES = [".l", ".m", ".el", ".z", "5", "(until 3)", '(list "a" "b" "c")', ".s", ".f", ".missing", '(dict "x" 1)', "$"]
 
 
 def _statement(random: random.Random, depth: int) -> str:
     """Some lines of a template."""
     if depth == 0:
-        return random.choice(["x", " ", "{{.}}", "{{ . }}", "{{$}}", "{{.i}}", "{{- .s -}}", " {{/* c */}} ", "{{$v}}", "{{.a.b.c}}"])
+        return random.choice(
+            ["x", " ", "{{.}}", "{{ . }}", "{{$}}", "{{.i}}", "{{- .s -}}", " {{/* c */}} ", "{{$v}}", "{{.a.b.c}}"]
+        )
     inner = "".join(_statement(random, depth - 1) for _ in range(random.randint(1, 2)))
     other = _statement(random, depth - 1)
     open_, close = random.choice([("{{", "}}"), ("{{- ", "}}"), ("{{", " -}}"), ("{{- ", " -}}")])
@@ -71,7 +122,7 @@ def _statement(random: random.Random, depth: int) -> str:
     if kind == 6:
         return f'{{{{block "b{depth}" {random.choice(_RANGES)}}}}}{inner}{{{{end}}}}'
     if kind == 7:
-        return f'{open_}if {random.choice(_CONDITIONS)}{close}{inner}{{{{else if {random.choice(_CONDITIONS)}}}}}{other}{{{{end}}}}'
+        return f"{open_}if {random.choice(_CONDITIONS)}{close}{inner}{{{{else if {random.choice(_CONDITIONS)}}}}}{other}{{{{end}}}}"
     return f"{open_}with $v := {random.choice(_RANGES)}{close}{inner}{{{{end}}}}{other}"
 
 
@@ -92,7 +143,19 @@ def questions(random: random.Random) -> Iterator[Question]:
     for verb in _VERBS + _FLAGS:
         for value in random.sample(_PRINTED, 14):
             yield {**_WITH, "text": f'{{{{ printf "{verb}" {value} }}}}'}
-    for form in ("%d %s", "%[2]v %[1]v", "%*d", "%.*f", "%[3]v", "%v", "%d%%", "%s %s %s", "%[1]T %[1]v", "%-+5d|", "%6.2f|%6.2f"):
+    for form in (
+        "%d %s",
+        "%[2]v %[1]v",
+        "%*d",
+        "%.*f",
+        "%[3]v",
+        "%v",
+        "%d%%",
+        "%s %s %s",
+        "%[1]T %[1]v",
+        "%-+5d|",
+        "%6.2f|%6.2f",
+    ):
         for _ in range(6):
             yield {**_WITH, "text": f'{{{{ printf "{form}" {random.choice(_PRINTED)} {random.choice(_PRINTED)} }}}}'}
     for name in ("print", "println", "html", "js", "urlquery", "len", "not", "and", "or", "index", "slice", "call"):
@@ -106,17 +169,39 @@ def questions(random: random.Random) -> Iterator[Question]:
     for name in ("merge", "mergeOverwrite", "mustMerge", "mustMergeOverwrite"):
         for _ in range(6):
             maps = " ".join(random.choice(_KINDS["D"] + ["(deepCopy .m)"]) for _ in range(2))
-            yield {**_WITH, "text": f"{{{{ {name} (dict \"a\" 1) {maps} }}}}"}
+            yield {**_WITH, "text": f'{{{{ {name} (dict "a" 1) {maps} }}}}'}
     for name in ("set", "unset"):
-        yield {**_WITH, "text": f"{{{{ $d := dict \"a\" 1 }}}}{{{{ {name} $d \"a\" {'5' if name == 'set' else ''} }}}} {{{{ $d }}}}"}
+        yield {
+            **_WITH,
+            "text": f'{{{{ $d := dict "a" 1 }}}}{{{{ {name} $d "a" {"5" if name == "set" else ""} }}}} {{{{ $d }}}}',
+        }
     for name in ("keys .m", "keys .m .a", "values .m", "values (dict)"):
         yield {**_WITH, "text": f"{{{{ {name} | sortAlpha }}}}"}
-    layouts = ["2006-01-02", "Jan _2 06 3:04PM", "Mon Monday Z0700 -07:00 MST", "002 .000 15h", "20060102T150405Z", "05,999 pm PM"]
+    layouts = [
+        "2006-01-02",
+        "Jan _2 06 3:04PM",
+        "Mon Monday Z0700 -07:00 MST",
+        "002 .000 15h",
+        "20060102T150405Z",
+        "05,999 pm PM",
+    ]
     for layout in layouts:
         for zone in ("UTC", "Europe/Berlin", "Asia/Kolkata", "nowhere", ""):
             yield {**_WITH, "text": f'{{{{ dateInZone "{layout}" (int64 1711846800) "{zone}" }}}}'}
-        yield {**_WITH, "text": f'{{{{ date "{layout}" (toDate "2006-01-02T15:04:05Z07:00" "2024-03-31T01:02:03+05:30") }}}}'}
-    for text in ('htmlDate 0', 'htmlDate (int64 1700000000)', 'htmlDateInZone (int 0) "America/New_York"', 'durationRound "2h10m5s"', 'durationRound "2400h"', 'durationRound (int64 5)', 'durationRound "x"', "durationRound 1.5"):
+        yield {
+            **_WITH,
+            "text": f'{{{{ date "{layout}" (toDate "2006-01-02T15:04:05Z07:00" "2024-03-31T01:02:03+05:30") }}}}',
+        }
+    for text in (
+        "htmlDate 0",
+        "htmlDate (int64 1700000000)",
+        'htmlDateInZone (int 0) "America/New_York"',
+        'durationRound "2h10m5s"',
+        'durationRound "2400h"',
+        "durationRound (int64 5)",
+        'durationRound "x"',
+        "durationRound 1.5",
+    ):
         yield {**_WITH, "text": f"{{{{ {text} }}}}"}
     for _ in range(350):
         yield {**_WITH, "text": _statement(random, random.randint(1, 3))}

@@ -47,6 +47,14 @@ def questions(random: random.Random) -> Iterator[Question]:
     for _ in range(150):
         lines = ["a:", "  b: 1", "  c:", "  - x", "  - y: 2", "    z: |", "      text", "d: [1, {e: f}]"]
         at = random.randrange(len(lines))
-        changes = [lines[at][1:], " " + lines[at], "", lines[at] + " ", lines[at] + " # c", lines[at] + ":", "- " + lines[at]]
+        changes = [
+            lines[at][1:],
+            " " + lines[at],
+            "",
+            lines[at] + " ",
+            lines[at] + " # c",
+            lines[at] + ":",
+            "- " + lines[at],
+        ]
         lines[at] = random.choice(changes)
         yield {"text": "\n".join(lines) + "\n"}

@@ -1,4 +1,4 @@
-"""Cron schedules: robfig/cron's answers, daylight saving, and searches that end."""
+"""Cron schedules: daylight saving, and searches that end."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ import pytest
 
 from argosy.errors import LangError
 from argosy.lang import cron
-from tests.unit.lang._tables import rows
 
 
 def at(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)
-
-
-@pytest.mark.parametrize(("expression", "zone", "direction", "moment", "answer"), rows("cron"))
-def test_the_next_and_the_previous_time_are_those_of_robfig_cron(
-    expression: str, zone: str, direction: str, moment: int, answer: int | str | None
-) -> None:
-    if answer == "refused":
-        with pytest.raises(LangError):
-            cron.compile(expression, zone)
-        return
-    schedule = cron.compile(expression, zone or None)
-    found = getattr(schedule, direction)(dt.datetime.fromtimestamp(moment, dt.UTC))
-    assert (found and int(found.timestamp())) == answer
 
 
 @pytest.mark.parametrize("zone", ["America/Sao_Paulo", "America/Havana", "Africa/Cairo", "Asia/Beirut"])

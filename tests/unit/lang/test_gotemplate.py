@@ -1,4 +1,4 @@
-"""Go templates: the answers of text/template, errors with their place, and limits."""
+"""Go templates: errors with their place, and limits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,6 @@ import pytest
 
 from argosy.errors import LangError
 from argosy.lang import gotemplate
-from tests.unit.lang._tables import rows, table
-
-DOT = table("gotemplate")["dot"]
-
-
-@pytest.mark.parametrize(("text", "output"), rows("gotemplate"))
-def test_a_template_writes_what_go_writes(text: str, output: str | None) -> None:
-    if output is None:
-        with pytest.raises(LangError):
-            gotemplate.compile(text).render(DOT)
-    else:
-        assert gotemplate.compile(text).render(DOT) == output
 
 
 @pytest.mark.parametrize(
