@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
-.PHONY: help venv run test check fmt bench docs servers lock clean
+.PHONY: help venv run test check fmt bench docs golden servers lock clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ bench: venv ## Measure events per second and latency on this machine
 
 docs: venv ## Write the generated pages of docs/reference anew
 	@$(BIN)/python tools/docs.py
+
+golden: venv ## Ask the Go libraries again what tests/golden holds (needs Go; ARGS="jq lua" chooses)
+	@$(BIN)/python -m tests.golden.generate $(ARGS)
 
 servers: ## Install the real servers that tests run against (RabbitMQ, etcd, kube-apiserver)
 	@tools/servers/install
