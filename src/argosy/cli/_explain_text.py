@@ -25,6 +25,7 @@ from argosy.sensor.explaining_stories import (
     TriggerStory,
     data_value,
     leaves,
+    setting_value,
 )
 from argosy.sensor.rendering import Setting
 from argosy.sensor.verdict import Verdict
@@ -269,10 +270,11 @@ class _Page:
             self.text(setting.failure, first=first, indent=6)
             return
         why = f" ({'; '.join(setting.complaints)})" if setting.complaints else ""
-        if not setting.step or setting.value is None:
+        found = setting_value(setting)
+        if not setting.step or found is None:
             self.line(f"    {self.ink(f'· {dest}   left as it is{why}', dim=True)}")
             return
-        value = one_line(setting.value, 40) if setting.raw else short(setting.value, 40)
+        value = one_line(found, 40) if setting.raw else short(found, 40)
         source = _source(setting) + (f" of {setting.parameter.src.dependency_name}" if several else "") + why
         self.line(
             f"    {self.ink('✓', fg='green')} {dest} ← {self.ink(value, fg='cyan')}  {self.ink(source, dim=True)}"

@@ -11,11 +11,8 @@ import yaml
 
 from argosy.lang import gojson
 from argosy.manifests.fields import Json
-from argosy.sensor.explaining_stories import payload_value
+from argosy.sensor.explaining_stories import hidden, payload_value
 from argosy.sensor.rendering import Rehearsal
-
-_TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
-_MASK = "***"
 
 
 def one_line(text: str, most: int) -> str:
@@ -138,7 +135,7 @@ def sent(done: Rehearsal) -> tuple[list[str], set[int]]:
 
 def _request(done: Rehearsal) -> list[str]:
     block = hidden(done.block)
-    lines = [f"{block.get('method') or 'POST'} {_place(str(block.get('url', '')))}"]
+    lines = [f"{block.get('method') or 'POST'} {block.get('url', '')}"]
     headers = {**(block.get("headers") or {}), **(block.get("dynamicHeaders") or {})}
     lines += [f"{name}: {value}" for name, value in headers.items()]
     for secure in block.get("secureHeaders") or ():
@@ -153,26 +150,6 @@ def _reference(place: Mapping[str, Json]) -> str:
         if isinstance(found := place.get(kind), dict):
             return f"(key '{found.get('key')}' of {word} '{found.get('name')}')"
     return "(nothing)"
-
-
-def _place(url: str) -> str:
-    return re.sub(r"(?<=://)[^/@]*@", f"{_MASK}@", url)
-
-
-def hidden(block: Json) -> Any:
-    """The block without what is probably a secret: headers whose names tell, passwords in addresses."""
-    if isinstance(block, dict):
-        return {
-            name: (
-                {key: _MASK if _TELLING.search(key) else each for key, each in value.items()}
-                if name in ("headers", "dynamicHeaders") and isinstance(value, dict)
-                else hidden(value)
-            )
-            for name, value in block.items()
-        }
-    if isinstance(block, list):
-        return [hidden(each) for each in block]
-    return _place(block) if isinstance(block, str) and "://" in block else block
 
 
 def _pretty(payload: bytes) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from argosy.errors import LangError
@@ -11,11 +12,14 @@ from argosy.event import Event
 from argosy.lang import gojson
 from argosy.lang.gjson import Document
 from argosy.manifests.fields import Json
-from argosy.sensor.rendering import Rehearsal
+from argosy.sensor.rendering import Rehearsal, Setting
 from argosy.sensor.verdict import Verdict
 
 SHAPE = 1
 """The version of the JSON shape; it grows by one when something in it changes its meaning or goes."""
+
+_TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
+_MASK = "***"
 
 Result = Literal["fires", "fails", "waits", "rejects", "idle", "deaf"]
 """What a sensor does, the best first."""
@@ -79,8 +83,8 @@ class ActionStory:
             "id": self.id,
             "events": {name: event.id for name, event in self.events.items()},
             "kind": done.kind,
-            "parameters": [each.as_dict() for each in done.trace],
-            "block": done.block,
+            "parameters": [replace(each, value=setting_value(each)).as_dict() for each in done.trace],
+            "block": hidden(done.block),
             "object": done.resource,
             "payload": None if done.payload is None else payload_value(done.payload),
             "failure": done.failure,
@@ -214,9 +218,36 @@ def payload_value(payload: bytes) -> Json:
         return payload.decode(errors="replace")
 
 
+def setting_value(setting: Setting) -> str | None:
+    """The value that was set, or asterisks where it is a header whose name tells of a secret."""
+    dest = setting.parameter.dest
+    header = setting.place == "dynamicHeaders" or "eaders." in dest
+    return _MASK if setting.value is not None and header and _TELLING.search(dest) else setting.value
+
+
 def data_value(event: Event) -> Json:
     """The event's data as JSON: its value, or its text where it is none."""
     try:
         return Document(event.data).value
     except LangError:
         return event.data.decode(errors="replace")
+
+
+def hidden(block: Json) -> Any:
+    """The block without what is probably a secret: headers whose names tell, passwords in addresses."""
+    if isinstance(block, dict):
+        return {
+            name: (
+                {key: _MASK if _TELLING.search(key) else each for key, each in value.items()}
+                if name in ("headers", "dynamicHeaders") and isinstance(value, dict)
+                else hidden(value)
+            )
+            for name, value in block.items()
+        }
+    if isinstance(block, list):
+        return [hidden(each) for each in block]
+    return _place(block) if isinstance(block, str) and "://" in block else block
+
+
+def _place(url: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", f"{_MASK}@", url)

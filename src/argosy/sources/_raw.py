@@ -46,7 +46,7 @@ def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
     base: type[Any] = Source
     # Whoever has the configuration has loaded its kind.
     plugin = next((each for each in _below(base) if each.kind == kind and isinstance(config, each.config)), None)
-    wrapped = plugin.wrap(config, raw) if plugin is not None else None
+    wrapped: Wrapped | None = plugin.wrap(config, raw) if plugin is not None else None
     if wrapped is None:
         raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
     return wrapped
