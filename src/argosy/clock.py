@@ -88,6 +88,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _returned(self, _: object) -> None:
         self._threads -= 1
 
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        self._threads += 1  # that waits for a thread, too
+        try:
+            await super().shutdown_default_executor(*args)
+        finally:
+            self._threads -= 1
+
     def pass_time(self, seconds: float | None) -> bool:
         """Jump ahead if nothing but time can bring the next thing to do. False if real waiting is needed.
 

@@ -110,13 +110,15 @@ class MemoryBus(Bus):
 
 
 class _Signal:
-    """Wakes everyone who waits for a change, and forgets them: nothing is left on a loop that ends."""
+    """Wakes everyone who waits for a change, in the order of their coming, and forgets them: nothing is left on a
+    loop that ends.
+    """
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for future in waiting:
             if not future.done():
                 future.set_result(None)
@@ -124,8 +126,8 @@ class _Signal:
     def future(self) -> asyncio.Future[None]:
         """Done at the next change from now on. Who does not await it must cancel it."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        future.add_done_callback(self._waiting.discard)
+        self._waiting[future] = None
+        future.add_done_callback(lambda done: self._waiting.pop(done, None))
         return future
 
     async def wait(self) -> None:
