@@ -83,7 +83,7 @@ class ActionStory:
             "id": self.id,
             "events": {name: event.id for name, event in self.events.items()},
             "kind": done.kind,
-            "parameters": [replace(each, value=setting_value(each)).as_dict() for each in done.trace],
+            "parameters": [_setting(each) for each in done.trace],
             "block": hidden(done.block),
             "object": done.resource,
             "payload": None if done.payload is None else payload_value(done.payload),
@@ -223,6 +223,13 @@ def setting_value(setting: Setting) -> str | None:
     dest = setting.parameter.dest
     header = setting.place == "dynamicHeaders" or "eaders." in dest
     return _MASK if setting.value is not None and header and _TELLING.search(dest) else setting.value
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    shown = replace(setting, value=setting_value(setting)).as_dict()
+    if shown.get("value") == _MASK and "value" in shown["source"]:
+        shown["source"]["value"] = _MASK
+    return shown
 
 
 def data_value(event: Event) -> Json:
