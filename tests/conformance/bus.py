@@ -356,6 +356,19 @@ class BusSuite:
                 await lease.done()
         assert found == [f"i{number}" for number in range(10)]
 
+    async def test_items_put_side_by_side_come_in_the_order_in_which_the_puts_began(self, bus: Bus) -> None:
+        queue, other = bus.queue("q"), bus.queue("other")
+        for first in range(0, 400, 40):
+            numbers = range(first, first + 40)
+            await asyncio.gather(*(each.put(f"i{number}", b"") for number in numbers for each in (queue, other)))
+        found = []
+        async with queue.take() as leases:
+            for _ in range(400):
+                lease = await take(leases)
+                found.append(lease.id)
+                await lease.done()
+        assert found == [f"i{number}" for number in range(400)]
+
     async def test_an_id_that_waits_is_not_stored_again(self, bus: Bus) -> None:
         queue = bus.queue("q")
         assert await queue.put("a", b"first")
@@ -813,8 +826,8 @@ class BusLossSuite(BusSuite):
         found: list[str] = []
 
         async def send() -> None:
-            for number in range(total):  # one at a time: so there is an order to keep
-                await bus.publish(event(number))
+            for first in range(0, total, 50):  # begun in this order, under way side by side
+                await asyncio.gather(*(bus.publish(event(number)) for number in range(first, first + 50)))
 
         async def receive() -> None:
             async with bus.subscribe("c", [PAIR], max_in_flight=64) as subscription:
@@ -844,8 +857,8 @@ class BusLossSuite(BusSuite):
         found: list[str] = []
 
         async def put() -> None:
-            for number in range(total):
-                await queue.put(str(number), b"")
+            for first in range(0, total, 50):  # begun in this order, under way side by side
+                await asyncio.gather(*(queue.put(str(number), b"") for number in range(first, first + 50)))
 
         async def work() -> None:
             async with queue.take() as leases:

@@ -306,7 +306,6 @@ class Link:
     async def _drop(self, client: Any) -> None:
         if client is None:
             return
-        reading = getattr(client, "_reading_task", None)
         # A client that is broken already may fail while closing; it is thrown away either way.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(2):
@@ -314,8 +313,14 @@ class Link:
         with contextlib.suppress(Exception):
             if client._transport is not None:
                 client._transport.close()
-        if reading is not None and reading.done() and not reading.cancelled():
-            reading.exception()
+        # Closing breaks off half-way when the transport is gone; what is left of it would be reported by
+        # asyncio when it is collected.
+        for subscription in list(getattr(client, "_subs", {}).values()):
+            if task := getattr(subscription, "_wait_for_msgs_task", None):
+                task.cancel()
+        for name in ("_reading_task", "_flusher_task", "_ping_interval_task"):
+            if task := getattr(client, name, None):
+                task.add_done_callback(_looked_at)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -366,3 +371,8 @@ class Link:
         waiting = self._waiting.get(message.subject.rpartition(".")[2])
         if waiting and not waiting.future.done():
             waiting.future.set_result(Reply(message.data, message.headers or {}))
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -34,6 +34,7 @@ from argosy.bus._jetstream_lease import (
     REASON,
     Taker,
 )
+from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Record, Records
 from argosy.errors import BusError, EventTooLarge
@@ -79,6 +80,7 @@ class JetStreamQueue(Queue):
         self._token = names.token(name)
         self.consumer = f"q-{names.digest(name)}"
         self._puts = 0
+        self._line = Line(link)
 
     async def put(self, item_id: str, body: bytes, *, again: bool = False) -> bool:
         place = names.digest(item_id)
@@ -93,7 +95,7 @@ class JetStreamQueue(Queue):
             )
         tries = 0
 
-        async def attempt() -> bool:
+        async def attempt(turn: Turn) -> bool:
             nonlocal tries
             tries += 1
             # Asked at every try: what the server knew of ids may have been lost together with the connection.
@@ -102,6 +104,7 @@ class JetStreamQueue(Queue):
             if again and await self.dead.find({"last_by_subj": self.subject(DEAD, place)}):
                 return False
             subject = self.subject(ACTIONS, place)
+            await turn()
             try:
                 stored = await self._link.store(subject, body, headers)
             except Refused as refused:
@@ -117,7 +120,7 @@ class JetStreamQueue(Queue):
             return not stored.duplicate
 
         async with self._window:
-            return await self._link.keep(f"put into queue {self.name!r}", attempt)
+            return await self._line.keep(f"put into queue {self.name!r}", attempt)
 
     def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
         return self._take()

@@ -21,6 +21,7 @@ from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV, JetStreamBucket
 from argosy.bus._jetstream_bucket import STREAM as KV_STREAM
 from argosy.bus._jetstream_lease import ACTIONS, DEAD, OUTCOMES
+from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_queue import DUPLICATES_SECONDS, JetStreamQueue
 from argosy.bus._jetstream_reader import Reader
@@ -74,6 +75,7 @@ class JetStreamBus(Bus):
         self._queues = queue_settings or QueueSettings()
         self._timeout = connect_timeout_seconds
         self._window = asyncio.Semaphore(_WINDOW)
+        self._line = Line(self._link)
         self._records = Records(self._link, KV_STREAM)
         self._reclaimed: set[str] | None = set() if sole else None
         self._mending = asyncio.Lock()
@@ -112,13 +114,14 @@ class JetStreamBus(Bus):
         size = len(payload) + header_size(headers)
         told = False
 
-        async def attempt() -> None:
+        async def attempt(turn: Turn) -> None:
             nonlocal told
             if size > self._link.largest:
                 raise EventTooLarge(
                     f"event {event.id!r} of {event.source!r}/{event.subject!r} has {size} bytes; "
                     f"the bus accepts {self._link.largest}"
                 )
+            await turn()
             try:
                 await self._link.store(subject, payload, headers)
             except Refused as refused:
@@ -142,7 +145,7 @@ class JetStreamBus(Bus):
                 raise Lost(f"stream {STREAM!r} is full") from refused
 
         async with self._window:
-            await self._link.keep("publish an event", attempt)
+            await self._line.keep("publish an event", attempt)
 
     def subscribe(
         self, consumer: str, pairs: Collection[Pair], *, start: Start = "new", max_in_flight: int = 256
