@@ -146,7 +146,7 @@ def comparable(made: dict[str, Any]) -> str:
     text = json.dumps(made, sort_keys=True).replace(name, "<name>")
     if made["kind"] == "Job":
         # A Job carries its own uid as label of its pods.
-        for uid in {label for label in _values(made, "controller-uid")}:
+        for uid in set(_values(made, "controller-uid")):
             text = text.replace(uid, "<uid>")
     return text
 
