@@ -1,6 +1,6 @@
 """Finds what a gjson path names in JSON text: reads it from the left and skips what is not asked for.
 
-``get`` is gjson's ``Get``: it takes one text and one path, and calls itself for pipes, queries and the
+``get`` is gjson's ``Get``: it takes one text and one path, and calls itself (``_find``) for pipes, queries and the
 members of a multipath, each time on the text of the value found so far. That is why raw text and spaces
 survive, why the first of equal keys wins, and why a pipe behind a string searches the string. The text need
 not be JSON. What a modifier does stands in ``_gjson_modifiers``, which fills ``MODIFIERS`` here when it is
@@ -10,8 +10,10 @@ imported.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 
+from argosy.errors import LangError
 from argosy.lang import _gjson_paths as paths
 from argosy.lang._gjson_match import glob, matches
 from argosy.lang._gjson_result import Hit, Kind
@@ -30,8 +32,32 @@ _PAST_MARKS = re.compile(r"[^\x00-\x20,:]")
 _SCALARS: dict[str, Kind] = {"n": "Null", "t": "True", "f": "False"}
 
 
+LARGEST_TEXT = 16 * 1024 * 1024
+"""Characters that modifiers and multipaths of one look-up may make; ``@tostr|@tostr|…`` doubles with every step."""
+
+
+class _Made(threading.local):
+    characters = 0
+
+
+_made = _Made()
+
+
+def made(text: str) -> str:
+    """``text``, counted as made by this look-up. Raises LangError beyond ``LARGEST_TEXT``."""
+    _made.characters += len(text)
+    if _made.characters > LARGEST_TEXT:
+        raise LangError(f"the path makes more than {LARGEST_TEXT // 2**20} million characters of the JSON")
+    return text
+
+
 def get(json: str, path: str) -> Hit:
-    """What ``path`` finds in ``json``; a Hit that does not exist if nothing."""
+    """What ``path`` finds in ``json``; a Hit that does not exist if nothing. Raises LangError where ``made`` does."""
+    _made.characters = 0
+    return _find(json, path)
+
+
+def _find(json: str, path: str) -> Hit:
     if len(path) > 1:
         found = _special(json, path)
         if isinstance(found, Hit):
@@ -55,7 +81,7 @@ def get(json: str, path: str) -> Hit:
 
 def get_in(hit: Hit, path: str) -> Hit:
     """What ``path`` finds in the raw text of ``hit``, with places in the text that ``hit`` stands in."""
-    found = get(hit.raw, path)
+    found = _find(hit.raw, path)
     if found.indexes is not None:
         found.indexes = [index + hit.index for index in found.indexes]
     else:
@@ -161,6 +187,8 @@ def _special(json: str, path: str) -> Hit | str:
             return path
         name, argument, rest = call
         text = MODIFIERS[name](json, argument)
+        if text is not json:
+            made(text)
         return _onward(text, rest, text is json and name != "ugly")
     if first == "!":
         constant = paths.literal(path)
@@ -178,7 +206,7 @@ def _special(json: str, path: str) -> Hit | str:
 
 def _onward(text: str, rest: str, same: bool) -> Hit:
     if rest[:1] in ("|", "."):
-        hit = get(text, rest[1:])
+        hit = _find(text, rest[1:])
         hit.index = 0
         hit.indexes = None
     else:
@@ -191,9 +219,9 @@ def _onward(text: str, rest: str, same: bool) -> Hit:
 def _multipath(json: str, kind: str, selectors: tuple[paths.Selector, ...], rest: str) -> Hit:
     parts: list[str] = []
     for selector in selectors:
-        found = get(json, selector.path)
+        found = _find(json, selector.path)
         if found.exists:
-            raw = found.raw or found.string() or "null"
+            raw = made(found.raw or found.string() or "null")
             parts.append(f"{paths.member_name(selector)}:{raw}" if kind == "{" else raw)
     hit = Hit("JSON", kind + ",".join(parts) + ("}" if kind == "{" else "]"))
     if rest:
@@ -337,7 +365,7 @@ class _Search:
                 continue
             found = get_in(item, path)
             if found.exists:
-                texts.append(found.raw or found.string())
+                texts.append(made(found.raw or found.string()))
                 places.append(found.index)
         hit = Hit("JSON", f"[{','.join(texts)}]")
         hit.indexes = places
@@ -379,6 +407,6 @@ class _Inquiry:
             return True
         raw = taken.raw or taken.string()
         if raw:
-            self.texts.append(raw)
+            self.texts.append(made(raw))
             self.places.append(taken.index + item.at)
         return False

@@ -33,7 +33,9 @@ def parse(text: str) -> float:
         match = _PART.match(rest, position)
         if not match or not (match[1] or match[2]):
             break
-        nanoseconds += int(match[1] or "0") * _UNITS[match[3]] + _fraction(match[2] or "", _UNITS[match[3]])
+        # Twenty digits are too many in any unit; Python itself refuses to read thousands of them.
+        whole = int(match[1].lstrip("0")[:20] or "0")
+        nanoseconds += whole * _UNITS[match[3]] + _fraction(match[2] or "", _UNITS[match[3]])
         position = match.end()
     if not rest or position < len(rest):
         raise LangError(

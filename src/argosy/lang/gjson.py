@@ -139,6 +139,8 @@ class Path:
     def _search(self, document: Document) -> Hit:
         try:
             return _gjson_scan.get(document._characters(), self.text)
+        except LangError as error:
+            raise LangError(f"{self.text!r}: {error.message}", text=self.text) from None
         except RecursionError:
             raise LangError(f"{self.text!r} goes deeper into the JSON than can be followed", text=self.text) from None
 
