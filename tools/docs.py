@@ -1,4 +1,4 @@
-"""Writes the pages of ``docs/reference`` that are read off the code: kinds, what runs, commands, metrics.
+"""Writes the pages of ``docs/reference`` that are read off the code: kinds, what runs, commands, metrics, findings.
 
 Run by ``make docs``; a test compares the pages with what this would write, so they cannot fall behind.
 """
@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from argosy import registry
 from argosy.cli import main as cli
+from argosy.manifests.checks.rules import rules
 from argosy.manifests.eventbus import EventBusSpec
 from argosy.manifests.eventsource import EventSourceSpec
 from argosy.manifests.fields import Duration
@@ -257,9 +258,51 @@ Events, so dashboards go on working; `argosy_` are ours.
 {_table(["name", "type", "labels", ""], rows)}"""
 
 
+def _lint() -> str:
+    rows = [[f"[`{one.code}`](#{one.code})", ", ".join(one.severities), one.means] for one in rules().values()]
+    parts = []
+    for one in rules().values():
+        parts.append(f"### {one.code}\n\n{one.means} {one.why}\n\n*To mend it*: {one.fix}\n")
+        documents = [text for text in one.example.split("---\n") if f"# <- {one.code}" in text]
+        if documents:
+            parts.append(f"```yml\n{documents[0]}```\n")
+    listed = "\n".join(parts)
+    return f"""{_NOTE}
+# What lint finds
+
+`argosy lint` reads manifests as a run and a cluster do and says what is wrong with them, each finding with a
+code, file, line and column, the path in the object, and what to do. `argosy lint --explain CODE` prints what stands here,
+with the whole set of manifests that shows it.
+
+Give it everything that belongs together: a name that leads to another object can only be checked where that object is.
+Where the manifests hold nothing of a kind at all (no Secret in the namespace, no WorkflowTemplate, no Role), they are
+kept elsewhere, and little or nothing is said of what is missing.
+
+## In a pipeline
+
+The exit code is 1 if there is a finding of the severity that `--fail-on` says (`error`, `warning` or `info`), or a worse one.
+
+```yml
+# .pre-commit-config.yaml, with this repository as repo and a release as rev
+hooks:
+  - id: argosy-lint
+    args: [manifests/]
+```
+
+* `-o github` writes annotations into the log of a GitHub workflow.
+* `-o sarif` writes SARIF 2.1.0 for code scanners; a finding keeps its fingerprint when lines above it change.
+* `-o json` is for everything else.
+* `--strict-upstream` also warns of what Argo Events would not run as it stands.
+
+## Codes
+
+{_table(["code", "severity", ""], rows)}
+{listed}"""
+
+
 def pages() -> list[tuple[Path, str]]:
     """Every generated page and the text that it should have."""
-    texts = {"support": _support, "fields": _all_fields, "cli": _commands, "metrics": _metrics}
+    texts = {"support": _support, "fields": _all_fields, "cli": _commands, "metrics": _metrics, "lint": _lint}
     return [(_REFERENCE / f"{name}.md", write()) for name, write in texts.items()]
 
 

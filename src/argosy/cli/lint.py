@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from typing import TYPE_CHECKING
+import os
 
 import click
 
-if TYPE_CHECKING:
-    from argosy.manifests.bundle import Bundle, Finding
-
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["text", "json"]),
+    type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
     show_default=True,
-    help="How to say it.",
+    help="How to say it: for people, for programs, for code scanners (SARIF 2.1.0), as GitHub workflow commands.",
 )
-@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "info"]),
+    default="error",
+    show_default=True,
+    help="The mildest severity that makes the exit code 1.",
+)
+@click.option("--strict", is_flag=True, help="The same as --fail-on warning.")
 @click.option("--strict-upstream", is_flag=True, help="Warn of everything that only Argosy understands.")
 @click.option("-v", "--verbose", is_flag=True, help="Show notes (severity 'info') too.")
+@click.option("--explain", metavar="CODE", help="Say what a code means and how to mend it, with an example, and end.")
 @click.pass_context
 def lint(
     ctx: click.Context,
     paths: tuple[str, ...],
     output: str,
+    fail_on: str,
     strict: bool,
     strict_upstream: bool,
     verbose: bool,
+    explain: str | None,
 ) -> None:
     """Check manifests and say what is wrong, where, and what to do.
 
     PATH is a manifest file, a folder (read with its sub-folders: .yaml, .yml, .json, but not *.test.yaml), or
     - for standard input. Objects are checked by themselves and against each other, so give all that belong
-    together.
+    together, with the Secrets, WorkflowTemplates, ServiceAccounts and Roles that they use.
 
     \b
     Severities:
@@ -52,9 +57,19 @@ def lint(
       argosy lint manifests/
       argosy lint --strict --strict-upstream manifests/ more.yaml
       kustomize build . | argosy lint - -o json
+      argosy lint -o sarif . > argosy.sarif
+      argosy lint --explain unknown-parameter
 
-    Exit codes: 0 clean, 1 there are errors (with --strict also warnings), 2 the call itself was wrong.
+    Exit codes: 0 clean, 1 there are findings of the severity that --fail-on says or a worse one, 2 the call
+    itself was wrong.
     """
+    colour = False if os.environ.get("NO_COLOR") else None
+    if explain is not None:
+        _explain(explain, colour)
+        return
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
+    from argosy.cli._lint_formats import FORMATS, SEVERITIES, Report
     from argosy.manifests.bundle import load
 
     bundle = load(paths)
@@ -63,44 +78,23 @@ def lint(
         from argosy.manifests.additions import additions
 
         findings += additions(bundle)
-    counted = Counter[str](finding.severity for finding in findings)
-    if output == "json":
-        click.echo(json.dumps(_as_json(bundle, findings, counted), indent=2))
-    else:
-        for finding in findings:
-            if verbose or finding.severity != "info":
-                click.echo(str(finding))
-        click.echo(_summary(bundle, counted, verbose))
-    ctx.exit(1 if counted["error"] or (strict and counted["warning"]) else 0)
+    report = Report(bundle, findings, verbose or fail_on == "info")
+    for line in FORMATS[output](report):
+        click.echo(line, color=colour)
+    mildest = "warning" if strict and fail_on == "error" else fail_on
+    failing = SEVERITIES[: SEVERITIES.index(mildest) + 1]
+    ctx.exit(1 if any(report.counted[severity] for severity in failing) else 0)
 
 
-def _objects(bundle: Bundle) -> dict[str, int]:
-    found = Counter(key.kind for key in bundle.origins)
-    return {kind: found[kind] for kind in ("EventSource", "EventBus", "Sensor")}
+def _explain(code: str, colour: bool | None) -> None:
+    from argosy.cli._lint_formats import explained
+    from argosy.manifests.checks.rules import rules
+    from argosy.manifests.findings import did_you_mean
 
-
-def _as_json(bundle: Bundle, findings: list[Finding], counted: Counter[str]) -> dict[str, object]:
-    return {
-        "files": len(bundle.files),
-        "objects": _objects(bundle),
-        "ignored": dict(sorted(bundle.ignored.items())),
-        "counts": {name: counted[name] for name in ("error", "warning", "later", "info")},
-        "findings": [finding.as_dict() for finding in findings],
-    }
-
-
-def _summary(bundle: Bundle, counted: Counter[str], verbose: bool) -> str:
-    objects = [
-        _many(number, kind, "es" if kind.endswith("s") else "s") for kind, number in _objects(bundle).items() if number
-    ]
-    what = ", ".join(objects) or "no EventSource, EventBus or Sensor"
-    said = [_many(counted[name], name) for name in ("error", "warning") if counted[name]]
-    if counted["later"]:
-        said.append(f"{counted['later']} not run by this version")
-    if counted["info"]:
-        said.append(_many(counted["info"], "note") + ("" if verbose else " (--verbose shows them)"))
-    return f"{_many(len(bundle.files), 'file')} with {what}: {', '.join(said) or 'clean'}"
-
-
-def _many(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}{plural}"
+    rule = rules().get(code)
+    if rule is None:
+        raise click.UsageError(
+            f"there is no code '{code}'{did_you_mean(code, rules()) or '; findings name theirs in []'}"
+        )
+    for line in explained(rule):
+        click.echo(line, color=colour)

@@ -13,7 +13,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from argosy.errors import LangError
-from argosy.lang import conditions, gjson
+from argosy.lang import conditions
 from argosy.manifests.fields import TriggerParameter
 from argosy.manifests.findings import Problem
 from argosy.manifests.sensor import DataFilter, Dependency, Sensor, TriggerSpec
@@ -124,6 +124,8 @@ def _clause(clause: DataFilter, strict: bool) -> Iterator[Problem]:
             text = "what is neither a boolean nor a number nor the text of one counts as false and passes"
             yield Problem("anything-counts-as-false", text + _STRICT, ("value",), "info")
     elif clause.type == "number" and not strict:
+        from argosy.lang import gjson  # not loaded for manifests that compare no numbers
+
         numbers = [gjson.parse_float(value) for value in clause.value]
         if any(number is not None and _COMPARE[clause.comparator](0.0, number) for number in numbers):
             text = "text that is no number, objects and null count as 0 and pass"

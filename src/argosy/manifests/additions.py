@@ -49,6 +49,11 @@ def _sensor(sensor: Sensor) -> Iterator[tuple[str, Loc]]:
             yield f"kind '{trigger.kind}' is Argosy's own", (*loc, "template", trigger.kind)
         if trigger.config:
             yield from _fields(trigger.config, (*loc, "template", trigger.kind))
+        if trigger.retry_strategy and trigger.at_least_once is None:
+            yield (
+                "'retryStrategy' is followed by upstream only where atLeastOnce: true is written",
+                (*loc, "retryStrategy"),
+            )
         if trigger.dlq_trigger and not (trigger.at_least_once and trigger.dlq_trigger.at_least_once):
             text = "upstream wants atLeastOnce: true written out, here and in 'dlqTrigger'"
             yield text, (*loc, "dlqTrigger")

@@ -61,10 +61,14 @@ class Finding:
     path: str = ""
     object: str = ""
 
+    @property
+    def where(self) -> str:
+        """``a.yaml:3:7``, or as much of it as is known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+
     def __str__(self) -> str:
-        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         text = f"{self.severity}: {self.message} [{self.code}]"
-        return (f"{where}: " if where else "") + text + (f" ({self.path})" if self.path else "")
+        return (f"{self.where}: " if self.where else "") + text + (f" ({self.path})" if self.path else "")
 
     def as_dict(self) -> dict[str, str | int]:
         """The finding as JSON has it."""

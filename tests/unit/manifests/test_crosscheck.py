@@ -65,9 +65,11 @@ def test_a_complete_set_says_nothing() -> None:
     assert from_objects([source(), sensor()]).findings == []
 
 
-def test_a_source_that_is_not_there_is_a_warning() -> None:
-    finding = one(sensor(), code="unknown-event-source")
+def test_a_source_that_is_not_there_is_a_warning_where_others_are() -> None:
+    finding = one(source("other"), sensor(), code="unknown-event-source")
     assert (finding.severity, finding.path) == ("warning", "spec.dependencies[0].eventSourceName")
+    # A sensor by itself is only noted: its source is kept elsewhere.
+    assert one(sensor(), code="unknown-event-source").severity == "info"
 
 
 def test_a_source_that_is_nearly_there_is_an_error_and_the_sensor_does_not_run() -> None:
@@ -82,7 +84,7 @@ def test_a_source_that_is_nearly_there_is_an_error_and_the_sensor_does_not_run()
 def test_a_source_of_another_namespace_does_not_count() -> None:
     finding = one(source(namespace="x"), sensor(), code="unknown-event-source")
     assert finding.severity == "warning"
-    assert "one in namespace 'x' counts only there" in finding.message
+    assert "there is one in namespace 'x'" in finding.message
 
 
 @pytest.mark.parametrize(("event", "severity"), [("ordre", "error"), ("parcel", "warning")])
@@ -207,7 +209,7 @@ def test_a_filter_that_cannot_mean_what_it_says_is_a_warning(clause: dict[str, A
 
 def test_two_events_on_one_address_are_found() -> None:
     # Given two events of one source, and one of another, on one port and path
-    twice = source(a={"endpoint": "/x", "port": "1"}, b={"endpoint": "x/", "port": "1"})
+    twice = source(a={"endpoint": "/x", "port": "1"}, b={"endpoint": "x", "port": "1"})
     other = source("other", c={"endpoint": "/x", "port": "1"}, d={"endpoint": "/x", "port": "2"})
     findings = found(twice, other, code="duplicate-endpoint")
     # Then the one is an error and the other, which pods would hide, a warning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ def test_a_planted_mistake_is_found_at_its_line_and_nothing_else(code: str) -> N
 
 def test_manifests_without_the_mistake_are_clean() -> None:
     # Given the example that has a template, an account, a role and a binding, with its mistake mended
-    text = rules()["unknown-workflow-template"].example.replace("name: pakc  # <- unknown-workflow-template", "name: pack")
+    text = rules()["unknown-workflow-template"].example.replace(
+        "name: pakc  # <- unknown-workflow-template", "name: pack"
+    )
     assert loads(text).findings == []
 
 
@@ -109,9 +112,11 @@ def test_what_is_too_large_is_told(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    # Given a name that the operating system refuses to open, whoever asks
-    file = tmp_path / ("a" * 300 + ".yaml")
-    assert [one.code for one in load([file]).findings] == ["unreadable"]
+    # Given a name under which there is a socket and no file: it cannot be opened, whoever asks
+    file = tmp_path / "a.yaml"
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(str(file))
+        assert [one.code for one in load([file]).findings] == ["unreadable"]
 
 
 @pytest.mark.usefixtures("toys")

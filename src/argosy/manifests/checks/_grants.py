@@ -127,7 +127,9 @@ class Grants:
             for subject in _subjects(binding):
                 if subject.get("kind") != "ServiceAccount":
                     return None
-                found.add(Account(str(subject.get("namespace") or binding.metadata.namespace), str(subject.get("name"))))
+                found.add(
+                    Account(str(subject.get("namespace") or binding.metadata.namespace), str(subject.get("name")))
+                )
         return found
 
     def known(self, account: Account) -> bool:

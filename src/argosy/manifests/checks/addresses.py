@@ -56,4 +56,3 @@ def _address(block: dict[str, Any]) -> tuple[str, str] | None:
         return None
     path = path if path.startswith("/") else "/" + path
     return str(port), _VARIABLE.sub("{", path)
-

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from argosy.errors import ArgosyError
-from argosy.lang import gojson, sjson
+from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import each_trigger, held_object, sensors_by_key
 from argosy.manifests.fields import ArtifactLocation, TriggerParameter
@@ -118,9 +118,8 @@ def _steps(path: str) -> tuple[str | int, ...]:
 
 def _dests(entries: Any, loc: Loc) -> Iterator[_Dest]:
     for index, entry in enumerate(entries):
-        if isinstance(entry, TriggerParameter) and entry.dest and not _HARD.search(entry.dest):
-            if steps := _steps(entry.dest):
-                yield _Dest(entry.dest, steps, (*loc, index, "dest"))
+        if isinstance(entry, TriggerParameter) and not _HARD.search(entry.dest) and (steps := _steps(entry.dest)):
+            yield _Dest(entry.dest, steps, (*loc, index, "dest"))
 
 
 def _resource_level(trigger: TriggerSpec) -> Iterator[Problem]:
@@ -169,6 +168,8 @@ def _in_model(model: type[BaseModel], dest: _Dest, steps: tuple[str | int, ...],
 
 
 def _in_object(body: dict[str, Any], dests: list[_Dest]) -> Iterator[Problem]:
+    from argosy.lang import sjson  # not loaded for manifests without parameters
+
     try:
         text = gojson.dumps(body)
     except ArgosyError:

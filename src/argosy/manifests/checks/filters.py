@@ -91,14 +91,17 @@ class _Span(NamedTuple):
         return None if empty else _Span(*low, high[0], not high[1])
 
 
-_SPANS = {
-    ">": lambda number: [_Span(number, True, math.inf, False)],
-    ">=": lambda number: [_Span(number, False, math.inf, False)],
-    "<": lambda number: [_Span(-math.inf, False, number, True)],
-    "<=": lambda number: [_Span(-math.inf, False, number, False)],
-    "=": lambda number: [_Span(number, False, number, False)],
-    "!=": lambda number: [_Span(-math.inf, False, number, True), _Span(number, True, math.inf, False)],
-}
+def _spans(comparator: str, number: float) -> list[_Span]:
+    below, above = _Span(-math.inf, False, number, True), _Span(number, True, math.inf, False)
+    itself = _Span(number, False, number, False)
+    return {
+        ">": [above],
+        ">=": [itself, above],
+        "<": [below],
+        "<=": [below, itself],
+        "!=": [below, above],
+    }.get(comparator, [itself])
+
 
 _Allowed = list[_Span] | frozenset[str]
 
@@ -111,8 +114,7 @@ def _allowed(clause: DataFilter) -> _Allowed | None:
         numbers = [_number(value) for value in clause.value]
         if any(number is None or math.isnan(number) for number in numbers):
             return None
-        spans = _SPANS[clause.comparator or "="]
-        return [span for number in numbers if number is not None for span in spans(number)]
+        return [span for number in numbers if number is not None for span in _spans(clause.comparator, number)]
     if clause.type == "bool":
         if any(value not in _BOOLEANS for value in clause.value):
             return None

@@ -113,4 +113,6 @@ def _no_source(bundle: Bundle, name: str, space: str, known: list[str], loc: Loc
         also = f"; there is one in namespace '{elsewhere[0]}', and a sensor hears only its own namespace"
     else:
         also = did_you_mean(name, known)
-    return Problem("unknown-event-source", f"there is no EventSource '{name}' in namespace '{space}'{also}", loc, severity)
+    return Problem(
+        "unknown-event-source", f"there is no EventSource '{name}' in namespace '{space}'{also}", loc, severity
+    )

@@ -132,7 +132,9 @@ def _unused(rule: Rule, used: set[Right]) -> list[str]:
             verb
             for verb in sorted(rule.verbs)
             if verb == "*"
-            or not any(right.verb == verb and right.resource == resource and right.group in rule.groups for right in used)
+            or not any(
+                right.verb == verb and right.resource == resource and right.group in rule.groups for right in used
+            )
         ]
         if resource == "*":
             verbs = sorted(rule.verbs)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from argosy.errors import ArgosyError
-from argosy.lang import gojson, sjson
+from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key, WorkflowTemplate
 from argosy.manifests.checks._walk import Held, each_trigger, held_object, mapping, sensors_by_key
 from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
@@ -103,6 +103,10 @@ def _with_parameters(trigger: TriggerSpec, body: dict[str, Any]) -> dict[str, An
         elif parameter.dest.split(".")[0] == trigger.kind:
             return None
     dests += [parameter.dest for parameter in getattr(trigger.config, "parameters", ())]
+    if not dests:
+        return body
+    from argosy.lang import sjson  # not loaded for manifests without parameters
+
     try:
         text = gojson.dumps(body)
         for dest in dests:
@@ -181,7 +185,9 @@ def _judged(bundle: Bundle, found: _Submission) -> Iterator[Problem]:
         if name not in meant.values():
             at = found.held.place("spec", "arguments", "parameters")
             text = f"{found.kind} '{found.name}' wants a value for its parameter '{name}'"
-            yield Problem("missing-parameter", text, found.arguments[name].loc if name in found.arguments else at, "warning")
+            yield Problem(
+                "missing-parameter", text, found.arguments[name].loc if name in found.arguments else at, "warning"
+            )
     for name, argument in found.arguments.items():
         options = wanted.get(name, {}).get("enum")
         if not isinstance(options, list) or not options or not isinstance(argument.value, str):
