@@ -30,6 +30,12 @@ def shown(text: str) -> str:
     return short.replace("\n", "\\n")
 
 
+def problem(error: Exception) -> str:
+    """What an exception says, on one line; of a long sentence the beginning and the end."""
+    text = str(getattr(error, "message", error)).replace("\n", "\\n")
+    return text if len(text) <= 3 * _SHOWN else f"{text[: 2 * _SHOWN]} … {text[-_SHOWN:]}"
+
+
 def found_text(found: gjson.Result) -> str:
     """The value found, as filters see it."""
     try:
@@ -66,7 +72,7 @@ def missing(document: Document, path: str) -> str:
     try:
         value = document.value
     except LangError as error:
-        return f"{said}: {error.message}"
+        return f"{said}: {problem(error)}"
     walked: list[str] = []
     for part in path.replace("\\.", "\0").split("."):
         name = part.replace("\0", ".")

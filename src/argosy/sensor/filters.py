@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from argosy.errors import EventInvalid, LangError
 from argosy.event import Event, parse_time
-from argosy.lang import gjson, gotemplate, govaluate, lua, regex
+from argosy.lang import gjson, gojson, gotemplate, govaluate, lua, regex
 from argosy.lang.gjson import Document
 from argosy.sensor import _reasons
 from argosy.sensor.verdict import Verdict
@@ -38,7 +38,7 @@ def _asked(clause: Clause, name: str, document: Document, event: Event) -> Verdi
     try:
         return clause(document, event)
     except _UNDECIDABLE as error:
-        return Verdict(name, False, _reasons.shown(str(error)), True)
+        return Verdict(name, False, partial(_reasons.problem, error), True)
 
 
 def _stage(name: str, either: bool, clauses: Sequence[tuple[str, Clause]]) -> Clause:
@@ -50,7 +50,9 @@ def _stage(name: str, either: bool, clauses: Sequence[tuple[str, Clause]]) -> Cl
         try:
             document.value  # noqa: B018 - parses, once
         except LangError as error:
-            return Verdict(name, False, f"the event's data is not JSON: {error.message}", True)
+            # JSON with a number beyond all floats is JSON to upstream's filters, and only the value itself cannot be had.
+            if not gojson.valid(document.text):
+                return Verdict(name, False, f"the event's data is not JSON: {_reasons.problem(error)}", True)
         parts: list[Verdict] = []
         for label, clause in clauses:
             verdict = _asked(clause, label, document, event)
@@ -85,7 +87,7 @@ def _expr(label: str, spec: Any) -> Clause:
         try:
             result = expression.evaluate(values)
         except LangError as error:
-            problem = error.message
+            problem = _reasons.problem(error)
             return Verdict(label, False, lambda: f"`{_reasons.shown(spec.expr)}` {_with(values)}: {problem}", True)
 
         def reason() -> str:
@@ -196,7 +198,7 @@ def _data(label: str, spec: Any, strict: bool) -> Clause:
             try:
                 text = template.render({"Input": before})
             except LangError as error:
-                problem = error.message
+                problem = _reasons.problem(error)
                 return Verdict(label, False, lambda: f"template of {_is(spec, before)}: {problem}", True)
             if text in ("", "<no value>"):
                 return Verdict(label, False, lambda: f"template of {_is(spec, before)} gives nothing", True)

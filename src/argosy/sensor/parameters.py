@@ -36,6 +36,7 @@ class Found(NamedTuple):
 Note = Callable[[TriggerParameter, Found, str], None]
 """Told of each parameter what was found and, in a sentence, why it failed (empty where it did not). For explanations."""
 
+_ALL = gjson.compile("@this")
 _template = lru_cache(maxsize=4096)(gotemplate.compile)
 
 
@@ -52,9 +53,9 @@ def _data_document(event: Event) -> Document:
         raise LangError("the event has no data")
     kind = event.datacontenttype.split(";")[0].strip()
     if kind in ("application/json", ""):
-        document = Document(event.data)
-        document.value  # noqa: B018 - says here, once, that it is not JSON
-        return document
+        if not gojson.valid(event.data):
+            raise LangError("the event's data is not JSON")
+        return Document(event.data)
     if kind == "application/yaml":
         first = next(_yaml.documents(event.data.decode("utf-8", "replace")), None)
         if isinstance(first, _yaml.Fault):
@@ -81,10 +82,18 @@ def _whole(event: Event) -> str:
     return f'{{"context":{context},"data":{data}}}'
 
 
+def _input(document: Document) -> Json:
+    try:
+        return document.value
+    except LangError:
+        # JSON with a number beyond all floats; gjson makes an infinity of that number.
+        return _ALL.get(document).value
+
+
 def _from_document(what: str, document: Document, key: str, template: str, complaints: list[str]) -> Found | None:
     if template:
         try:
-            text = _template(template).render({"Input": document.value})
+            text = _template(template).render({"Input": _input(document)})
         except LangError as error:
             complaints.append(f"template {template!r}: {error.message}")
         else:

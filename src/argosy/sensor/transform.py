@@ -56,9 +56,10 @@ def _compiled(language: str, text: str, strict: bool) -> Transform:
         except NoOutput:
             raise LangError(f"transform.{language}: the program yielded nothing; it must yield an object") from None
         except LangError as error:
-            raise LangError(f"transform.{language}: {error.message}", text=error.text, offset=error.offset) from error
+            sentence = f"transform.{language}: {_reasons.problem(error)}"
+            raise LangError(sentence, text=error.text, offset=error.offset) from error
         except (ArithmeticError, ValueError, RecursionError) as error:
-            raise LangError(f"transform.{language}: {error}") from error
+            raise LangError(f"transform.{language}: {_reasons.problem(error)}") from error
         if not isinstance(result, dict):
             raise LangError(
                 f"transform.{language}: the program yielded {_reasons.kind(result)}; it must yield an object"
