@@ -61,7 +61,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, text: str) -> yaml.Node:
     style = None
-    if "\n" in text and not any(line != line.rstrip() for line in text.split("\n")):
+    lines = text.split("\n")
+    if not all(line.isprintable() for line in lines):
+        style = '"'
+    elif len(lines) > 1 and not any(line != line.rstrip() for line in lines):
         style = "|"
     elif text == "" or _yaml.resolve(text) is not text:
         style = "'"

@@ -243,7 +243,7 @@ class Case(Around):
         if (self.event is None) == (self.events is None):
             raise ValueError("needs 'event' or 'events', and not both")
         if all(part is None for part in (self.fires, self.not_fires, self.dead_letters, self.pending)):
-            raise ValueError("expects nothing; give one of fires, notFires, deadLetters and pending")
+            raise ValueError("needs an expectation: fires, notFires, deadLetters or pending")
         if self.because is not None and self.fires != []:
             raise ValueError("has 'because' without 'fires: []'; write it into an entry of notFires or deadLetters")
         return self
