@@ -500,3 +500,39 @@ class TestATerminal:
         assert done.returncode == 0, done.stderr
         assert b"\x1b" not in done.stdout
         assert b"+ Fires: ship" in done.stdout
+
+
+class TestTheShapeForPrograms:
+    OPEN = ("data", "after", "block", "object", "payload", "source")
+    """Fields that hold what manifests and events say."""
+
+    def _keys(self, value: Any) -> set[str]:
+        if isinstance(value, list):
+            return {key for each in value for key in self._keys(each)}
+        if not isinstance(value, dict):
+            return set()
+        inner = {key for name, each in value.items() if name not in self.OPEN for key in self._keys(each)}
+        return set(value) | inner
+
+    def test_every_field_stands_in_the_reference(self, folder: _Folder) -> None:
+        # Given answers of every sort
+        bad = _event(data={"body": {**ORDER["body"], "country": "US"}})
+        body = {key: value for key, value in ORDER["body"].items() if key != "item"}
+        events = folder.event(
+            bad, _event(data={"body": body}), _event("paid"), _event("ordr"), _event("paid", {"body": {}})
+        )
+        told = folder.json("--event", events, "--each")
+        # Then the reference page explains every field
+        page = (Path(__file__).parents[2] / "docs" / "reference" / "explain.md").read_text()
+        for event in told["events"]:
+            for sensor in event["sensors"]:
+                for trigger in sensor["triggers"]:
+                    for action in trigger["actions"]:
+                        assert set(action["events"]) <= {"order", "paid"}  # names of dependencies, not of fields
+                        action["events"] = {}
+        keys = self._keys(told)
+        assert {"notAsked", "failure", "complaints", "didYouMean", "waitingFor"} <= keys
+        assert (
+            sorted(key for key in keys if f"`{key}`" not in page and f"{key}," not in page and f"{key}}}" not in page)
+            == []
+        )
