@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from argosy.errors import LangError
+from argosy.errors import LangError, Rejected
 from argosy.event import Event
 from argosy.lang import durations, gojson
 from argosy.manifests import _yaml
@@ -22,6 +22,7 @@ from argosy.testing.comparing import NOTHING, contains, difference, equal, narro
 from argosy.testing.format import PARTS, DeadLetter, Firing, NoFiring
 from argosy.testing.loading import Trial, TriggerName, all_triggers, seconds
 from argosy.testing.simulation import Dead, Fired, Transcript
+from argosy.triggers import _workflow_args
 
 _TOLERANCE_SECONDS = 0.001
 
@@ -56,13 +57,24 @@ def part(fired: Fired, name: str) -> Json:
         return NOTHING if not fired.payload else _json(fired.payload)
     if name == "block":
         return fired.block
-    if isinstance(fired.object, dict):
-        spec: Any = fired.object.get("spec")
-        listed = ((spec.get("arguments") or {}) if isinstance(spec, dict) else {}).get("parameters")
-        if isinstance(listed, list):
-            return {one["name"]: one.get("value") for one in listed if isinstance(one, dict) and "name" in one}
+    return _named(fired)
+
+
+def _named(fired: Fired) -> Json:
+    """The values that a firing gives by name: a Workflow's arguments with what ``args`` say, or a function's ``args``."""
     args = fired.block.get("args")
-    return args if isinstance(args, dict) else NOTHING
+    if isinstance(args, dict):
+        return args
+    spec: Any = fired.object.get("spec") if isinstance(fired.object, dict) else None
+    arguments: Any = spec.get("arguments") if isinstance(spec, dict) else None
+    listed: Any = arguments.get("parameters") if isinstance(arguments, dict) else None
+    if fired.kind != "argoWorkflow" and not isinstance(listed, list):
+        return NOTHING
+    named = {one["name"]: one.get("value") for one in listed or () if isinstance(one, dict) and "name" in one}
+    try:
+        return {**named, **_workflow_args.parse(args or []).parameters}
+    except Rejected:
+        return named
 
 
 def _json(payload: bytes) -> Json:

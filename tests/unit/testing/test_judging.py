@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -112,7 +112,7 @@ class TestWhatFires:
 
 
 class TestWhatIsSent:
-    EVENT = {**ORDER, "data": {"item": "book", "price": 1.5}}
+    EVENT: ClassVar[dict[str, Any]] = {**ORDER, "data": {"item": "book", "price": 1.5}}
 
     @pytest.mark.parametrize(
         "firing",
@@ -169,7 +169,7 @@ class TestWhatIsSent:
 
 
 class TestGoldenFiles:
-    FIRES: list[Any] = [{"trigger": "ship", "golden": "golden/ship.yaml"}]
+    FIRES: ClassVar[list[Any]] = [{"trigger": "ship", "golden": "golden/ship.yaml"}]
 
     def test_update_writes_what_was_found_and_then_it_passes(self, bench: Bench) -> None:
         bench.manifests(_workflow())
