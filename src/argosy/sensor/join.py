@@ -96,9 +96,13 @@ class JoinState:
         self.pending[dependency] = (at, event)
         if not self.condition.evaluate(self.pending.keys()):
             return None
-        together = {name: held for name, (_, held) in self.pending.items()}
+        return self.forget()
+
+    def forget(self) -> dict[str, Event]:
+        """Forget all events that are held, and return them."""
+        held = {name: event for name, (_, event) in self.pending.items()}
         self.pending.clear()
-        return together
+        return held
 
     def committed(self, position: int) -> None:
         """The log will not be read again up to ``position``: what was kept to recognise it can go."""

@@ -198,6 +198,19 @@ class SensorLoop:
         for plan in self._matcher.plans:
             state = self._states.get(plan.trigger)
             if state is not None and state.changed:
-                await self._joins.put(self._key(plan.trigger), state.dump())
+                try:
+                    await self._joins.put(self._key(plan.trigger), state.dump())
+                except EventTooLarge as error:
+                    await self._give_up_waiting(plan, state, error)
                 state.changed = False
                 self._failpoint("join.saved")
+
+    async def _give_up_waiting(self, plan: Plan, state: JoinState, error: EventTooLarge) -> None:
+        """Events that cannot be remembered together become an action that cannot be performed: a dead letter, which a person sees."""
+        held = state.forget()
+        reason = f"the events that wait for {str(plan.condition)!r} are together too large for the bus: {error}"
+        self._observer.problem(f"trigger {plan.trigger!r} gives up the events of {', '.join(held)}: {reason}")
+        record = actions.stripped(ActionRecord(next(reversed(held.values())).time, held), reason)
+        item = actions.action_id(self._namespace, self._sensor, plan.trigger, held)
+        await self._queues[plan.trigger].put(item, actions.encode(record), again=True)
+        await self._joins.put(self._key(plan.trigger), state.dump())
