@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from zoneinfo import ZoneInfo
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argosy.event import Event
-from argosy.lang import conditions
+from argosy.lang import conditions, cron
+from argosy.lang.conditions import Condition
 from argosy.sensor.actions import action_id
 from argosy.sensor.join import JoinState
 
@@ -95,3 +99,97 @@ def test_what_is_remembered_beyond_the_commit_stays_small(names: list[str]) -> N
         state.committed(position)
 
     assert state.applied == {}
+
+
+class _Eager:
+    """A join that is emptied by a clock: at every minute that a reset names, before the events of that moment."""
+
+    def __init__(self, condition: Condition, resets: list[tuple[str, str]], start: dt.datetime, minutes: int) -> None:
+        self.condition = condition
+        self.pending: dict[str, str] = {}
+        moments = [start + dt.timedelta(minutes=number) for number in range(minutes + 1)]
+        self.ticks = [moment for moment in moments if any(_names(moment, *reset) for reset in resets)]
+
+    def pass_to(self, moment: dt.datetime) -> None:
+        while self.ticks and self.ticks[0] <= moment:
+            self.ticks.pop(0)
+            self.pending.clear()
+
+    def take(self, dependency: str, item: str) -> dict[str, str] | None:
+        self.pending[dependency] = item
+        if not self.condition.evaluate(self.pending):
+            return None
+        together, self.pending = self.pending, {}
+        return together
+
+
+def _names(moment: dt.datetime, expression: str, zone: str) -> bool:
+    """Whether the schedule names this minute; asked of the clock on the wall there, without any search."""
+    wall = moment.astimezone(ZoneInfo(zone))
+    minute, hour, day, month, weekday = expression.split()
+    assert (month, weekday) == ("*", "*")
+    fields = ((minute, wall.minute), (hour, wall.hour), (day, wall.day))
+    return all(
+        text == "*" or (number % int(text[2:]) == 0 if text.startswith("*/") else str(number) in text.split(","))
+        for text, number in fields
+    )
+
+
+# Around a change of the clocks in both directions, and an ordinary day.
+STARTS = [
+    "2026-03-08T00:00:00Z",
+    "2026-10-31T20:00:00Z",
+    "2026-03-28T22:00:00Z",
+    "2026-10-24T21:00:00Z",
+    "2026-07-01T00:00:00Z",
+]
+RESETS = [
+    ("59 23 * * *", "UTC"),
+    ("30 2 * * *", "America/New_York"),
+    ("30 1 * * *", "America/New_York"),
+    ("0 2,3 * * *", "Europe/Berlin"),
+    ("*/7 * * * *", "UTC"),
+    ("0 */2 * * *", "Asia/Kathmandu"),
+    ("15 * 8,25 * *", "Australia/Lord_Howe"),
+]
+HOURS = 30
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    condition=st.sampled_from(CONDITIONS),
+    start=st.sampled_from(STARTS),
+    resets=st.lists(st.sampled_from(RESETS), min_size=1, max_size=3),
+    # Seconds; every second event stands exactly on a minute, where resets are.
+    times=st.lists(
+        st.one_of(st.integers(0, HOURS * 60).map(lambda minute: minute * 60.0), st.floats(0, HOURS * 3600.0)),
+        min_size=1,
+        max_size=40,
+    ),
+    names=st.lists(st.sampled_from("abc"), min_size=40, max_size=40),
+    restarts=st.sets(st.integers(0, 39)),
+)
+def test_forgetting_at_the_next_event_is_the_same_as_forgetting_at_the_reset(
+    condition: str, start: str, resets: list[tuple[str, str]], times: list[float], names: list[str], restarts: set[int]
+) -> None:
+    begin = dt.datetime.fromisoformat(start)
+    compiled = conditions.compile(condition, DEFINITIONS)
+    schedules = [cron.compile(*reset) for reset in resets]
+    lazy = JoinState.load(None, compiled, DEFINITIONS, schedules)
+    eager = _Eager(compiled, resets, begin, HOURS * 60)
+
+    for number, (seconds, name) in enumerate(zip(sorted(times), names, strict=False)):
+        at = (begin + dt.timedelta(seconds=seconds)).timestamp()
+        eager.pass_to(dt.datetime.fromtimestamp(at, dt.UTC))
+        if number in restarts:
+            # Also what somebody sees who looks at the state at any moment, and what a new process begins with.
+            lazy.forget_before_reset(at)
+            assert {held: event.id for held, (_, event) in lazy.pending.items()} == eager.pending
+            lazy = JoinState.load(lazy.dump(), compiled, DEFINITIONS, schedules)
+        event = _event(name, number)
+
+        together = lazy.take(name, event, position=number + 1, at=at)
+
+        found = together and {held: one.id for held, one in together.items()}
+        assert found == eager.take(name, event.id)
+        assert {held: one.id for held, (_, one) in lazy.pending.items()} == eager.pending

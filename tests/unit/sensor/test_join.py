@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 
 import pytest
 
 from argosy.errors import EventInvalid
 from argosy.event import Event
-from argosy.lang import conditions
+from argosy.lang import conditions, cron
 from argosy.sensor.join import JoinState
 
 DEFINITIONS = {"a": "a1", "b": "b1"}
@@ -87,22 +86,72 @@ def test_a_state_that_cannot_be_read_is_an_error_not_an_empty_state() -> None:
         JoinState.load(b"not json", _state().condition, DEFINITIONS, ())
 
 
-@dataclass
-class _EveryHour:
-    def next(self, after: dt.datetime) -> dt.datetime:
-        return after.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=1)
+class TestAReset:
+    """``conditionsReset`` forgets what was collected before it; the event that stands in its very moment belongs to what comes after."""
+
+    DAILY = (cron.compile("59 23 * * *", "America/Los_Angeles"),)
+    TICK = dt.datetime(2026, 1, 2, 7, 59, tzinfo=dt.UTC).timestamp()
+
+    @pytest.mark.parametrize(
+        ("first", "second", "together"),
+        [
+            (-0.001, 0.001, False),
+            (-3600.0, -0.001, True),
+            (-0.001, 0.0, False),
+            (0.0, 0.001, True),
+            (0.001, 86399.0, True),
+            (0.001, 86400.0, False),
+            (-90 * 86400.0, 1.0, False),
+        ],
+    )
+    def test_separates_what_came_before_from_what_comes_in_its_moment_or_after(
+        self, first: float, second: float, together: bool
+    ) -> None:
+        state = _state(resets=self.DAILY)
+        state.take("a", _event("x"), position=1, at=self.TICK + first)
+
+        taken = state.take("b", _event("y"), position=2, at=self.TICK + second)
+
+        assert (taken is not None) is together
+        assert list(state.pending) == ([] if together else ["b"])
+
+    def test_of_several_the_first_counts(self) -> None:
+        state = _state(resets=(*self.DAILY, cron.compile("0 * * * *")))
+        state.take("a", _event("x"), position=1, at=self.TICK + 30)
+
+        assert state.take("b", _event("y"), position=2, at=self.TICK + 90) is None
+
+    def test_leaves_a_newer_event_of_the_same_dependency(self) -> None:
+        state = _state(resets=self.DAILY)
+        state.take("a", _event("old"), position=1, at=self.TICK - 1)
+        state.take("a", _event("new"), position=2, at=self.TICK + 1)
+
+        assert state.take("b", _event("y"), position=3, at=self.TICK + 2) is not None
+
+    def test_is_kept_over_a_restart(self) -> None:
+        state = _state(resets=self.DAILY)
+        state.take("a", _event("x"), position=1, at=self.TICK - 1)
+
+        again = JoinState.load(state.dump(), state.condition, DEFINITIONS, self.DAILY)
+
+        assert again.take("b", _event("y"), position=2, at=self.TICK + 1) is None
+
+    def test_that_never_comes_forgets_nothing(self) -> None:
+        state = _state(resets=(cron.compile("0 0 30 2 *"),))
+        state.take("a", _event("x"), position=1, at=0.0)
+
+        assert state.take("b", _event("y"), position=2, at=2e9) is not None
+
+    def test_does_not_go_by_a_clock_that_was_set_back(self) -> None:
+        state = _state(resets=self.DAILY)
+        state.take("a", _event("x"), position=1, at=self.TICK + 5)
+
+        assert state.take("b", _event("y"), position=2, at=self.TICK - 5) is not None
 
 
-def test_what_is_older_than_the_last_reset_is_forgotten_when_the_next_event_comes() -> None:
-    state = _state(resets=(_EveryHour(),))
-    state.take("a", _event("before"), position=1, at=3500.0)
+def test_all_that_is_held_can_be_given_up() -> None:
+    state = _state()
+    state.take("a", _event("x"), position=1, at=0.0)
 
-    assert state.take("b", _event("after"), position=2, at=3700.0) is None
-    assert list(state.pending) == ["b"]
-
-
-def test_within_one_period_nothing_is_forgotten() -> None:
-    state = _state(resets=(_EveryHour(),))
-    state.take("a", _event("x"), position=1, at=3700.0)
-
-    assert state.take("b", _event("y"), position=2, at=3800.0) is not None
+    assert [event.id for event in state.forget().values()] == ["x"]
+    assert state.pending == {}
