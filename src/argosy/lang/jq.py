@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any, Protocol
+from typing import Any
 
 from argosy.errors import LangError, NoOutput
-from argosy.lang import _jq_closures, _jq_syntax, gojson
+from argosy.lang import _jq_closures, _jq_process, _jq_syntax, gojson
 from argosy.lang._jq_functions import Nothing
 
 # What reaches out of the value is bound to something harmless before the program begins. It stands on the
@@ -49,16 +49,12 @@ _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
 _LARGEST_INTEGER = 2**64
 
 
-class _Library(Protocol):
-    def input_text(self, text: str) -> Any: ...
-
-
 class Program:
     """A compiled jq program. Safe to share; keeps nothing of the values it saw."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._library: _Library | None = None
+        self._library = ""
         self._closure: _jq_closures.Closure | None = None
         tree = _jq_syntax.parse(text)
         if tree is not None:
@@ -80,7 +76,7 @@ class Program:
             if self._closure is not None:
                 return self._closure(value, {})
             return self._run(value)
-        except (Nothing, StopIteration):
+        except (Nothing, NoOutput):
             raise NoOutput("the jq program has no output for this event", text=self.text) from None
         except RecursionError as error:
             raise LangError("jq: the value is nested too deeply", text=self.text) from error
@@ -88,14 +84,9 @@ class Program:
             raise LangError(f"jq: {error.message}", text=self.text) from error
 
     def _run(self, value: Any) -> Any:
-        assert self._library is not None
         # gojq goes through an object by its keys in order, libjq as they are written.
         text = gojson.dumps(value, escape_html=False).decode()
-        try:
-            output = self._library.input_text(text).first()
-        except ValueError as error:
-            raise LangError(str(error)) from error
-        return _as_decoded(output)
+        return _as_decoded(_jq_process.first(self._library, text))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -104,16 +95,15 @@ def compile(text: str) -> Program:
     return Program(text)
 
 
-def _load(text: str) -> _Library:
-    import jq
-
+def _load(text: str) -> str:
+    """``text`` as libjq gets it. Raises LangError where it does not parse."""
     prelude = _PRELUDE + (_SORTED if _WRITES_JSON.search(text) else "")
     prelude += "".join(definition for name, definition in _NUMERIC.items() if name in text)
     try:
-        library: _Library = jq.compile(prelude + text)
-    except ValueError as error:
-        raise _syntax_error(text, str(error), len(prelude)) from error
-    return library
+        _jq_process.check(prelude + text)
+    except LangError as error:
+        raise _syntax_error(text, error.message, len(prelude)) from error
+    return prelude + text
 
 
 def _syntax_error(text: str, message: str, shift: int) -> LangError:
