@@ -186,9 +186,14 @@ class Loader:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        # A link may lead back up.
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:
+            yield from (Path(place, name) for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+        seen.add(real)
 
 
 def _said(model: Around, case: Around, name: str) -> Any:
