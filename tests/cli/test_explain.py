@@ -405,7 +405,7 @@ class TestTheCall:
             (("--event", "gone.json"), "'gone.json' does not exist"),
             (
                 ("--event", "-", "--sensor", "shp"),
-                "There is no sensor 'shp' among these manifests; did you mean 'ship'?",
+                "There is no sensor 'shp' among these manifests, and no file or folder of this name; did you mean 'ship'?",
             ),
             (("--event", "-", "--raw"), "--raw need --source NAME"),
             (("--event", "-", "--source", "shop", "-H", "a:b"), "add --raw"),
@@ -466,6 +466,57 @@ spec:
     def test_a_file_that_cannot_be_read_always_does(self, folder: _Folder) -> None:
         folder.write("manifests/torn.yaml", "kind: Sensor\n  x: {")
         assert folder.run("--event", folder.event(_event())).exit_code == 1
+
+
+class TestWords:
+    """The arguments: paths, and sensors where no path has the name."""
+
+    def test_without_a_path_the_manifests_are_those_of_the_folder(
+        self, folder: _Folder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(folder.path / "manifests")
+        event = folder.event(_event())
+
+        told = [CliRunner().invoke(main, ["explain", "--event", event, *more]) for more in ((), ("ship",), ("other",))]
+
+        assert [each.exit_code for each in told] == [0, 0, 3]
+        assert "'other' does not listen to shop/order" in told[2].output
+
+    def test_a_path_that_is_not_there_is_taken_for_neither(self, folder: _Folder) -> None:
+        result = folder.run("manifsts", "--event", folder.event(_event()))
+        assert result.exit_code == 2
+        assert (
+            "There is no sensor 'manifsts' among these manifests, and no file or folder of this name" in result.output
+        )
+
+
+class TestHostileEvents:
+    """An event is anybody's text; it must not reach past the line on which it is shown."""
+
+    @pytest.mark.parametrize(
+        "text", ["\x1b[2J\x1b]0;owned\x07", "a\nb\r", "\x9b31m", "\u202eevil", "\u2028", "\x00", "x" * 100_000]
+    )
+    def test_control_characters_are_shown_and_not_obeyed(self, folder: _Folder, text: str) -> None:
+        body = {**ORDER["body"], "item": text, text[:50]: 1}
+        bad = {**body, "country": text}
+        events = folder.event(_event("paid", {"body": {}}), _event(data={"body": body}), _event(data={"body": bad}))
+        for more in ((), ("-v",)):
+            shown = folder.run("--event", events, "--each", *more, "--sensor", "ship").output
+            assert not {character for character in shown if not character.isprintable()} - {"\n"}
+
+    def test_names_of_the_event_are_cleaned_too(self, folder: _Folder) -> None:
+        shown = folder.run("--event", folder.event(_event("\x1b[31m", source="\x07", id="\x1bc", type="\r"))).output
+        assert "\x1b" not in shown and "\x07" not in shown and "\r" not in shown
+
+    def test_halves_of_characters_do_not_crash(self, folder: _Folder) -> None:
+        text = json.dumps(_event()).replace("DE", "\\ud800")
+        result = folder.run("--event", "-", given=text)
+        assert result.exit_code in (2, 3), result.output
+
+    @pytest.mark.parametrize("deep", ["[" * 200_000, '{"a":' * 200_000])
+    def test_nesting_without_end_is_refused(self, folder: _Folder, deep: str) -> None:
+        result = folder.run("--event", "-", given=deep)
+        assert result.exit_code == 2, result.output[-300:]
 
 
 class TestATerminal:

@@ -1,20 +1,11 @@
-"""An explanation as a person reads it: the answer first, then its reasons, then what would be sent.
-
-Colours on a terminal unless ``NO_COLOR`` is set; plain text elsewhere, where no line is broken either.
-"""
+"""An explanation as a person reads it: the answer first, then its reasons, then what would be sent."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import sys
-import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
-
+from argosy.cli._explain_page import Page, Styled
 from argosy.cli._explain_values import diff, one_line, sent, short, what
 from argosy.manifests.fields import Json
 from argosy.sensor.explaining_stories import (
@@ -38,21 +29,28 @@ _MOST_CHANGES = 8
 _LONGEST_LINE = 100
 _COLOURS = {"fires": "green", "fails": "red", "waits": "yellow", "rejects": "red", "idle": "yellow", "deaf": "yellow"}
 _SIGNS = {"fires": "✓", "fails": "✗", "waits": "…", "rejects": "✗", "idle": "✗", "deaf": "✗"}
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "…": ".", "←": "<-", "→": "->", "·": "-"})
+_ONE = {
+    "fails": "would fire and fail",
+    "waits": "waits for another event",
+    "rejects": "rejects it",
+    "idle": "has no use for it",
+    "deaf": "cannot hear it",
+}
+_SEVERAL = {**_ONE, "waits": "wait for another event", "rejects": "reject it", "idle": "have no use for it"}
 
 
 def write(
     told: Sequence[Explanation], *, before: int, hints: Sequence[str], wrong: Sequence[Finding], verbose: bool
 ) -> None:
     """Print the explanations. ``before`` counts earlier events that are not among them."""
-    page = _Page(verbose)
+    page = Page()
     for number, one in enumerate(told, 1):
         if number > 1:
             page.line()
-        page.explanation(one, before + number if before + len(told) > 1 else 0)
+        _Explained(page, one, verbose).write(before + number if before + len(told) > 1 else 0)
     for hint in hints:
         page.line()
-        page.text(hint, first=page.ink("hint ", fg="cyan", bold=True), indent=5)
+        page.text(page.ink("hint ", fg="cyan", bold=True), hint, indent=5)
     if wrong:
         page.line()
         page.line(page.ink("These manifests have errors, so the answer may be another once they are mended:", fg="red"))
@@ -60,167 +58,137 @@ def write(
             page.line(f"  {finding}")
 
 
-class _Page:
-    def __init__(self, verbose: bool) -> None:
+class _Explained:
+    """One event's explanation on the page."""
+
+    def __init__(self, page: Page, told: Explanation, verbose: bool) -> None:
+        self._page = page
+        self._told = told
         self._verbose = verbose
-        self._data: Json = None
-        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        self._width = max(60, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 0
-        self._unicode = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
+        self._data: Json = data_value(told.event)
 
-    def ink(self, text: str, **style: Any) -> str:
-        """``text`` in a colour, where there are colours."""
-        return click.style(text, **style) if self._colour else text
-
-    def line(self, text: str = "") -> None:
-        """One line as it stands."""
-        click.echo(
-            text if self._unicode else text.translate(_PLAIN).encode("ascii", "replace").decode(), color=self._colour
-        )
-
-    def text(self, text: str, *, first: str = "", indent: int = 0) -> None:
-        """A sentence behind ``first``; on a terminal broken between words, later lines begin at ``indent``."""
-        lines = [text]
-        if self._width:
-            lines = textwrap.wrap(text, max(30, self._width - indent), break_on_hyphens=False) or [""]
-        for number, part in enumerate(lines):
-            self.line((first if number == 0 else " " * indent) + self._quotes(part))
-
-    def _quotes(self, text: str) -> str:
-        """What stands between backticks (values and paths) is what the eye looks for."""
-        return re.sub(r"`[^`]*`", lambda found: self.ink(found[0], bold=True), text) if self._colour else text
-
-    # -- an event ------------------------------------------------------------------------------------------------------
-
-    def explanation(self, one: Explanation, number: int) -> None:
-        event = one.event
-        self._data = data_value(event)
+    def write(self, number: int) -> None:
+        told, event, page = self._told, self._told.event, self._page
         which = f"event {number}" if number else "event"
-        self.line(
-            self.ink(
-                f"{which} {event.source}/{event.subject} · {event.type} · {event.time} · {one_line(event.id, 36)}",
-                dim=True,
-            )
-        )
-        self._answer(one)
-        alone = len(one.sensors) == 1
+        place = f"{event.source}/{event.subject}"
+        page.line(page.ink(f"{which} {place} · {event.type} · {event.time} · {one_line(event.id, 36)}", dim=True))
+        if told.nobody:
+            page.text(page.ink("✗ ", fg="red", bold=True), f"Nothing fires: {told.nobody}.", indent=2)
+            self._near()
+        else:
+            self._answer()
         long = True
-        for story in one.sensors:
-            full = self._verbose or alone or story.result in ("fires", "fails", "waits")
+        for story in told.sensors:
+            full = self._verbose or len(told.sensors) == 1 or story.result in ("fires", "fails", "waits")
             if full or long:
-                self.line()
+                page.line()
             long = full
             self._sensor(story, full=full)
-        if one.others and (one.sensors or self._verbose):
-            self.line()
-            many = "sensor does" if len(one.others) == 1 else "sensors do"
-            names = f": {', '.join(one.others)}" if self._verbose else ""
-            self.line(self.ink(f"{len(one.others)} other {many} not listen to this event{names}", dim=True))
+        if told.others and (told.sensors or self._verbose):
+            page.line()
+            many = "sensor does" if len(told.others) == 1 else "sensors do"
+            names = f": {', '.join(told.others)}" if self._verbose else ""
+            page.line(page.ink(f"{len(told.others)} other {many} not listen to this event{names}", dim=True))
 
-    def _answer(self, one: Explanation) -> None:
-        if one.nobody:
-            self.text(f"Nothing fires: {one.nobody}.", first=self.ink("✗ ", fg="red", bold=True), indent=2)
-            self._near(one)
-            return
-        counts = {result: [each for each in one.sensors if each.result == result] for result in _SIGNS}
-        if firing := counts["fires"]:
+    def _answer(self) -> None:
+        stories, page = self._told.sensors, self._page
+        by_result = {result: [each for each in stories if each.result == result] for result in _SIGNS}
+        if firing := by_result["fires"]:
             names = ", ".join(each.name for each in firing)
-            several = (
-                f" ({len(firing)} of {len(one.sensors)} sensors that listen)" if len(one.sensors) > len(firing) else ""
-            )
-            self.line(self.ink(f"✓ Fires: {names}{several}", fg="green", bold=True))
+            several = f" ({len(firing)} of {len(stories)} sensors that listen)" if len(stories) > len(firing) else ""
+            page.line(page.ink(f"✓ Fires: {names}{several}", fg="green", bold=True))
             return
-        said = {
-            "fails": "would fire and fail",
-            "waits": "waits for another event" if len(counts["waits"]) == 1 else "wait for another event",
-            "rejects": "rejects it" if len(counts["rejects"]) == 1 else "reject it",
-            "idle": "has no use for it" if len(counts["idle"]) == 1 else "have no use for it",
-            "deaf": "cannot hear it",
-        }
-        words = [f"{len(found)} {said[result]}" for result, found in counts.items() if found]
-        listen = f"of {len(one.sensors)} sensors that listen, {', '.join(words)}"
-        if len(one.sensors) == 1:
-            listen = f"the one sensor that listens {said[one.sensors[0].result]}"
-        self.line(self.ink(f"✗ Nothing fires: {listen}", fg="red", bold=True))
+        if len(stories) == 1:
+            said = f"the one sensor that listens {_ONE[stories[0].result]}"
+        else:
+            words = [
+                f"{len(found)} {(_ONE if len(found) == 1 else _SEVERAL)[result]}"
+                for result, found in by_result.items()
+                if found
+            ]
+            said = f"of {len(stories)} sensors that listen, {', '.join(words)}"
+        page.line(page.ink(f"✗ Nothing fires: {said}", fg="red", bold=True))
 
-    def _near(self, one: Explanation) -> None:
-        for number, near in enumerate(one.near):
-            word = "Did you mean " if number == 0 else "or "
-            names = _some(near.sensors)
-            place = self.ink(f"{near.source}/{near.name}", bold=True)
-            self.line(f"  {word}{place}? {names} {'listens' if len(near.sensors) == 1 else 'listen'} to it.")
-        if not one.near and one.known:
-            self.line(f"  {one.others[0]} listens to:" if len(one.others) == 1 else "  The sensors listen to:")
-            for each in one.known[:10]:
-                self.line(f"    {each.source}/{each.name}  ({_some(each.sensors)})")
-            if len(one.known) > 10:
-                self.line(f"    … and {len(one.known) - 10} more events")
+    def _near(self) -> None:
+        told, page = self._told, self._page
+        for number, near in enumerate(told.near):
+            place = page.ink(f"{near.source}/{near.name}", bold=True)
+            listen = "listens" if len(near.sensors) == 1 else "listen"
+            page.line("  Did you mean " if number == 0 else "  or ", place, f"? {_some(near.sensors)} {listen} to it.")
+        if not told.near and told.known:
+            page.line(f"  {told.others[0]} listens to:" if len(told.others) == 1 else "  The sensors listen to:")
+            for each in told.known[:10]:
+                page.line(f"    {each.source}/{each.name}  ({_some(each.sensors)})")
+            if len(told.known) > 10:
+                page.line(f"    … and {len(told.known) - 10} more events")
 
     # -- a sensor ------------------------------------------------------------------------------------------------------
 
     def _sensor(self, story: SensorStory, *, full: bool) -> None:
-        colour = _COLOURS[story.result]
-        sign = self.ink(_SIGNS[story.result], fg=colour, bold=True)
-        head = f"{sign} {self.ink(story.name, bold=True)}"
+        page = self._page
+        head = (
+            page.ink(_SIGNS[story.result], fg=_COLOURS[story.result], bold=True),
+            " ",
+            page.ink(story.name, bold=True),
+        )
         if story.result in ("deaf", "idle"):
-            self.text(story.because, first=f"{head}: ", indent=4)
+            page.text(*head, ": ", story.because, indent=4)
         else:
-            self.line(head)
+            page.line(*head)
         for dependency in story.dependencies:
-            self._dependency(dependency, full=full)
+            if full or dependency.accepted:
+                self._dependency(dependency)
+            else:
+                for reason in dependency.reasons:
+                    self._clause(reason, "  ")
         for trigger in story.triggers:
             if trigger.result != "idle" or self._verbose:
                 self._trigger(trigger)
         for name in story.left_out:
-            self.text(f"trigger {name} is left out: this version does not run its kind", first="    ", indent=4)
+            page.line(f"  trigger {name} is left out: this version does not run its kind")
 
-    def _dependency(self, story: DependencyStory, *, full: bool) -> None:
-        word = self.ink("accepts", fg="green") if story.accepted else self.ink("rejects", fg="red")
-        if not full and not story.accepted:
-            for reason in story.reasons:
-                self._clause(reason, "  ")
-            return
-        passed = (
-            "" if not story.accepted or list(leaves(story.verdict)) != [story.verdict] else f" ({story.verdict.reason})"
-        )
-        self.line(f"  {self.ink('dependency', dim=True)} {story.name} {word} the event{self.ink(passed, dim=True)}")
+    def _dependency(self, story: DependencyStory) -> None:
+        page = self._page
+        word = page.ink("accepts", fg="green") if story.accepted else page.ink("rejects", fg="red")
+        alone = story.accepted and not story.verdict.parts
+        aside = page.ink(f" ({story.verdict.reason})" if alone else "", dim=True)
+        page.line("  ", page.ink("dependency", dim=True), f" {story.name} ", word, " the event", aside)
         if story.transformed is not None:
             self._transform(story)
-        clauses = list(leaves(story.verdict))
-        if story.verdict.parts or not story.accepted:
-            for clause in clauses:
+        if not alone:
+            for clause in leaves(story.verdict):
                 self._clause(clause, "    ")
         if story.not_asked:
-            self.line(self.ink(f"    · {', '.join(story.not_asked)} not asked any more", dim=True))
+            page.line(page.ink(f"    · {', '.join(story.not_asked)} not asked any more", dim=True))
 
     def _clause(self, clause: Verdict, indent: str) -> None:
-        sign = self.ink("✓", fg="green") if clause.passed else self.ink("✗", fg="red", bold=True)
-        name = self.ink(clause.clause, fg=None if clause.passed else "red")
-        self.text(clause.reason, first=f"{indent}{sign} {name}  ", indent=len(indent) + len(clause.clause) + 4)
+        page = self._page
+        sign = page.ink("✓", fg="green") if clause.passed else page.ink("✗", fg="red", bold=True)
+        name = page.ink(clause.clause, fg=None if clause.passed else "red")
+        page.text(indent, sign, " ", name, "  ", clause.reason, indent=len(indent) + len(clause.clause) + 4)
 
     def _transform(self, story: DependencyStory) -> None:
-        done = story.transformed
+        done, page = story.transformed, self._page
         assert done is not None
         program = one_line(done.program, 10**6 if self._verbose else 80)
-        self.line(f"    {self.ink('transform', dim=True)} {done.language} {program}")
+        page.line("    ", page.ink("transform", dim=True), f" {done.language} {program}")
         if done.failure:
             # The clause says why; what the program was given says the rest.
-            self.line(f"      {self.ink('given', dim=True)} {short(self._data, 90)}")
+            page.line("      ", page.ink("given", dim=True), f" {short(self._data, 90)}")
             return
         changes = diff(self._data, done.after)
         most = len(changes) if self._verbose else _MOST_CHANGES
         for sign, text in changes[:most]:
-            colour = {"+": "green", "-": "red"}.get(sign)
-            self.line("      " + self.ink(f"{sign} {text}", fg=colour))
+            page.line("      ", page.ink(f"{sign} {text}", fg={"+": "green", "-": "red"}.get(sign)))
         if len(changes) > most:
-            self.line(self.ink(f"      … {len(changes) - most} more changes", dim=True))
+            page.line(page.ink(f"      … {len(changes) - most} more changes", dim=True))
         if not changes:
-            self.line(self.ink("      changes nothing", dim=True))
+            page.line(page.ink("      changes nothing", dim=True))
 
     # -- a trigger -----------------------------------------------------------------------------------------------------
 
     def _trigger(self, story: TriggerStory) -> None:
-        colour = _COLOURS[story.result]
+        page = self._page
         says = {
             "fires": "fires",
             "fails": "would fail",
@@ -229,56 +197,62 @@ class _Page:
         }
         does = ""
         if story.actions:
-            does = " · " + what(story.actions[-1].rehearsal.kind, story.actions[-1].rehearsal.block)
-            does += f" · {len(story.actions)} times" if len(story.actions) > 1 else ""
-        self.line(f"  {self.ink('trigger', dim=True)} {story.name} {self.ink(says[story.result], fg=colour)}{does}")
+            last = story.actions[-1].rehearsal
+            times = f" · {len(story.actions)} times" if len(story.actions) > 1 else ""
+            does = f" · {what(last.kind, last.block)}{times}"
+        word = page.ink(says[story.result], fg=_COLOURS[story.result])
+        page.line("  ", page.ink("trigger", dim=True), f" {story.name} ", word, does)
         if story.result == "waits":
             for name in story.held:
-                self.line(f"    {self.ink('✓', fg='green')} {name} is here")
+                page.line("    ", page.ink("✓", fg="green"), f" {name} is here")
             for name in story.waiting_for:
-                self.line(f"    {self.ink('…', fg='yellow', bold=True)} {self.ink(name, bold=True)} has not come")
-            return
+                page.line(
+                    "    ", page.ink("…", fg="yellow", bold=True), " ", page.ink(name, bold=True), " has not come"
+                )
         if story.result == "idle":
-            self.text(story.because, first="    ", indent=4)
+            page.text("    ", story.because, indent=4)
         for action in story.actions:
             self._action(action)
 
     def _action(self, action: ActionStory) -> None:
-        done = action.rehearsal
+        done, page = action.rehearsal, self._page
         width = max([min(len(_dest(each)), 40) for each in done.trace], default=0)
+        several = len({each.parameter.src.dependency_name for each in done.trace}) > 1
         for setting in done.trace:
-            self._setting(setting, width, several=len({each.parameter.src.dependency_name for each in done.trace}) > 1)
+            self._setting(setting, width, several=several)
         if done.failure:
             if not any(each.failure for each in done.trace):
-                self.text(done.failure, first=f"    {self.ink('✗', fg='red', bold=True)} ", indent=6)
+                page.text("    ", self._cross(), " ", done.failure, indent=6)
             return
         if done.unknown:
-            self.text(f"{done.unknown}, so the object is not shown", first="    · ", indent=6)
+            page.text("    · ", f"{done.unknown}, so the object is not shown", indent=6)
+            return
         lines, bright = sent(done)
         most = len(lines) if self._verbose or len(lines) <= _MOST_LINES + 3 else _MOST_LINES
-        bar = self.ink("│", dim=True) if self._unicode else "|"
         for number, text in enumerate(lines[:most]):
             cut = text if self._verbose or len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
-            self.line(f"    {bar} {self.ink(cut, fg='cyan') if number in bright else cut}".rstrip())
+            page.line("    ", page.ink("│ ", dim=True), page.ink(cut, fg="cyan") if number in bright else cut)
         if len(lines) > most:
-            self.line(self.ink(f"    … {len(lines) - most} more lines (-v shows them)", dim=True))
+            page.line(page.ink(f"    … {len(lines) - most} more lines (-v shows them)", dim=True))
 
     def _setting(self, setting: Setting, width: int, *, several: bool) -> None:
+        page = self._page
         dest = f"{_dest(setting):<{width}}"
         if setting.failure:
-            first = f"    {self.ink('✗', fg='red', bold=True)} {dest} "
-            self.text(setting.failure, first=first, indent=6)
+            page.text("    ", self._cross(), f" {dest} ", setting.failure, indent=6)
             return
         why = f" ({'; '.join(setting.complaints)})" if setting.complaints else ""
         found = setting_value(setting)
         if not setting.step or found is None:
-            self.line(f"    {self.ink(f'· {dest}   left as it is{why}', dim=True)}")
+            page.line(page.ink(f"    · {dest}   left as it is{why}", dim=True))
             return
         value = one_line(found, 40) if setting.raw else short(found, 40)
         source = _source(setting) + (f" of {setting.parameter.src.dependency_name}" if several else "") + why
-        self.line(
-            f"    {self.ink('✓', fg='green')} {dest} ← {self.ink(value, fg='cyan')}  {self.ink(source, dim=True)}"
-        )
+        sign = page.ink("✓", fg="green")
+        page.line("    ", sign, f" {dest} ← ", page.ink(value, fg="cyan"), "  ", page.ink(source, dim=True))
+
+    def _cross(self) -> Styled:
+        return self._page.ink("✗", fg="red", bold=True)
 
 
 def _dest(setting: Setting) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
+@click.argument("words", nargs=-1, metavar="[PATH...] [SENSOR...]")
 @click.option(
     "-e",
     "--event",
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="The event: a CloudEvent in JSON or YAML; - for standard input. Several events, in one file or in several, came in this order.",
 )
-@click.option("-s", "--sensor", "sensors", multiple=True, metavar="NAME", help="Explain this sensor only (repeatable).")
+@click.option(
+    "-s",
+    "--sensor",
+    "sensors",
+    multiple=True,
+    metavar="NAME",
+    help="Explain this sensor only (repeatable); needed where a file has its name.",
+)
 @click.option("--source", default="", metavar="NAME", help="FILE is no CloudEvent but the data of this EventSource.")
 @click.option(
     "--event-name", default="", metavar="NAME", help="... and of this event; needed where the EventSource has several."
@@ -65,7 +72,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def explain(
     ctx: click.Context,
-    paths: tuple[str, ...],
+    words: tuple[str, ...],
     files: tuple[str, ...],
     sensors: tuple[str, ...],
     source: str,
@@ -81,14 +88,15 @@ def explain(
 ) -> None:
     """Say why an event makes a sensor fire, or why not. Nothing is run, sent or changed.
 
-    PATH is a manifest file, a folder, or - for standard input, as for 'argosy run'. For every sensor that listens to the
-    event you read what each dependency said (transform, every filter clause, the value found and the value wanted), what its
-    conditions wait for, where each parameter came from, and what would be sent. References to Secrets stay references.
+    PATH is a manifest file, a folder, or - for standard input, as for 'argosy run'; without any it is the current folder. A word
+    that is no file or folder names a SENSOR to look at. For every sensor that listens to the event you read what each dependency
+    said (transform, every filter clause, the value found and the value wanted), what its conditions wait for, where each
+    parameter came from, and what would be sent. References to Secrets stay references.
 
     \b
     Examples:
       argosy explain manifests/ --event event.json
-      argosy explain manifests/ --event event.json --sensor ship
+      argosy explain --event event.json ship                               (manifests of this folder, sensor 'ship')
       kubectl get sensor,eventsource -o yaml | argosy explain - --event event.json
       argosy explain manifests/ --source shop --event order.json --raw -H 'X-Kind: new'
       argosy explain manifests/ --event paid.json --event packed.json      (a condition paid && packed)
@@ -102,6 +110,8 @@ def explain(
     from argosy.manifests.bundle import load
     from argosy.sensor import explaining
 
+    paths = tuple(word for word in words if word == "-" or Path(word).exists()) or (".",)
+    sensors += tuple(word for word in words if word not in paths)
     if "-" in paths and "-" in files:
         raise click.UsageError("PATH and --event cannot both be standard input.")
     if (event_name or raw) and not source:
@@ -132,7 +142,7 @@ def _check_sensors(bundle: Bundle, names: tuple[str, ...]) -> None:
     known = {key.name for key in bundle.origins if key.kind == "Sensor"}
     for name in names:
         if name not in known:
-            what = f"There is no sensor '{name}' among these manifests"
+            what = f"There is no sensor '{name}' among these manifests, and no file or folder of this name"
             raise click.UsageError(what + (did_you_mean(name, known) or ("." if known else "; there is none at all.")))
 
 
