@@ -2,7 +2,7 @@
 
 A function declares the Go types of its parameters as letters, because Go converts nothing: a JSON number
 (float64) given to a parameter of type int is an error there and here. Letters: s string, i int, l int64, f
-float64, b bool, a anything, L list, D map with string keys, t time."""
+float64, u uint32, b bool, a anything, L list, D map with string keys, t time, C certificate of sprig."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ GO_TYPES = {
     "L": "[]interface {}",
     "D": "map[string]interface {}",
     "t": "time.Time",
+    "u": "uint32",
+    "C": "sprig.certificate",
 }
 
 
@@ -64,6 +66,17 @@ class StringMap(dict[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
+class Struct:
+    """A Go struct: fields that a template can read, and no others."""
+
+    go_type: str
+    fields: dict[str, str]
+
+    def __str__(self) -> str:
+        return "{" + " ".join(self.fields.values()) + "}"
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """A function of templates. ``rest`` is the type of any number of further arguments, "" if there are
     none."""
@@ -72,6 +85,8 @@ class Function:
     run: Callable[..., Any]
     parameters: str
     rest: str = ""
+    cost: int = 0
+    """How many steps of a template a call counts for."""
 
     def letter(self, position: int) -> str:
         """The type of the argument at ``position``."""
@@ -88,10 +103,10 @@ class registrar:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def __call__(self, *names: str, takes: str = "", rest: str = "") -> Callable[[_Run], _Run]:
+    def __call__(self, *names: str, takes: str = "", rest: str = "", cost: int = 0) -> Callable[[_Run], _Run]:
         def enter(run: _Run) -> _Run:
             for name in names:
-                self._registry[name] = Function(name, run, takes, rest)
+                self._registry[name] = Function(name, run, takes, rest, cost)
             return run
 
         return enter
@@ -108,6 +123,10 @@ def fits(value: Any, letter: str) -> bool:
         return kind is list
     if letter == "t":
         return isinstance(value, dt.datetime)
+    if letter == "C":
+        return isinstance(value, Struct)
+    if letter == "u":
+        return False  # only a constant becomes a uint32
     wanted = {"s": str, "i": int, "l": Int64, "f": float, "b": bool}[letter]
     return kind is wanted
 

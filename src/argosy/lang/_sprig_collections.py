@@ -218,7 +218,9 @@ def _dig(*arguments: Any) -> Any:
     *path, default, value = arguments
     odd = next((key for key in path if not isinstance(key, str)), None)
     if odd is not None or not isinstance(value, dict):
-        raise LangError(f"dig wants strings as keys and a map at the end, not {goprint.show(odd if odd is not None else value)!r}")
+        raise LangError(
+            f"dig wants strings as keys and a map at the end, not {goprint.show(odd if odd is not None else value)!r}"
+        )
     for key in path:
         if not isinstance(value, dict):
             raise LangError(f"dig wants maps on the way; at {key!r} it has none")

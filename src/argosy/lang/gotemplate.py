@@ -22,6 +22,7 @@ from argosy.lang._gotemplate_functions import (
     LARGEST_TEXT,
     Function,
     Registry,
+    Struct,
     fits,
     printable,
     raw,
@@ -263,6 +264,8 @@ class _Run:
                 return MISSING
             if isinstance(value, dict):
                 value = value.get(name, MISSING)
+            elif isinstance(value, Struct) and name in value.fields:
+                value = value.fields[name]
             elif value is None:
                 raise self._wrong(node, f"nil has no field {name!r}")
             else:
@@ -296,7 +299,7 @@ class _Run:
     def _argument(self, dot: Any, function: Function, position: int, node: Node) -> Any:
         letter = function.letter(position)
         if isinstance(node, nodes.Number) and letter != "a":
-            value = {"i": node.integer, "l": node.integer, "f": node.real}.get(letter)
+            value = {"i": node.integer, "l": node.integer, "u": _uint32(node), "f": node.real}.get(letter)
             if value is None:
                 raise self._wrong(node, f"{function.name!r} wants a {GO_TYPES[letter]} here, not {node.text}")
             return value
@@ -317,6 +320,8 @@ class _Run:
         raise self._wrong(node, f"{function.name!r} wants a {GO_TYPES[letter]} here, not {kind}")
 
     def _result(self, node: nodes.Call, function: Function, arguments: list[Any]) -> Any:
+        if function.cost:
+            self._spend(node, function.cost)
         try:
             value = function.run(*arguments)
         except LangError as error:
@@ -330,6 +335,11 @@ class _Run:
         elif isinstance(value, (list, dict)):
             self._spend(node, len(value) >> 2)
         return value
+
+
+def _uint32(node: nodes.Number) -> int | None:
+    # A larger constant is cut off, as Go's reflection does it.
+    return node.integer % 2**32 if node.integer is not None and node.integer >= 0 else None
 
 
 _ABSENT = object()  # no value came through the pipe

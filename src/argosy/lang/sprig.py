@@ -1,13 +1,14 @@
 """sprig's text functions (v3.3), by name. Each file ``_sprig_*.py`` is one family.
 
 A function behaves as its Go original does on the same Go values, errors included; where the original panics
-or is random, it raises, or is random too. Refused are those that read the host, and those that make keys and
-certificates."""
+or is random, it raises, or is random too. Refused are those that read the host. Those that make keys, certificates
+and hashes of passwords need ``pip install 'argosy[crypto]'``."""
 
 from __future__ import annotations
 
 from argosy.lang import (
     _sprig_collections,
+    _sprig_crypto,
     _sprig_dates,
     _sprig_encoding,
     _sprig_numbers,
@@ -29,33 +30,11 @@ FUNCTIONS: Registry = {
     **_sprig_paths.FUNCTIONS,
     **_sprig_regex.FUNCTIONS,
     **_sprig_semver.FUNCTIONS,
+    **_sprig_crypto.FUNCTIONS,
 }
 
-_HOST = "reads the host and is not available in templates here"
-_KEYS = "is not available here: make keys and certificates outside of templates"
-
-REFUSED: dict[str, str] = {
-    "env": _HOST,
-    "expandenv": _HOST,
-    "getHostByName": _HOST,
-    **dict.fromkeys(
-        (
-            "bcrypt",
-            "buildCustomCert",
-            "decryptAES",
-            "derivePassword",
-            "encryptAES",
-            "genCA",
-            "genCAWithKey",
-            "genPrivateKey",
-            "genSelfSignedCert",
-            "genSelfSignedCertWithKey",
-            "genSignedCert",
-            "genSignedCertWithKey",
-            "htpasswd",
-        ),
-        _KEYS,
-    ),
-}
+REFUSED: dict[str, str] = dict.fromkeys(
+    ("env", "expandenv", "getHostByName"), "reads the host and is not available in templates here"
+)
 """Functions that exist in sprig and not here: name to the rest of a sentence that begins with "the function
 'x'"."""

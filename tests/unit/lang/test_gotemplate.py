@@ -21,7 +21,6 @@ from argosy.lang import gotemplate
         ("{{break}}", 2, "outside of a range"),
         ('{{ "a\n" }}', 3, "not closed"),
         ("{{ env `HOME` }}", 3, "'env' reads the host"),
-        ("{{ genCA `a` 1 }}", 3, "'genCA' is not available"),
         ("{{ 1 | 2 }}", 7, "pipe"),
         ("{{range $a, $b, $c := .}}{{end}}", 12, "too many variables"),
     ],
