@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import struct
-import sys
 from typing import Any
 
 CPU_SECONDS = 1.0
@@ -58,4 +57,4 @@ def main() -> None:
 if __name__ == "__main__":
     # What is left of the parent's environment is no business of a program's.
     os.environ.clear()
-    sys.exit(main())
+    main()

@@ -7,6 +7,7 @@ program has failed on that event, and the next run gets a new child. A run costs
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -34,9 +35,6 @@ def _forget() -> None:
     """A process that was forked off must not talk into its parent's pipes."""
     global _asking, _child
     _asking, _child = threading.Lock(), None
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 def check(program: str) -> None:
@@ -94,17 +92,21 @@ def _end() -> str:
     global _child
     child, _child = _child, None
     if child is None:
-        return "libjq cannot be started"
+        return "libjq does not run"
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]  # both are pipes; a child that waits for us ends with them
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(0.5)
     child.kill()
     code = child.wait()
-    for pipe in (child.stdin, child.stdout):
-        with contextlib.suppress(OSError):
-            pipe.close()  # type: ignore[union-attr]  # both are pipes
     if code == -signal.SIGPROF:
         return f"the program ran for more than {CPU_SECONDS:g} s"
     if code == -signal.SIGKILL:
         return f"the program gave no answer within {_PATIENCE_SECONDS:g} s"
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"the program ended libjq ({how}); perhaps it needs more than {MEMORY_BYTES // 2**20} MB or never ends"
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(_end)
