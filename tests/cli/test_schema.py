@@ -29,3 +29,10 @@ def test_without_a_kind_the_schema_is_of_all(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", [["Deployment"], ["Sensor", "--all"]])
 def test_a_wrong_call_ends_with_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, ["schema", *arguments]).exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["Test", "test"])
+def test_the_schema_of_tests_is_printed(kind: str) -> None:
+    result = CliRunner().invoke(main, ["schema", kind])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["required"] == ["tests"]
