@@ -6,6 +6,7 @@ then nothing is claimed about them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +42,14 @@ class Right:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
+def same_resource(one: str, other: str) -> bool:
+    """Whether two plurals are of one kind; how a kind forms its own is known to the cluster alone."""
+    return one == other or _PLURAL.sub("", one) == _PLURAL.sub("", other)
+
+
+_PLURAL = re.compile(r"(ies|es|s|y)$")
+
+
 @dataclass(frozen=True)
 class Rule:
     """One rule of a role. ``loc`` is its place in the role's object."""
@@ -55,7 +64,7 @@ class Rule:
         return (
             bool({right.verb, "*"} & self.verbs)
             and bool({right.group, "*"} & self.groups)
-            and bool({right.resource, "*"} & self.resources)
+            and ("*" in self.resources or any(same_resource(right.resource, one) for one in self.resources))
         )
 
 
@@ -133,9 +142,12 @@ class Grants:
         return found
 
     def known(self, account: Account) -> bool:
-        """Whether the set says all there is to know of the account's rights, as far as one can tell."""
+        """Whether the set says what the account may do, as far as one can tell: a binding names it, and every
+        role that it has is there.
+        """
         given = self.of(account)
-        return bool(given) and all(grant.role is not None and grant.role.rules is not None for grant in given)
+        named = any(_names(binding, account, alone=True) for binding, _ in self.bindings)
+        return named and all(grant.role is not None and grant.role.rules is not None for grant in given)
 
     def allows(self, account: Account, right: Right) -> bool:
         """Whether one of the account's roles gives the right where it is needed."""
@@ -168,14 +180,18 @@ def _subjects(binding: AccessObject) -> Iterator[dict[str, Any]]:
     yield from (entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict))
 
 
-def _names(binding: AccessObject, account: Account) -> bool:
+def _names(binding: AccessObject, account: Account, *, alone: bool = False) -> bool:
+    """Whether the binding is for the account; with ``alone`` not as one of a group."""
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}", "system:authenticated")
+    user = f"system:serviceaccount:{account.namespace}:{account.name}"
     for subject in _subjects(binding):
-        if subject.get("kind") == "ServiceAccount":
-            # Kubernetes wants the namespace; tools that write it in (kustomize) leave it out before.
-            space = subject.get("namespace") or binding.metadata.namespace
-            if (space, subject.get("name")) == account:
-                return True
-        elif subject.get("kind") == "Group" and subject.get("name") in groups:
+        kind, name = subject.get("kind"), subject.get("name")
+        # Kubernetes wants the namespace; tools that write it in (kustomize) leave it out before.
+        space = subject.get("namespace") or binding.metadata.namespace
+        if (
+            (kind == "ServiceAccount" and (space, name) == account)
+            or (kind == "User" and name == user)
+            or (kind == "Group" and not alone and name in groups)
+        ):
             return True
     return False

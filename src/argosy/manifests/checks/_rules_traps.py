@@ -55,6 +55,13 @@ RULES = (
         "Remove them; a filter of 'time' has a block of its own.",
     ),
     Rule(
+        "paths-without-brackets",
+        ("warning",),
+        "Several gjson paths joined by commas, without brackets around them.",
+        "Upstream's documents write them so, but a comma outside brackets is part of a name, so nothing is found.",
+        "Put brackets around the paths: '[body.action,body.label]' gives a JSON array as text.",
+    ),
+    Rule(
         "script-loses-items",
         ("info",),
         "A Lua script.",

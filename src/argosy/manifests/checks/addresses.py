@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import key_of
+from argosy.manifests.checks._walk import key_of, mapping
 from argosy.manifests.eventsource import EventSource, is_kind
 from argosy.manifests.findings import Loc, Problem, Severity
 
@@ -25,22 +25,21 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     for source in bundle.event_sources:
         key = key_of(source)
         for loc, port, path in _addresses(source):
-            name = str(loc[-1])
-            if (port, path) not in seen:
-                seen[port, path] = key, name
+            name, address = str(loc[-1]), (port, _VARIABLE.sub("{", path))
+            if address not in seen:
+                seen[address] = key, name
                 continue
-            other, first = seen[port, path]
+            other, first = seen[address]
             same = other == key
             where = f"event '{first}'" if same else f"event '{first}' of {other}"
-            text = f"port {port} with this path is taken by {where} already"
+            text = f"port {port} with {path} is taken by {where} already"
             severity: Severity = "error" if same else "warning"
             advice = "" if same else "; in one process only one of them receives"
             yield key, Problem("duplicate-endpoint", text + advice, loc, severity, True)
 
 
 def _addresses(source: EventSource) -> Iterator[tuple[Loc, str, str]]:
-    spec = source.raw.get("spec")
-    for kind, events in (spec if isinstance(spec, dict) else {}).items():
+    for kind, events in mapping(source.raw, "spec").items():
         if not is_kind(kind) or not isinstance(events, dict):
             continue
         for name, block in events.items():
@@ -54,5 +53,4 @@ def _address(block: dict[str, Any]) -> tuple[str, str] | None:
     # A client's endpoint is an address elsewhere, not a path of ours.
     if not isinstance(port, str | int) or isinstance(port, bool) or not isinstance(path, str) or "://" in path:
         return None
-    path = path if path.startswith("/") else "/" + path
-    return str(port), _VARIABLE.sub("{", path)
+    return str(port), path if path.startswith("/") else "/" + path

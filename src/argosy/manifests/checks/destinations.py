@@ -186,6 +186,7 @@ def _in_object(body: dict[str, Any], dests: list[_Dest]) -> Iterator[Problem]:
         except ArgosyError as error:
             yield Problem("bad-sjson", f"cannot be written to: {error}", dest.loc, "warning")
             return
+    yield from _nameless(body, now, dests)
     # What an earlier parameter skipped, a later one may have filled.
     for dest, depth, length in holes:
         items = _at(now, dest.steps[:depth])
@@ -193,6 +194,21 @@ def _in_object(body: dict[str, Any], dests: list[_Dest]) -> Iterator[Problem]:
             where = ".".join(map(str, dest.steps[:depth]))
             text_ = f"'{dest.text}' is beyond the end of '{where}', which has {length} {'entry' if length == 1 else 'entries'}"
             yield Problem("destination-beyond-end", f"{text_}; what is skipped becomes null", dest.loc, "warning")
+
+
+def _nameless(body: dict[str, Any], now: Any, dests: list[_Dest]) -> Iterator[Problem]:
+    """Arguments of a Workflow that parameters added after the last one without giving them a name."""
+    way = ("spec", "arguments", "parameters")
+    if body.get("kind") not in ("Workflow", "WorkflowTemplate"):
+        return
+    before = _at(body, way)
+    length = len(before) if isinstance(before, list) else 0
+    for dest in dests:
+        index = dest.steps[3] if len(dest.steps) == 5 and dest.steps[:3] == way else None
+        entry = _at(now, (*way, index)) if index == length and dest.steps[-1] == "value" else None
+        if isinstance(entry, dict) and "name" not in entry:
+            text = f"'{dest.text}' is beyond the end of 'spec.arguments.parameters' and adds one without a name"
+            yield Problem("destination-beyond-end", text, dest.loc, "warning")
 
 
 def _beyond(value: Any, dest: _Dest) -> Iterator[tuple[_Dest, int, int]]:

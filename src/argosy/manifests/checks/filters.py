@@ -20,7 +20,7 @@ from argosy.manifests.sensor import DataFilter, Dependency, Filters, Sensor
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _BOOLEANS = _TRUE | frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _WHOLE_LITERAL = re.compile(r"\^([\w /:@-]+)\$")
-_ANCHORED = re.compile(r"[\^$]|\\[AzbB]|\.\*")
+_ANCHORED = re.compile(r"[\^$]|\\[AzbB]|\.[*+]")
 """What says that a pattern's author thought of where it matches."""
 
 
@@ -60,7 +60,8 @@ def _clause(clause: DataFilter, sane: bool) -> Iterator[Problem]:
     elif clause.type == "string":
         loose = next((value for value in clause.value if not _ANCHORED.search(value)), None)
         if loose is not None:
-            text = f"'{loose}' matches anywhere in the text; to match the whole of it write '^{loose}$'"
+            whole = f"^({loose})$" if "|" in loose else f"^{loose}$"
+            text = f"'{loose}' matches anywhere in the text; to match the whole of it write '{whole}'"
             yield Problem("unanchored-regex", text, ("value", clause.value.index(loose)), "info")
 
 

@@ -7,6 +7,7 @@ the set holds nothing of the kind at all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
@@ -26,8 +27,10 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         for sensor in bundle.sensors
         for dependency in sensor.dependencies
     }
+    unsure = set(_unsure(bundle))
     for source in bundle.event_sources:
-        for problem in (*_routing(source), *_bus(bundle, source), *_unused(bundle, source, used)):
+        unused = () if source.metadata.namespace in unsure else _unused(source, used)
+        for problem in (*_routing(source), *_bus(bundle, source), *unused):
             yield key_of(source), problem
     for sensor in bundle.sensors:
         for problem in (*_bus(bundle, sensor), *_dependencies(bundle, sensor)):
@@ -53,13 +56,23 @@ def _bus(bundle: Bundle, one: EventSource | Sensor) -> Iterator[Problem]:
         yield Problem("unknown-event-bus", text, ("spec", "eventBusName"), "warning")
 
 
-def _unused(bundle: Bundle, source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Problem]:
+def _unsure(bundle: Bundle) -> Iterator[str]:
+    """The namespaces in which nobody knows who listens to what: those without sensors, and those where one has an
+    error, or a name that leads nowhere and may have been meant for any event.
+    """
+    read: dict[str, int] = Counter(sensor.metadata.namespace for sensor in bundle.sensors)
+    there: dict[str, int] = Counter(key.namespace for key in bundle.origins if key.kind == "Sensor")
+    yield from (source.metadata.namespace for source in bundle.event_sources if not read[source.metadata.namespace])
+    yield from (space for space, number in there.items() if read[space] < number)
+    for sensor in bundle.sensors:
+        space = sensor.metadata.namespace
+        for dependency in sensor.dependencies:
+            if dependency.event_name not in bundle.declared.get((space, dependency.event_source_name), ()):
+                yield space
+
+
+def _unused(source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Problem]:
     space, name = source.metadata.namespace, source.metadata.name
-    # A sensor with an error is not in the list and may be the one that listens; so may one with a wrong name.
-    read = [sensor for sensor in bundle.sensors if sensor.metadata.namespace == space]
-    there = [key for key in bundle.origins if key.kind == "Sensor" and key.namespace == space]
-    if not read or len(read) < len(there) or any(_leads_nowhere(bundle, sensor) for sensor in read):
-        return
     places: dict[str, Loc] = {event.name: ("spec", event.kind, event.name) for event in source.events}
     places |= {event: ("spec", kind, event) for kind, event in source.not_run}
     idle = [event for event in places if (space, name, event) not in used]
@@ -70,14 +83,6 @@ def _unused(bundle: Bundle, source: EventSource, used: set[tuple[str, str, str]]
     for event in idle:
         text = f"no sensor in namespace '{space}' waits for event '{event}'"
         yield Problem("unused-event", text, places[event], "info", True)
-
-
-def _leads_nowhere(bundle: Bundle, sensor: Sensor) -> bool:
-    space = sensor.metadata.namespace
-    return any(
-        dependency.event_name not in bundle.declared.get((space, dependency.event_source_name), ())
-        for dependency in sensor.dependencies
-    )
 
 
 def _dependencies(bundle: Bundle, sensor: Sensor) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, Role, Rule
+from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, Role, Rule, same_resource
 from argosy.manifests.checks._needs import Needs, sensor_needs, source_needs
 from argosy.manifests.checks._walk import key_of, mapping
 from argosy.manifests.eventsource import EventSource
@@ -48,13 +48,17 @@ def _account(
     collected[account].append(needs)
     if not needs.at:
         return
-    if account.name == "default" and not name:
-        if not grants.of(account):
-            severity: Severity = "warning" if grants.bundle.access else "info"
-            text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
-            yield Problem("no-service-account", text, loc, severity)
+    if not name:
+        # A namespace's own account may have been given rights, or they are not known.
+        if grants.of(account) and (
+            not grants.known(account) or all(grants.allows(account, one) for one in needs.required)
+        ):
             return
-    elif account not in grants.accounts:
+        severity: Severity = "warning" if grants.bundle.access else "info"
+        text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
+        yield Problem("no-service-account", text, loc, severity)
+        return
+    if account not in grants.accounts:
         names = [one.name for one in grants.accounts if one.namespace == account.namespace]
         if names:
             near = did_you_mean(account.name, names)
@@ -74,7 +78,7 @@ def _missing(grants: Grants, account: Account, required: Iterable[Right]) -> Ite
     for place in places:
         rights = [right for right in lacking if (right.group, right.resource, right.namespace) == place]
         where = f" in namespace '{place[2]}'" if place[2] != EVERYWHERE else " in all namespaces"
-        text = f"ServiceAccount '{account.name}' may not {_list(rights)}{where}"
+        text = f"none of these roles lets ServiceAccount '{account.name}' {_list(rights)}{where}"
         yield Problem("missing-right", text, ("spec", "template", "serviceAccountName"), "warning")
 
 
@@ -133,7 +137,8 @@ def _unused(rule: Rule, used: set[Right]) -> list[str]:
             for verb in sorted(rule.verbs)
             if verb == "*"
             or not any(
-                right.verb == verb and right.resource == resource and right.group in rule.groups for right in used
+                right.verb == verb and same_resource(right.resource, resource) and right.group in rule.groups
+                for right in used
             )
         ]
         if resource == "*":
