@@ -26,6 +26,7 @@ TRAPS = {
     "undecided-discards": "filtersLogicalOperator: or, where a path that is missing discards the event although another filter passes",
     "or-without-filter": "filtersLogicalOperator: or without any filter, which nothing passes",
     "context-ignored": "id, specversion or time in a context filter, which are not compared",
+    "paths-without-brackets": "several paths joined by commas outside brackets, as upstream's documents write them, which find nothing",
     "script-loses-items": "a Lua script, which does not see nulls and arrays inside arrays",
     "context-outvoted": "a parameter with data and context selected, of which only data counts",
     "raw-without-effect": "useRawData beside a source that only ever gives text",
@@ -41,6 +42,7 @@ TRAPS = {
 _STRICT = "; strict: true on the sensor changes that"
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _COMPARE: dict[str, Any] = {"": eq, "=": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le}
+_PIECES = re.compile(r'"(?:[^"\\]|\\.)*"|\\.|[][(){},]')
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 # Words of the language to which upstream hands a condition.
 _RESERVED = frozenset(("true", "false", "nil", "not", "and", "or", "in", "let", "if", "else", "matches", "contains"))
@@ -91,7 +93,11 @@ def _dependency(dependency: Dependency, strict: bool) -> Iterator[Problem]:
         return
     if filters.script and not strict:
         yield Problem("script-loses-items", lost + _STRICT, ("filters", "script"), "info")
+    for index, one in enumerate(filters.exprs):
+        for number, field in enumerate(one.fields):
+            yield from _joined(field.path, "filters", "exprs", index, "fields", number, "path")
     for index, clause in enumerate(filters.data):
+        yield from _joined(clause.path, "filters", "data", index, "path")
         yield from (problem.inside("filters", "data", index) for problem in _clause(clause, strict))
     if filters.context:
         for word in ("id", "specversion", "time"):
@@ -110,6 +116,17 @@ def _dependency(dependency: Dependency, strict: bool) -> Iterator[Problem]:
             f" although another filter passes{_STRICT}"
         )
         yield Problem("undecided-discards", text, ("filtersLogicalOperator",), "warning")
+
+
+def _joined(path: str, *loc: str | int) -> Iterator[Problem]:
+    """Upstream's documents join paths by bare commas; gjson joins them only inside brackets."""
+    depth, bare = 0, False
+    for piece in _PIECES.findall(path):
+        depth += (piece in "[({") - (piece in "])}")
+        bare = bare or (piece == "," and depth == 0)
+    if bare:
+        text = f"a comma joins paths only inside brackets; to have them in one text write '[{path}]'"
+        yield Problem("paths-without-brackets", text, loc, "warning")
 
 
 def _clause(clause: DataFilter, strict: bool) -> Iterator[Problem]:
@@ -181,6 +198,8 @@ def _listed(trigger: TriggerSpec, attribute: str) -> list[TriggerParameter]:
 
 def _parameter(parameter: TriggerParameter) -> Iterator[Problem]:
     src = parameter.src
+    yield from _joined(src.data_key, "src", "dataKey")
+    yield from _joined(src.context_key, "src", "contextKey")
     of_data, of_context = src.data_key or src.data_template, src.context_key or src.context_template
     if of_data and of_context:
         word = "contextKey" if src.context_key else "contextTemplate"
