@@ -268,6 +268,16 @@ class TestAnActionThatWouldFail:
         assert [each["state"] for each in parcel["actions"][0]["parameters"]] == ["failed"]
         assert "path 'body.item' does not exist" in parcel["because"]
 
+    def test_the_trigger_that_gets_it_then_is_named(self, folder: _Folder) -> None:
+        text = MANIFESTS.replace("dataKey: body.total, useRawData", "dataKey: body.gone, useRawData").replace(
+            "dest: total}\n",
+            "dest: total}\n      dlqTrigger: {template: {name: rescue, log: {}}, atLeastOnce: true}\n"
+            "      atLeastOnce: true\n",
+        )
+        folder.write("manifests/all.yaml", text)
+
+        assert "then its dlqTrigger rescue gets the action" in folder.run("--event", folder.event(_event())).output
+
     def test_where_every_trigger_would_fail_nothing_fires(self, folder: _Folder) -> None:
         text = MANIFESTS.replace("dataKey: body.total, useRawData", "dataKey: body.gone, useRawData")
         folder.write("manifests/all.yaml", text)

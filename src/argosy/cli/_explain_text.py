@@ -213,6 +213,8 @@ class _Explained:
             page.text("    ", story.because, indent=4)
         for action in story.actions:
             self._action(action)
+        if story.dlq_trigger:
+            page.line(f"    then its dlqTrigger {story.dlq_trigger} gets the action")
 
     def _action(self, action: ActionStory) -> None:
         done, page = action.rehearsal, self._page

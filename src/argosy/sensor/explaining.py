@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
 from argosy.errors import EventInvalid, LangError
 from argosy.event import Event, parse_time
@@ -149,7 +149,9 @@ class _Replay:
             all_fail = all(each.rehearsal.failure for each in done)
             kind = done[-1].rehearsal.kind
             because = failure or f"its condition {condition} holds"
-            return TriggerStory(plan.trigger, kind, condition, "fails" if all_fail else "fires", because, actions=done)
+            instead = spec.dlq_trigger.name if failure and spec.dlq_trigger else ""
+            result: Literal["fires", "fails"] = "fails" if all_fail else "fires"
+            return TriggerStory(plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead)
         mine = [each for each in dependencies if each.name in plan.condition.names]
         if not any(each.accepted for each in mine):
             said = [f"{_quoted([each.name for each in mine])} did not accept the event"] if mine else []
@@ -260,15 +262,15 @@ def _near(pair: tuple[str, str], pairs: Pairs) -> list[Near]:
     """The events that were perhaps meant, the nearest first: a slip in a name, or another event of the same source."""
     scored = []
     for other, sensors in pairs.items():
-        if other == pair:
-            continue
         source, name = (
             difflib.SequenceMatcher(None, mine.lower(), theirs.lower()).ratio()
             for mine, theirs in zip(pair, other, strict=True)
         )
         if (source >= 0.75 and name >= 0.6) or source == 1:
-            scored.append((-(source + name), other, sensors))
-    return [Near(*other, list(sensors)) for _, other, sensors in sorted(scored)[:3]]
+            scored.append((name < 0.6, -(source + name), other, sensors))
+    scored.sort()
+    # Another event of the same source is a guess only where there is no better one.
+    return [Near(*other, list(sensors)) for far, _, other, sensors in scored[:3] if far == scored[0][0]]
 
 
 def _pairs(sensors: Sequence[Sensor]) -> Pairs:

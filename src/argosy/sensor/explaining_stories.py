@@ -104,6 +104,8 @@ class TriggerStory:
     held: Sequence[str] = ()
     waiting_for: Sequence[str] = ()
     actions: Sequence[ActionStory] = ()
+    dlq_trigger: str = ""
+    """Where an action would fail: the trigger that gets it then."""
 
     def as_dict(self) -> dict[str, Any]:
         """The trigger as JSON."""
@@ -116,6 +118,7 @@ class TriggerStory:
             "held": list(self.held),
             "waitingFor": list(self.waiting_for),
             "actions": [each.as_dict() for each in self.actions],
+            "dlqTrigger": self.dlq_trigger,
         }
 
 
