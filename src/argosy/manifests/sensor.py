@@ -307,8 +307,19 @@ class _Read:
             others = " and ".join(f"'{kind}'" for kind in kinds[1:])
             text = f"several kinds in one template: '{self.kind}' counts, {others} not"
             self.problems.append(Problem("several-kinds", text, ("template", kinds[1]), "warning", True))
+            for kind in kinds[1:]:
+                self._read_other(kind, template[kind])
         self.template = {key: item for key, item in template.items() if key not in MISPLACED and key not in kinds[1:]}
         self._read_kind(template[self.kind])
+
+    def _read_other(self, kind: str, block: Any) -> None:
+        """Upstream validates every kind that stands in a template, also those that do not count."""
+        try:
+            plugin = registry.trigger(kind)
+        except ConfigError:
+            return  # a kind that does not count need not run
+        if plugin is not None:
+            self.problems += [problem.inside("template", kind) for problem in check(plugin.config, block)[1]]
 
     def _read_kind(self, block: Any) -> None:
         loc = ("template", self.kind)
