@@ -72,7 +72,7 @@ NOTIFICATIONS = [
     other("keystone", "identity.authenticate", outcome="success"),
 ]
 
-REQUESTS = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "/nautobot": {
         "event": "updated",
         "model": "interface",

@@ -461,6 +461,32 @@ async def test_tls_with_our_authority_and_our_certificate(upstream: Publisher, s
     await stage.events(1)
 
 
+async def test_a_host_that_is_led_elsewhere_keeps_its_name(
+    upstream: Publisher, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given manifests that name hosts of a cluster, one of them that of the certificate, and rules for both
+    broker = upstream.broker
+    rules = " ".join(f"{name}:5671=127.0.0.1:{broker.tls_port}" for name in ("kubernetes.default.svc", "other.svc"))
+    monkeypatch.setenv("ARGOSY_RESOLVE", f"{rules} away.svc:5672=127.0.0.1:1")
+    user = broker.tls_url.partition("@")[0]
+    stage.block |= {"url": f"{user}@kubernetes.default.svc:5671", "tls": {"caCertSecret": {"name": "tls", "key": "ca"}}}
+    stage.secrets["tls", "ca"] = (broker.folder / "ca.crt").read_text()
+    # When the source starts
+    await stage.start()
+    # Then messages come from where the rule leads, by the name of the manifest
+    assert "amqps://kubernetes.default.svc:5671" in stage.listening[0]
+    await upstream.send("one")
+    await stage.events(1)
+    await stage.stop()
+    # And a name that the certificate does not have is not trusted
+    stage.block["url"] = f"{user}@other.svc:5671"
+    async with _raising(stage.block, secrets=stage.secrets) as sentence:
+        assert "certificate of amqps://other.svc:5671 is not trusted" in sentence
+    # And where nobody listens, the sentence says where the rule led
+    async with _raising({**upstream.block, "url": "amqp://away.svc:5672"}) as sentence:
+        assert "amqp://away.svc:5672" in sentence and "--resolve leads to 127.0.0.1:1" in sentence
+
+
 async def test_a_deleted_queue_ends_the_run_and_the_next_one_makes_it_anew(upstream: Publisher, stage: Stage) -> None:
     # Given a source that receives
     await stage.start()

@@ -74,6 +74,11 @@ class Example(Run):
         return {(kind, id): data and json.loads(data) for kind, id, data in rows}
 
 
+def _activated() -> dict[str, str]:
+    """The environment of a reader who has activated ``.venv``."""
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
 def test_the_rules_run_in_one_process(rabbitmq: RabbitMQ, tmp_path: Path, runs: list[Run]) -> None:
     # Given the example, started as its README says
     run = Example(tmp_path, rabbitmq, "in-process")
@@ -106,7 +111,10 @@ def test_the_rules_run_in_one_process(rabbitmq: RabbitMQ, tmp_path: Path, runs: 
         ("agent-down", "net-1"): {"agent": "agent-of-net-1"},
         ("agent-down", "net-3"): {"agent": "agent-of-net-3"},
     }
-    run.until(lambda: run.things() == wanted, f"not the inventory: {run.things()}")
+    run.until(lambda: run.things() == wanted, "not the inventory")
+    (look,) = re.findall(r"^python -c .*$", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
+    shown = subprocess.run(["bash", "-c", look], cwd=run.home, env=_activated(), capture_output=True, text=True)
+    assert len(shown.stdout.splitlines()) == len(wanted) and sent.NODE in shown.stdout, shown.stderr
 
     # And Ironic was asked for the node, and the range that cannot be is a dead letter, with the reason
     run.until_said(f"PUT http://ironic.openstack.svc.cluster.local:6385/v1/nodes/{sent.NODE}/", "answered 200")

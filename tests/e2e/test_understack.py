@@ -89,13 +89,16 @@ class Site:
     def url(self, vhost: str) -> str:
         return f"{self.rabbitmq.url}/{vhost}"
 
-    def publish(self, cases: Iterable[Case]) -> None:
-        """Return once RabbitMQ has confirmed every message. Nothing but the body names it, as with oslo.messaging."""
+    def publish(self, cases: Iterable[Case], instead: bytes = b"") -> None:
+        """Return once RabbitMQ has confirmed every message. Nothing but the body names it, as with oslo.messaging.
+
+        ``instead`` is sent in place of the payloads.
+        """
         for case in cases:
             options = {"confirm_publish": True}
             with kombu.Connection(self.url(case["vhost"]), transport_options=options) as connection:
                 connection.Producer().publish(
-                    payload(case),
+                    instead or payload(case),
                     exchange=case["exchange"],
                     routing_key=case["routingKey"],
                     content_type="application/json",
@@ -172,13 +175,14 @@ class Tally:
         self.objects: Counter[str] = Counter()
         self.fired: Counter[str] = Counter()
         self.events: Counter[tuple[str, str]] = Counter()
+        self.failed: Counter[str] = Counter()
 
     def add(self, cases: Iterable[Case]) -> None:
         for case in cases:
             if case["delivered"]:
                 self.events[case["eventSource"], case["eventName"]] += 1
-            for sensor in case["expect"]:
-                self.fired[sensor] += 1
+            self.fired.update(case["expect"])
+            self.failed.update(case["expectTriggerError"])
             self.objects.update(comparable(self._site.as_stored(one)) for one in expected(case))
 
     def settle(self, sensors: dict[str, tuple[str, str]]) -> None:
@@ -188,8 +192,9 @@ class Tally:
         def decided() -> bool:
             return all(
                 run.metric("argosy_events_filtered_total", sensor_name=sensor)
-                == self.events[event] - self.fired[sensor]
+                == self.events[event] - self.fired[sensor] - self.failed[sensor]
                 and run.metric("argo_events_action_triggered_total", sensor_name=sensor) == self.fired[sensor]
+                and run.metric("argosy_actions_dead_lettered_total", sensor_name=sensor) == self.failed[sensor]
                 for sensor, event in sensors.items()
             )
 
@@ -273,9 +278,19 @@ def test_every_event_of_the_corpus_gives_exactly_the_objects_that_are_written_do
     apiserver.request("DELETE", f"{path}/{last['metadata']['name']}")
     tally.settle(sensors)
 
-    # Then no action was given up, every object is named after its action, and the process drains
+    # And a notification lacks what a parameter asks for: a dead letter says so, and nothing is made
+    lacking = next(case for case in again if case["file"] == "neutron-segment-range-create-end.json")
+    inner = json.loads(json.loads(payload(lacking))["oslo.message"])
+    del inner["payload"]["network_segment_range"]["maximum"]
+    (sensor,) = lacking["expect"]
+    tally.add([lacking | {"expect": [], "expectTriggerError": [sensor]}])
+    site.publish([lacking], json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(inner)}).encode())
+    tally.settle(sensors)
+    site.run.until_said(sensor, "'payload.network_segment_range.maximum' does not exist")
+
+    # Then no other action was given up, every object is named after its action, and the process drains
     assert sum(tally.objects.values()) == len(site.made())
-    assert site.run.metric("argosy_actions_dead_lettered_total") == 0
+    assert site.run.metric("argosy_actions_dead_lettered_total") == 1
     assert len({one["metadata"]["annotations"][ACTION_ID] for one in site.made()}) == len(site.made())
     assert site.run.end() == 0
 
