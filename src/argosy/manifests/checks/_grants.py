@@ -7,9 +7,8 @@ then nothing is claimed about them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from argosy.manifests._bundle import AccessObject, Bundle, Key
@@ -25,6 +24,11 @@ class Account(NamedTuple):
 
     namespace: str
     name: str
+
+    @property
+    def user(self) -> str:
+        """The account as the API server names it."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
 @dataclass(frozen=True)
@@ -76,78 +80,56 @@ class Role:
     rules: tuple[Rule, ...] | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Grant:
-    """A role that an account has through one binding, in one namespace or everywhere."""
+    """A role that a binding hands out, in one namespace or everywhere. ``role`` is None if it is not in the set."""
 
     role: Role | None
     namespace: str
+    subjects: tuple[str, ...]
+    """Whom to, as the API server names users and groups."""
 
 
-@dataclass
 class Grants:
     """The rights that a bundle hands out."""
 
-    bundle: Bundle
-    accounts: set[Account] = field(default_factory=set)
-    """The ServiceAccounts that are in the set."""
+    def __init__(self, bundle: Bundle) -> None:
+        self.accounts = {Account(*_place(one)) for one in bundle.access if one.kind == "ServiceAccount"}
+        """The ServiceAccounts that are in the set."""
+        self.empty = not bundle.access
+        roles = {(one.kind, *_place(one)): _role(one) for one in bundle.access if one.kind in ("Role", "ClusterRole")}
+        self._grants = [
+            _grant(one, roles) for one in bundle.access if one.kind in ("RoleBinding", "ClusterRoleBinding")
+        ]
+        self._of: dict[str, list[Grant]] = defaultdict(list)
+        self._holders: dict[Key, set[str]] = defaultdict(set)
+        for grant in self._grants:
+            for subject in grant.subjects:
+                self._of[subject].append(grant)
+            if grant.role:
+                self._holders[grant.role.key].update(grant.subjects)
 
-    def __post_init__(self) -> None:
-        for one in self.bundle.access:
-            if one.kind == "ServiceAccount":
-                self.accounts.add(Account(one.metadata.namespace, one.metadata.name))
-
-    @cached_property
-    def _roles(self) -> dict[Key, Role]:
-        found: dict[Key, Role] = {}
-        for one in self.bundle.access:
-            if one.kind in ("Role", "ClusterRole"):
-                key = Key(one.kind, one.metadata.namespace if one.kind == "Role" else "", one.metadata.name)
-                found[key] = Role(key, None if one.raw.get("aggregationRule") else tuple(_rules(one)))
-        return found
-
-    @cached_property
-    def bindings(self) -> list[tuple[AccessObject, Grant]]:
-        """Every binding with what it hands out."""
-        found = []
-        for one in self.bundle.access:
-            if one.kind in ("RoleBinding", "ClusterRoleBinding"):
-                reference = mapping(one.raw, "roleRef")
-                cluster = reference.get("kind") == "ClusterRole"
-                key = Key(
-                    "ClusterRole" if cluster else "Role",
-                    "" if cluster else one.metadata.namespace,
-                    str(reference.get("name")),
-                )
-                where = one.metadata.namespace if one.kind == "RoleBinding" else EVERYWHERE
-                found.append((one, Grant(self._roles.get(key), where)))
-        return found
+    @property
+    def binds(self) -> bool:
+        """Whether there is any binding in the set."""
+        return bool(self._grants)
 
     def of(self, account: Account) -> list[Grant]:
-        """Everything that the account is given."""
-        return [grant for binding, grant in self.bindings if _names(binding, account)]
+        """Everything that the account is given, by its own name or as one of a group."""
+        everyone = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}", "system:authenticated")
+        return [grant for subject in (account.user, *everyone) for grant in self._of.get(subject, ())]
 
-    def holders(self, role: Role) -> set[Account] | None:
-        """The accounts that have the role; None where others than single ServiceAccounts may have it."""
-        found: set[Account] = set()
-        for binding, grant in self.bindings:
-            if grant.role is not role:
-                continue
-            for subject in _subjects(binding):
-                if subject.get("kind") != "ServiceAccount":
-                    return None
-                found.add(
-                    Account(str(subject.get("namespace") or binding.metadata.namespace), str(subject.get("name")))
-                )
-        return found
+    def holders(self, role: Role) -> set[str]:
+        """Who has the role, as ``Grant.subjects``."""
+        return self._holders.get(role.key, set())
 
     def known(self, account: Account) -> bool:
         """Whether the set says what the account may do, as far as one can tell: a binding names it, and every
         role that it has is there.
         """
-        given = self.of(account)
-        named = any(_names(binding, account, alone=True) for binding, _ in self.bindings)
-        return named and all(grant.role is not None and grant.role.rules is not None for grant in given)
+        return account.user in self._of and all(
+            grant.role is not None and grant.role.rules is not None for grant in self.of(account)
+        )
 
     def allows(self, account: Account, right: Right) -> bool:
         """Whether one of the account's roles gives the right where it is needed."""
@@ -159,39 +141,40 @@ class Grants:
         )
 
 
-def _rules(role: AccessObject) -> Iterator[Rule]:
-    entries = role.raw.get("rules")
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict) and entry.get("resources"):
-            yield Rule(
-                _words(entry.get("apiGroups")),
-                _words(entry.get("resources")),
-                _words(entry.get("verbs")),
-                ("rules", index),
-            )
+def _place(one: AccessObject) -> tuple[str, str]:
+    return ("" if one.kind.startswith("Cluster") else one.metadata.namespace), one.metadata.name
 
 
-def _words(value: Any) -> frozenset[str]:
+def _role(one: AccessObject) -> Role:
+    entries = one.raw.get("rules")
+    rules = [
+        Rule(_words(entry, "apiGroups"), _words(entry, "resources"), _words(entry, "verbs"), ("rules", index))
+        for index, entry in enumerate(entries if isinstance(entries, list) else ())
+        if isinstance(entry, dict) and entry.get("resources")
+    ]
+    return Role(Key(one.kind, *_place(one)), None if one.raw.get("aggregationRule") else tuple(rules))
+
+
+def _words(entry: dict[str, Any], name: str) -> frozenset[str]:
+    value = entry.get(name)
     return frozenset(str(word) for word in value) if isinstance(value, list) else frozenset()
 
 
-def _subjects(binding: AccessObject) -> Iterator[dict[str, Any]]:
+def _grant(binding: AccessObject, roles: dict[tuple[str, str, str], Role]) -> Grant:
+    reference = mapping(binding.raw, "roleRef")
+    kind, name = reference.get("kind"), str(reference.get("name"))
+    key = ("ClusterRole", "", name) if kind == "ClusterRole" else ("Role", binding.metadata.namespace, name)
     entries = binding.raw.get("subjects")
-    yield from (entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict))
+    subjects = [
+        _subject(one, binding) for one in (entries if isinstance(entries, list) else ()) if isinstance(one, dict)
+    ]
+    where = binding.metadata.namespace if binding.kind == "RoleBinding" else EVERYWHERE
+    return Grant(roles.get(key), where, tuple(subjects))
 
 
-def _names(binding: AccessObject, account: Account, *, alone: bool = False) -> bool:
-    """Whether the binding is for the account; with ``alone`` not as one of a group."""
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}", "system:authenticated")
-    user = f"system:serviceaccount:{account.namespace}:{account.name}"
-    for subject in _subjects(binding):
-        kind, name = subject.get("kind"), subject.get("name")
-        # Kubernetes wants the namespace; tools that write it in (kustomize) leave it out before.
-        space = subject.get("namespace") or binding.metadata.namespace
-        if (
-            (kind == "ServiceAccount" and (space, name) == account)
-            or (kind == "User" and name == user)
-            or (kind == "Group" and not alone and name in groups)
-        ):
-            return True
-    return False
+def _subject(subject: dict[str, Any], binding: AccessObject) -> str:
+    name = str(subject.get("name"))
+    if subject.get("kind") != "ServiceAccount":
+        return name
+    # Kubernetes wants the namespace; tools that write it in (kustomize) leave it out before.
+    return Account(str(subject.get("namespace") or binding.metadata.namespace), name).user

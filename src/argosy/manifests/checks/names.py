@@ -7,7 +7,7 @@ the set holds nothing of the kind at all.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
@@ -28,12 +28,21 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         for dependency in sensor.dependencies
     }
     unsure = set(_unsure(bundle))
+    buses: dict[str, list[str]] = defaultdict(list)
+    for key in bundle.origins:
+        if key.kind == "EventBus":
+            buses[key.namespace].append(key.name)
+    declared: dict[str, dict[str, set[str]]] = defaultdict(dict)
+    for (space, name), events in bundle.declared.items():
+        declared[space][name] = events
+    written = {key_of(source): source.event_bus_name for source in bundle.event_sources}
     for source in bundle.event_sources:
         unused = () if source.metadata.namespace in unsure else _unused(source, used)
-        for problem in (*_routing(source), *_bus(bundle, source), *unused):
+        for problem in (*_routing(source), *_bus(source, buses[source.metadata.namespace]), *unused):
             yield key_of(source), problem
     for sensor in bundle.sensors:
-        for problem in (*_bus(bundle, sensor), *_dependencies(bundle, sensor)):
+        space = sensor.metadata.namespace
+        for problem in (*_bus(sensor, buses[space]), *_dependencies(sensor, declared, written)):
             yield key_of(sensor), problem
 
 
@@ -47,9 +56,8 @@ def _routing(source: EventSource) -> Iterator[Problem]:
             yield Problem("routing-name", f"'{event.name}' {text}", loc, "info", True)
 
 
-def _bus(bundle: Bundle, one: EventSource | Sensor) -> Iterator[Problem]:
+def _bus(one: EventSource | Sensor, names: list[str]) -> Iterator[Problem]:
     space = one.metadata.namespace
-    names = [key.name for key in bundle.origins if key.kind == "EventBus" and key.namespace == space]
     if one.spec.event_bus_name and names and one.event_bus_name not in names:
         near = did_you_mean(one.event_bus_name, names)
         text = f"there is no EventBus '{one.event_bus_name}' in namespace '{space}'{near}"
@@ -85,35 +93,39 @@ def _unused(source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Pr
         yield Problem("unused-event", text, places[event], "info", True)
 
 
-def _dependencies(bundle: Bundle, sensor: Sensor) -> Iterator[Problem]:
+def _dependencies(
+    sensor: Sensor, declared: dict[str, dict[str, set[str]]], written: dict[Key, str]
+) -> Iterator[Problem]:
+    """``declared`` are the events of each event source by namespace, ``written`` the bus that each writes to."""
     space = sensor.metadata.namespace
-    known = {name: events for (where, name), events in bundle.declared.items() if where == space}
+    known = declared[space]
     for index, dependency in enumerate(sensor.dependencies):
         name, event = dependency.event_source_name, dependency.event_name
         at = ("spec", "dependencies", index)
         if name not in known:
-            yield _no_source(bundle, name, space, list(known), (*at, "eventSourceName"))
+            yield _no_source(declared, name, space, (*at, "eventSourceName"))
         elif event not in known[name]:
             near = did_you_mean(event, known[name])
             text = f"EventSource '{name}' has no event '{event}'{near}"
             severity: Severity = "error" if is_slip(event, known[name]) else "warning"
             yield Problem("unknown-event", text, (*at, "eventName"), severity)
         else:
-            source = bundle.event_source(space, name)
-            if source and source.event_bus_name != sensor.event_bus_name:
+            bus = written.get(Key("EventSource", space, name), sensor.event_bus_name)
+            if bus != sensor.event_bus_name:
                 text = (
-                    f"EventSource '{name}' writes to bus '{source.event_bus_name}' and this sensor reads"
+                    f"EventSource '{name}' writes to bus '{bus}' and this sensor reads"
                     f" '{sensor.event_bus_name}', so no event of it arrives"
                 )
                 yield Problem("other-bus", text, (*at, "eventSourceName"), "warning")
 
 
-def _no_source(bundle: Bundle, name: str, space: str, known: list[str], loc: Loc) -> Problem:
-    elsewhere = sorted(where for where, other in bundle.declared if other == name)
+def _no_source(declared: dict[str, dict[str, set[str]]], name: str, space: str, loc: Loc) -> Problem:
+    known = declared[space]
+    elsewhere = sorted(where for where, others in declared.items() if name in others)
     if is_slip(name, known):
         severity: Severity = "error"
     else:
-        severity = "warning" if bundle.declared else "info"
+        severity = "warning" if any(declared.values()) else "info"
     if elsewhere and severity != "error":
         also = f"; there is one in namespace '{elsewhere[0]}', and a sensor hears only its own namespace"
     else:

@@ -54,7 +54,7 @@ def _account(
             not grants.known(account) or all(grants.allows(account, one) for one in needs.required)
         ):
             return
-        severity: Severity = "warning" if grants.bundle.access else "info"
+        severity: Severity = "info" if grants.empty else "warning"
         text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
         yield Problem("no-service-account", text, loc, severity)
         return
@@ -67,7 +67,7 @@ def _account(
             return
     if grants.known(account):
         yield from _missing(grants, account, needs.required)
-    elif account in grants.accounts and not grants.of(account) and grants.bindings and needs.required:
+    elif account in grants.accounts and not grants.of(account) and grants.binds and needs.required:
         text = f"no binding gives ServiceAccount '{account.name}' a right, and {_list(needs.required)} is needed"
         yield Problem("missing-right", text, loc, "warning")
 
@@ -95,28 +95,29 @@ def _and(words: list[str]) -> str:
 
 
 def _surplus(bundle: Bundle, grants: Grants, needs: dict[Account, list[Needs]]) -> Iterator[tuple[Key, Problem]]:
+    by_user = {account.user: each for account, each in needs.items()}
     busy = {
-        Account(one.metadata.namespace, str(name))
+        Account(one.metadata.namespace, str(name)).user
         for one in bundle.workflow_templates
         if (name := mapping(one.raw, "spec").get("serviceAccountName"))
     }
     said: set[Key] = set()
-    for account in list(needs):
+    for account in needs:
         for grant in grants.of(account):
             role = grant.role
             if role is None or role.rules is None or role.key in said:
                 continue
+            said.add(role.key)
             holders = grants.holders(role)
             # Whoever else has the role may need what these do not.
-            if not holders or any(
-                one in busy or not needs.get(one) or not all(each.complete for each in needs[one]) for one in holders
-            ):
+            if busy & holders or not all(one in by_user for one in holders):
                 continue
-            said.add(role.key)
-            used = {right for one in holders for each in needs[one] for right in each.used}
-            names = _and(sorted({f"'{one.name}'" for one in holders}))
-            for problem in _spare(role, used, names):
-                yield role.key, problem
+            met = [each for one in holders for each in by_user[one]]
+            if all(each.complete for each in met):
+                used = {right for each in met for right in each.used}
+                names = _and(sorted({f"'{one.rpartition(':')[2]}'" for one in holders}))
+                for problem in _spare(role, used, names):
+                    yield role.key, problem
 
 
 def _spare(role: Role, used: set[Right], names: str) -> Iterator[Problem]:
