@@ -407,6 +407,17 @@ spec:
         assert (event["id"], event["type"], event["data"]["body"]["event_type"]) == ("m-1", "amqp", "x")
 
 
+def test_an_event_that_this_version_does_not_receive_is_hinted_at(folder: _Folder) -> None:
+    folder.write(
+        "manifests/all.yaml",
+        MANIFESTS.replace("  webhook:\n", "  slack: {later: {}}\n  webhook:\n"),
+    )
+
+    (hint,) = folder.json("--event", folder.event(_event("later")))["hints"]
+
+    assert hint.startswith("this version of Argosy does not run shop/later, so the event never comes here")
+
+
 class TestTheCall:
     @pytest.mark.parametrize(
         ("arguments", "said"),

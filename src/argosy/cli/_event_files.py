@@ -61,9 +61,15 @@ def read_events(files: Sequence[str], naming: Naming, bundle: Bundle) -> list[Ev
 
 
 def hint(event: Event, naming: Naming, bundle: Bundle) -> str:
-    """A sentence where the data is probably not what its source would make of it; empty where nothing is odd."""
+    """A sentence where the event would never come, or its source would make other data of it; empty where nothing is odd."""
+    if any(
+        one.metadata.name == event.source and event.subject in [name for _, name in one.not_run]
+        for one in bundle.event_sources
+    ):
+        place = f"{event.source}/{event.subject}"
+        return f"this version of Argosy does not run {place}, so the event never comes here; 'argosy lint' says why"
     spec = _spec(bundle, event.source, event.subject)
-    if spec is None or naming.raw or spec.kind not in ("webhook", "amqp", "generic"):
+    if spec is None or naming.raw or not _has_raw_form(spec.kind):
         return ""
     data = gojson.loads(event.data) if gojson.valid(event.data) else None
     if isinstance(data, dict) and "body" in data:
@@ -72,6 +78,14 @@ def hint(event: Event, naming: Naming, bundle: Bundle) -> str:
         f"the data has no 'body', which every event of kind '{spec.kind}' has;"
         " if the file holds what the sender sends, add --raw"
     )
+
+
+def _has_raw_form(kind: str) -> bool:
+    from argosy import registry
+    from argosy.sources._base import Source
+
+    plugin = registry.source(kind)
+    return plugin is not None and plugin.wrap.__func__ is not Source.wrap.__func__  # type: ignore[attr-defined]
 
 
 def _content(file: str) -> bytes:
