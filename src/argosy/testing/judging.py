@@ -164,8 +164,7 @@ class _Judge:
         return sorted(self._fired, key=lambda one: (round(one.at, 3), places.get(id(one), len(places))))
 
     def _told(self, fired: Fired) -> str:
-        causes = " and ".join(f"{event.id} ({name})" for name, event in fired.events.items())
-        return f"{self._shown(fired)} at {when(fired.at)} for {causes}"
+        return f"{self._shown(fired)} at {when(fired.at)} for {_caused_by(fired)}"
 
     def _firing(self, what: str, entry: Firing, found: Fired) -> Iterator[Failure]:
         if entry.at is not None and not same_time(seconds(entry.at, self._trial.start), found.at):
@@ -304,7 +303,13 @@ class _Judge:
                 if one.trigger == name.trigger
             ]
             lines += [f"{what}: '{one.trigger}' shall run" for one in seen.caused if one.trigger == name.trigger]
+        lines += [sentence for sensor_key, sentence in self._transcript.problems if sensor_key == name[:2]]
         lines += self._forgotten(name)
+        lines += [
+            f"its action for {_caused_by(one)} was tried at {', '.join(map(when, one.tries))}{_failed(one)}"
+            for one in self._fired
+            if one.name == name
+        ]
         lines += [
             f"its action was given up at {when(one.at)} after {one.tries} {'try' if one.tries == 1 else 'tries'}: {one.reason}"
             for one in self._transcript.dead
@@ -343,6 +348,14 @@ class _Judge:
     @staticmethod
     def _is(name: TriggerName, sensor: Any, spec: Any) -> bool:
         return (sensor.metadata.namespace, sensor.metadata.name, spec.name) == name
+
+
+def _caused_by(fired: Fired) -> str:
+    return " and ".join(f"{event.id} ({name})" for name, event in fired.events.items())
+
+
+def _failed(fired: Fired) -> str:
+    return f": {'; '.join(dict.fromkeys(fired.failures))}" if fired.failures else ""
 
 
 def _event(event: Event, at: float) -> str:

@@ -271,7 +271,10 @@ class TestDeadLetters:
 
         lines = bench.lines(deadLetters=["ship"])
 
-        assert lines[-1] == "  event-1 (web/order at 0s): 'ship' shall run"
+        assert lines[-2:] == [
+            "  event-1 (web/order at 0s): 'ship' shall run",
+            "  its action for event-1 (order) was tried at 0s",
+        ]
 
     def test_its_reason_tries_and_time_are_compared(self, bench: Bench) -> None:
         bench.manifests(sensor(trigger("ship", retryStrategy={"steps": 2, "duration": "5s"})))

@@ -135,6 +135,29 @@ def test_a_mistake_is_named_with_its_place(shop: Bench, text: str, said: str) ->
     assert any(said in line.replace(f"{shop.folder}/", "") for line in map(str, loaded.errors)), loaded.findings
 
 
+@pytest.mark.parametrize(
+    ("key", "content", "said"),
+    [
+        ("dataFile", "[" * 2000 + "]" * 2000, "'.events/it.json' is not JSON: depth limit exceeded"),
+        ("dataFile", "{", "'.events/it.json' is not JSON: "),
+        ("cloudEventFile", "{}", "'cloudEventFile' holds a CloudEvent without id and source and type"),
+        (
+            "cloudEventFile",
+            '{"id":"x","source":"web","subject":"order","type":"t","data":' + "[" * 2000 + "]" * 2000 + "}",
+            "'cloudEventFile' holds not a CloudEvent in structured JSON: maximum recursion depth exceeded",
+        ),
+    ],
+)
+def test_a_file_that_holds_no_event_is_named(shop: Bench, key: str, content: str, said: str) -> None:
+    (shop.folder / ".events").mkdir()  # a hidden folder is not read as manifests
+    (shop.folder / ".events" / "it.json").write_text(content)
+
+    (line,) = shop.said(HEAD.replace("order}", f"order, {key}: .events/it.json}}") + "    fires: []\n")
+
+    assert said in line
+    assert line.endswith(f"(tests[0].event.{key})")
+
+
 def test_a_file_with_a_mistake_keeps_its_other_tests_and_its_error(shop: Bench) -> None:
     loaded = shop.load(HEAD + "    fires: []\n  - name: other\n    event: {from: web/gone}\n    fires: []\n")
 
