@@ -159,7 +159,7 @@ class _Explained:
             for clause in leaves(story.verdict):
                 self._clause(clause, "    ")
         if story.not_asked:
-            page.line(page.ink(f"    · {', '.join(story.not_asked)} not asked any more", dim=True))
+            page.line(page.ink(f"    · {', '.join(story.not_asked)} not asked", dim=True))
 
     def _clause(self, clause: Verdict, indent: str) -> None:
         page = self._page

@@ -42,7 +42,7 @@ class Transformed:
 
 @dataclass(frozen=True)
 class DependencyStory:
-    """What one dependency said to the event. ``not_asked`` are the clauses behind the one that decided."""
+    """What one dependency said to the event. ``not_asked`` are clauses that others had made idle when it was rejected."""
 
     name: str
     accepted: bool
