@@ -378,6 +378,8 @@ class TestFilesOfEvents:
         assert "it has no 'source' (the EventSource) and 'subject'" in folder.run("--event", file).output
         assert "'shop' has several events: order, paid" in folder.run("--event", file, "--source", "shop").output
         assert folder.run("--event", file, "--source", "shop", "--event-name", "order").exit_code == 0
+        assert folder.run("--event", file, "--from", "shop/order").exit_code == 0
+        assert folder.run("--event", file, "--from", "shop/order", "--source", "shop").exit_code == 2
 
     def test_a_raw_body_is_wrapped_as_its_source_does(self, folder: _Folder) -> None:
         file = folder.write("body.json", json.dumps(ORDER["body"]))
@@ -433,6 +435,11 @@ class TestTheCall:
             (("--event", "-", "--source", "shop", "--raw", "-H", "a"), "--header 'a' is not NAME:VALUE"),
             (("--event", "-", "--time", "noon"), "'noon' is not an RFC 3339 time; write for example"),
             (("--event", "-"), "-: there is no event in it"),
+            (("--event", "-", "--source", "sohp", "--raw"), "names 'sohp'; did you mean 'shop'?"),
+            (
+                ("--event", "-", "--from", "mail", "--raw"),
+                "names 'mail'; there is shop. If it is right, give --event-name",
+            ),
             (("--event", "-", "--source", "shopp", "--event-name", "order", "--raw"), "did you mean 'shop'?"),
             (("--event", "-", "--source", "shop", "--event-name", "order", "--raw"), "the body is empty"),
         ],

@@ -213,9 +213,10 @@ def _only_event(bundle: Bundle, source: str) -> str:
     if len(names) == 1:
         return names.pop()
     if not names:
-        known = {name for _, name in bundle.declared}
+        known = sorted({name for _, name in bundle.declared})
+        near = did_you_mean(source, known) or (f"; there is {', '.join(known)}" if known else "")
         raise ConfigError(
-            f"nothing here says which events '{source}' has{did_you_mean(source, known)}; give --event-name"
+            f"no EventSource and no sensor here names '{source}'{near}. If it is right, give --event-name"
         )
     raise ConfigError(f"'{source}' has several events: {', '.join(sorted(names))}; say which with --event-name")
 

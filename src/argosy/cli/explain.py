@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     "--event-name", default="", metavar="NAME", help="... and of this event; needed where the EventSource has several."
 )
 @click.option(
+    "--from",
+    "origin",
+    default="",
+    metavar="NAME/NAME",
+    help="Both in one: --from shop/orders, as test files say it.",
+)
+@click.option(
     "--raw", is_flag=True, help="FILE is what the sender sends: wrap it as the source does (webhook, amqp, ...)."
 )
 @click.option(
@@ -77,6 +84,7 @@ def explain(
     sensors: tuple[str, ...],
     source: str,
     event_name: str,
+    origin: str,
     raw: bool,
     headers: tuple[str, ...],
     method: str,
@@ -98,7 +106,7 @@ def explain(
       argosy explain manifests/ --event event.json
       argosy explain --event event.json ship                               (manifests of this folder, sensor 'ship')
       kubectl get sensor,eventsource -o yaml | argosy explain - --event event.json
-      argosy explain manifests/ --source shop --event order.json --raw -H 'X-Kind: new'
+      argosy explain manifests/ --from shop/orders --event order.json --raw -H 'X-Kind: new'
       argosy explain manifests/ --event paid.json --event packed.json      (a condition paid && packed)
       argosy explain manifests/ --event event.json -o json | jq '.events[-1].sensors[].because'
 
@@ -114,8 +122,12 @@ def explain(
     sensors += tuple(word for word in words if word not in paths)
     if "-" in paths and "-" in files:
         raise click.UsageError("PATH and --event cannot both be standard input.")
+    if origin:
+        if source or event_name:
+            raise click.UsageError("--from says what --source and --event-name say; give one or the other.")
+        source, _, event_name = origin.partition("/")
     if (event_name or raw) and not source:
-        raise click.UsageError("--event-name and --raw need --source NAME, the EventSource's name.")
+        raise click.UsageError("--event-name and --raw need --source NAME, the EventSource's name, or --from.")
     if (headers or method or query) and not raw:
         raise click.UsageError("--header, --method and --query say how a raw message was sent; add --raw.")
     bundle = load(paths)
