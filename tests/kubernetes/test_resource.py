@@ -178,15 +178,41 @@ async def test_a_later_start_tells_only_what_changed_meanwhile(cluster: Cluster,
     await cluster.create("new")
     await stage.start()
     # Then it tells that, and nothing about what is as it was
-    events = (await stage.events(5))[3:]
+    events = (await stage.events(6))[3:]
     await cluster.settle()
-    assert sorted(told(events)) == [("ADD", "new"), ("UPDATE", "changed")]
-    assert len(stage.offered) == 5
+    assert sorted(told(events)) == [("ADD", "new"), ("DELETE", "gone"), ("UPDATE", "changed")]
+    assert len(stage.offered) == 6
+    # And of the one that is gone it tells who it was, for what it held was noted nowhere
+    (gone,) = (event.data["body"] for event in events if event.data["type"] == "DELETE")
+    assert (gone["kind"], gone["metadata"]["namespace"], "data" in gone) == ("ConfigMap", cluster.namespace, False)
     # And a start with nothing changed tells nothing
     await stage.stop()
     await stage.start()
     await cluster.settle()
-    assert len(stage.offered) == 5
+    assert len(stage.offered) == 6
+
+
+async def test_a_deletion_that_failed_is_told_by_the_next_run(cluster: Cluster, stage: Stage) -> None:
+    # Given a source that told about an object, whose label is a secret's, and a bus that is away
+    await cluster.create("one", labels={"user": "robot"}, password="never written down")
+    await stage.start()
+    await stage.events(1)
+    stage.close_gate()
+    # When the object goes and then the bus fails
+    await cluster.remove("one")
+    await eventually(lambda: len(stage.offered) == 2)
+    stage.failure = BusError("the bus is gone")
+    stage.open_gate()
+    await eventually(lambda: bool(stage.errors))
+    stage.failure = None
+    # Then the next run tells it, with name and labels
+    event = (await stage.events(2))[1]
+    assert told([event]) == [("DELETE", "one")]
+    assert event.data["body"]["metadata"]["labels"] == {"user": "robot"}
+    # And nothing that the object held was noted
+    await stage.stop()
+    assert isinstance(stage.bucket, DictBucket)
+    assert all(b"never written down" not in entry.value for entry in stage.bucket.entries.values())
 
 
 async def test_another_filter_looks_at_all_objects_anew(cluster: Cluster, stage: Stage) -> None:

@@ -2,7 +2,7 @@
 for its next start.
 
 On the bus stands, for each object, the version whose event is stored there; so a source that starts again
-says nothing about what has not changed. It is written a little later than the events: after a crash some
+says nothing about what has not changed. Beside it stands who the object is, so that its going can be told, too. It is written a little later than the events: after a crash some
 are emitted again, by the same ids. Objects are spread over a number of keys so that a change rewrites
 little.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -22,10 +22,15 @@ _SHARDS = 64
 _PAUSE_SECONDS = 1.0
 
 
+class _Noted(msgspec.Struct, array_like=True):
+    version: str
+    about: str = ""
+
+
 class _Shard(msgspec.Struct):
     settings: str
     """A digest of what was watched; after another filter, what was let pass before says nothing."""
-    seen: dict[str, str]
+    seen: dict[str, _Noted]
 
 
 class _Start(msgspec.Struct):
@@ -48,7 +53,7 @@ class Seen:
         self._bucket = bucket
         self._clock = clock
         self._settings = settings
-        self._shards: list[dict[str, str]] = [{} for _ in range(_SHARDS)]
+        self._shards: list[dict[str, _Noted]] = [{} for _ in range(_SHARDS)]
         self._changed: set[int] = set()
         self.started = clock.now()
 
@@ -82,12 +87,15 @@ class Seen:
 
     def version(self, uid: str) -> str | None:
         """The version whose event is stored, or None."""
-        return self._shards[_shard(uid)].get(uid)
+        noted = self._shards[_shard(uid)].get(uid)
+        return noted.version if noted else None
 
-    def note(self, uid: str, version: str) -> None:
-        """The event of this version is stored, or was not wanted."""
+    def note(self, uid: str, version: str, about: str) -> None:
+        """The event of this version is stored, or was not wanted. ``about`` is what may be told if the object goes while
+        nobody watches, or nothing.
+        """
         number = _shard(uid)
-        self._shards[number][uid] = version
+        self._shards[number][uid] = _Noted(version, about)
         self._changed.add(number)
 
     def forget(self, uid: str) -> None:
@@ -96,12 +104,9 @@ class Seen:
         if self._shards[number].pop(uid, None) is not None:
             self._changed.add(number)
 
-    def forget_all_but(self, uids: Iterable[str]) -> None:
-        """Objects that went while nobody watched."""
-        there = set(uids)
-        for shard in self._shards:
-            for uid in [uid for uid in shard if uid not in there]:
-                self.forget(uid)
+    def others(self, uids: Collection[str]) -> list[tuple[str, str]]:
+        """Uid and ``about`` of the objects that are not among these."""
+        return [(uid, noted.about) for shard in self._shards for uid, noted in shard.items() if uid not in uids]
 
     async def keep(self) -> None:
         """Write for ever what has changed, once in a while."""

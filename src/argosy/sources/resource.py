@@ -4,7 +4,8 @@ The source lists, then watches. It remembers each object, so that an UPDATE carr
 new; and a list after a break tells, by comparison, what was added, changed and deleted meanwhile. The
 event's id is uid, resource version and type. What was told already is noted on the bus
 (``_resource_memory``): a source that starts again is silent about what has not changed, and tells what has
-as an UPDATE without ``oldBody``. Upstream says ADD for every object at every start.
+as an UPDATE without ``oldBody``; of an object that has gone, the DELETE carries type, name and labels alone.
+Upstream says ADD for every object at every start, and nothing of those that have gone.
 
 A watch that breaks goes on where it stood, and begins with a list again where the server has forgotten that
 point. That is done in here, not by a new start, because what is remembered would be lost.
@@ -147,6 +148,8 @@ class _Watch:
         watched = config.model_dump_json(exclude={"metadata"})
         self._seen = Seen(ctx.bucket, ctx.clock, hashlib.sha256(watched.encode()).hexdigest()[:16])
         self._known: dict[str, _Known] = {}
+        self._tells_deletions = "DELETE" in config.event_types
+        self._keeps_bodies = self._tells_deletions or "UPDATE" in config.event_types
         self._version = ""
         self._failures = 0
         self._tail = _tail(config)
@@ -213,9 +216,11 @@ class _Watch:
         """Tell what is new, changed and gone, by comparison with what is known or was noted."""
         listing = await self._client.list(resource, self._namespace, labels=self._labels)
         there = {_uid(item) for item in listing.items}
-        for uid in [uid for uid in self._known if uid not in there]:
-            await self._gone(uid)
-        self._seen.forget_all_but(there)
+        gone = [uid for uid in self._known if uid not in there]
+        for uid in gone:
+            await self._gone(uid, self._known[uid].body)
+        for uid, about in self._seen.others({*there, *gone, *self._latest}):
+            await self._gone(uid, about.encode())
         for item in listing.items:
             uid, version = _uid(item), _version(item)
             noted = self._known[uid].version if uid in self._known else self._seen.version(uid)
@@ -244,10 +249,13 @@ class _Watch:
                 self._version = _version(item) or self._version
                 self._failures = 0
 
-    async def _gone(self, uid: str) -> None:
-        """An object that went during a break: its last state is all that can be told."""
-        item = gojson.loads(self._known[uid].body)
-        await self._tell("DELETE", item)
+    async def _gone(self, uid: str, last: bytes) -> None:
+        """An object went unseen; what was last known of it is all that can be told."""
+        if last:
+            await self._tell("DELETE", gojson.loads(last))
+        else:
+            self._known.pop(uid, None)
+            self._seen.forget(uid)
 
     async def _tell(self, event_type: EventType, item: Object) -> None:
         """Begin to emit the event if it is wanted, and to note it. Waits while too many are under way."""
@@ -259,18 +267,25 @@ class _Watch:
         data = None
         if event_type in self._ctx.config.event_types and self._passes(event_type, item, gjson.Document(body)):
             data = _data(event_type, body, old.body if old is not None and event_type == "UPDATE" else None, self._tail)
+        about = _about(item) if self._tells_deletions and event_type != "DELETE" else ""
         before = self._latest.get(uid)
         if data is None and before is None:
-            self._note(event_type, uid, version)
+            self._note(event_type, uid, version, about)
             return
         await self._room.acquire()
-        task = asyncio.create_task(self._emit(before, event_type, uid, version, data))
+        task = asyncio.create_task(self._emit(before, event_type, uid, version, about, data))
         self._under_way.add(task)
         self._latest[uid] = task
         task.add_done_callback(lambda task: self._settled(uid, task))
 
     async def _emit(
-        self, before: asyncio.Task[None] | None, event_type: EventType, uid: str, version: str, data: bytes | None
+        self,
+        before: asyncio.Task[None] | None,
+        event_type: EventType,
+        uid: str,
+        version: str,
+        about: str,
+        data: bytes | None,
     ) -> None:
         """Emit and note one change once the change ``before`` is settled; without ``data`` only note it."""
         if before is not None:
@@ -286,7 +301,7 @@ class _Watch:
             if not self._fault.done():
                 self._fault.set_result(error)
             return
-        self._note(event_type, uid, version)
+        self._note(event_type, uid, version, about)
 
     def _settled(self, uid: str, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -294,15 +309,15 @@ class _Watch:
             del self._latest[uid]
         self._room.release()
 
-    def _note(self, event_type: EventType, uid: str, version: str) -> None:
+    def _note(self, event_type: EventType, uid: str, version: str, about: str) -> None:
         if event_type == "DELETE":
             self._seen.forget(uid)
         else:
-            self._seen.note(uid, version)
+            self._seen.note(uid, version, about)
 
     def _remember(self, item: Object) -> bytes:
         body = gojson.dumps(item)
-        self._known[_uid(item)] = _Known(_version(item), body)
+        self._known[_uid(item)] = _Known(_version(item), body if self._keeps_bodies else b"")
         return body
 
     async def _pause(self, error: TriggerError) -> None:
@@ -323,6 +338,14 @@ class _Watch:
         where = f"namespace '{config.namespace}'" if config.namespace else "all namespaces"
         labels = f" with labels {self._labels}" if self._labels else ""
         return f"watch of {what} in {where}{labels}"
+
+
+def _about(item: Object) -> str:
+    """The object without what it holds: annotations, too, may have a copy of all that."""
+    kept = ("creationTimestamp", "labels", "name", "namespace", "resourceVersion", "uid")
+    metadata = {key: item["metadata"][key] for key in kept if key in item["metadata"]}
+    named = {key: item[key] for key in ("apiVersion", "kind") if key in item}
+    return gojson.dumps({**named, "metadata": metadata}).decode()
 
 
 def _uid(item: Object) -> str:
