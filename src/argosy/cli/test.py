@@ -91,7 +91,7 @@ def _say(result: Result) -> None:
     click.echo(click.style(word, fg="green" if result.passed else "red", bold=not result.passed) + line[6:])
     for failure in result.failures:
         click.echo(f"    {failure.sentence}")
-        for line in failure.lines:
+        for line in failure.shown():
             click.echo(f"      {_coloured(line)}")
 
 

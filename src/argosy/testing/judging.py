@@ -7,24 +7,25 @@ not found is followed by what became of each event that could have brought it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from argosy.errors import LangError, Rejected
-from argosy.event import Event
-from argosy.lang import durations, gojson
+from argosy.lang import gojson
 from argosy.manifests import _yaml
 from argosy.manifests.fields import Json
-from argosy.sensor.verdict import Verdict
+from argosy.manifests.sensor import Sensor
 from argosy.testing.comparing import NOTHING, contains, difference, equal, narrowed, shown
 from argosy.testing.format import PARTS, DeadLetter, Firing, NoFiring
 from argosy.testing.loading import Trial, TriggerName, all_triggers, seconds
+from argosy.testing.reasons import causes, reasons, when
 from argosy.testing.simulation import Dead, Fired, Transcript
 from argosy.triggers import _workflow_args
 
 _TOLERANCE_SECONDS = 0.001
+_MOST_LINES = 200
 
 
 @dataclass
@@ -34,14 +35,17 @@ class Failure:
     sentence: str
     lines: list[str] = field(default_factory=list)
 
+    def shown(self) -> list[str]:
+        """The lines, the middle of very many left out."""
+        left_out = len(self.lines) - _MOST_LINES
+        if left_out <= 0:
+            return self.lines
+        half = _MOST_LINES // 2
+        return [*self.lines[:half], f"… {left_out} lines …", *self.lines[-half:]]
+
     def text(self) -> list[str]:
         """All of it, indented."""
-        return [self.sentence, *(f"  {line}" for line in self.lines)]
-
-
-def when(at: float) -> str:
-    """A time since the start, to the millisecond."""
-    return durations.format(round(at, 3))
+        return [self.sentence, *(f"  {line}" for line in self.shown())]
 
 
 def same_time(one: float, other: float) -> bool:
@@ -164,7 +168,7 @@ class _Judge:
         return sorted(self._fired, key=lambda one: (round(one.at, 3), places.get(id(one), len(places))))
 
     def _told(self, fired: Fired) -> str:
-        return f"{self._shown(fired)} at {when(fired.at)} for {_caused_by(fired)}"
+        return f"{self._shown(fired)} at {when(fired.at)} for {causes(fired)}"
 
     def _firing(self, what: str, entry: Firing, found: Fired) -> Iterator[Failure]:
         if entry.at is not None and not same_time(seconds(entry.at, self._trial.start), found.at):
@@ -275,104 +279,12 @@ class _Judge:
                 f"pending: {word}: wanted and found differ", [*difference(sorted(wanted), found), f"it holds {holds}"]
             )
 
-    def _reasons_of(self, sensor: Any) -> list[str]:
-        key = (sensor.metadata.namespace, sensor.metadata.name)
-        return [line for name in all_triggers([sensor]) if name[:2] == key for line in self._reasons(name)]
+    def _reasons_of(self, sensor: Sensor) -> list[str]:
+        lines = [line for name in all_triggers([sensor]) for line in self._reasons(name)]
+        return list(dict.fromkeys(lines))
 
     def _reasons(self, name: TriggerName) -> list[str]:
-        """What became of each event that could have made the trigger fire, and of its actions."""
-        sensor = next(one for one in self._trial.sensors if (one.metadata.namespace, one.metadata.name) == name[:2])
-        lines: list[str] = [
-            f"{_event(arrival.event, arrival.at)}: its source refused it: {arrival.refused}"
-            for arrival in self._transcript.refused
-        ]
-        for seen in self._transcript.seen:
-            if seen.sensor != name[:2]:
-                continue
-            what = _event(seen.event, seen.at)
-            for decision in seen.decisions:
-                if decision.event is None:
-                    said = "could not decide on it" if decision.verdict.failed else "refused it"
-                    clauses = "; ".join(_clauses(decision.verdict))
-                    lines.append(f"{what}: dependency '{decision.dependency}' {said}: {clauses}")
-                else:
-                    lines.append(f"{what}: dependency '{decision.dependency}' accepted it")
-            lines += [
-                f"{what}: the condition of '{one.trigger}' still waits for {', '.join(map(repr, one.for_dependencies))}"
-                for one in seen.waiting
-                if one.trigger == name.trigger
-            ]
-            lines += [f"{what}: '{one.trigger}' shall run" for one in seen.caused if one.trigger == name.trigger]
-        lines += [sentence for sensor_key, sentence in self._transcript.problems if sensor_key == name[:2]]
-        lines += self._forgotten(name)
-        lines += [
-            f"its action for {_caused_by(one)} was tried at {', '.join(map(when, one.tries))}{_failed(one)}"
-            for one in self._fired
-            if one.name == name
-        ]
-        lines += [
-            f"its action was given up at {when(one.at)} after {one.tries} {'try' if one.tries == 1 else 'tries'}: {one.reason}"
-            for one in self._transcript.dead
-            if one.name == name
-        ]
-        if count := self._transcript.waiting.get(name):
-            lines.append(
-                f"{count} of its actions had not ended when the test did, at {when(self._transcript.ended_at)}"
-            )
-        if not lines:
-            pairs = ", ".join(f"{one.event_source_name}/{one.event_name}" for one in sensor.dependencies)
-            lines.append(f"no event came that its sensor waits for ({pairs})")
-        return lines
-
-    def _forgotten(self, name: TriggerName) -> Iterable[str]:
-        """What a ``conditionsReset`` took: accepted, part of no action, and not held at the end."""
-        held = self._transcript.held.get(name)
-        if held is None:
-            return
-        spec = next(one for sensor in self._trial.sensors for one in sensor.triggers if self._is(name, sensor, one))
-        if not spec.conditions_reset:
-            return
-        newest: dict[str, tuple[Event, float]] = {}
-        for seen in self._transcript.seen:
-            if seen.sensor != name[:2]:
-                continue
-            for decision in seen.decisions:
-                if decision.event is not None:
-                    newest[decision.dependency] = (decision.event, seen.at)
-            if any(one.trigger == name.trigger for one in seen.caused):
-                newest.clear()
-        for dependency, (event, at) in newest.items():
-            if dependency not in held.events:
-                yield f"{_event(event, at)}: conditionsReset made '{name.trigger}' forget it"
-
-    @staticmethod
-    def _is(name: TriggerName, sensor: Any, spec: Any) -> bool:
-        return (sensor.metadata.namespace, sensor.metadata.name, spec.name) == name
-
-
-def _caused_by(fired: Fired) -> str:
-    return " and ".join(f"{event.id} ({name})" for name, event in fired.events.items())
-
-
-def _failed(fired: Fired) -> str:
-    return f": {'; '.join(dict.fromkeys(fired.failures))}" if fired.failures else ""
-
-
-def _event(event: Event, at: float) -> str:
-    return f"{event.id} ({event.source}/{event.subject} at {when(at)})"
-
-
-def _clauses(verdict: Verdict) -> Iterator[str]:
-    """The clauses that did not pass, each with its reason."""
-    inner = [one for part in verdict.parts if not part.passed for one in _clauses(part)]
-    if inner:
-        yield from inner
-    elif verdict.clause in ("filters", ""):
-        yield verdict.reason
-    else:
-        # A transform's reason names its language already.
-        named = verdict.reason.startswith(verdict.clause)
-        yield verdict.reason if named else f"{verdict.clause}: {verdict.reason}"
+        return reasons(self._trial, self._transcript, name)
 
 
 def _missing(what: str, wanted: Sequence[str], reasons: Sequence[str]) -> Iterator[Failure]:

@@ -247,7 +247,7 @@ class TestWhatDoesNotFire:
     def test_an_event_for_somebody_else_is_a_reason(self, bench: Bench) -> None:
         bench.manifests(sensor())
 
-        assert bench.run(event=PAYMENT, fires=[], because="no event came that its sensor waits for (web/order)").passed
+        assert bench.run(event=PAYMENT, fires=[], because="no event came that it waits for (web/order)").passed
 
     def test_an_action_that_had_no_time_is_a_reason(self, bench: Bench) -> None:
         bench.manifests(sensor(trigger("ship", rateLimit={"unit": "Hour", "requestsPerUnit": 1})))
