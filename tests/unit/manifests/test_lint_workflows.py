@@ -89,6 +89,7 @@ ID: dict[str, Any] = {"name": "id", "value": "1"}
         # Surplus for the template, and used all the same.
         (sensor(workflow([ID, {"name": "extra", "value": "1"}])), template(uses=["{{workflow.parameters.extra}}"])),
         (sensor(workflow([ID, {"name": "extra", "value": "1"}])), template(uses="{{workflow.parameters}}")),
+        (sensor(workflow([ID, {"name": "extra", "value": "1"}])), template(uses="{{workflow.parameters.json}}")),
         (sensor(workflow([ID, {"name": "extra", "value": "1"}])), template(uses="{{=workflow.parameters['extra']}}")),
         (
             sensor(workflow([ID, {"name": "extra", "value": "1"}])),
@@ -112,6 +113,10 @@ def test_arguments_that_fit_or_cannot_be_judged_are_no_matter(made: dict[str, An
         (sensor(workflow([{"name": "number", "value": "1"}])), ("unknown-parameter", "warning")),
         (sensor(workflow([ID, {"name": "spede", "value": "fast"}])), ("unknown-parameter", "warning")),
         (sensor(workflow([ID, {"name": "extra", "value": "1"}])), ("unknown-parameter", "info")),
+        (
+            sensor(workflow([ID, {"name": "extra"}]), "spec.arguments.parameters.1.value"),
+            ("unknown-parameter", "warning"),
+        ),
         (sensor(workflow([ID, {"name": "speed", "value": "slow"}])), ("parameter-value", "warning")),
     ],
 )

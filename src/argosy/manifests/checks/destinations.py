@@ -93,9 +93,15 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Parameters whose ``dest`` cannot be meant."""
     for key, sensor in sensors_by_key(bundle):
         for loc, trigger in each_trigger(sensor):
-            for problem in (*_resource_level(trigger), *_template_level(trigger)):
-                if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
-                    yield key, problem.inside(*loc)
+            for problem in misplaced(trigger):
+                yield key, problem.inside(*loc)
+
+
+def misplaced(trigger: TriggerSpec) -> Iterator[Problem]:
+    """The trigger's parameters whose ``dest`` cannot be meant, with their places in the trigger."""
+    for problem in (*_resource_level(trigger), *_template_level(trigger)):
+        if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
+            yield problem
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from argosy.errors import ArgosyError
 from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key, WorkflowTemplate
 from argosy.manifests.checks._walk import Held, each_trigger, held_object, mapping, sensors_by_key
+from argosy.manifests.checks.destinations import misplaced
 from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
 from argosy.manifests.sensor import TriggerSpec
 from argosy.triggers import _workflow_args
@@ -90,6 +91,8 @@ def _submission(trigger: TriggerSpec, namespace: str) -> _Submission | None:
     found = _Submission(held, name, template, space, at)
     _collect(found, body)
     _collect_options(found, trigger)
+    # What was meant for an argument and went elsewhere is said where it goes.
+    found.certain = found.certain and not any(misplaced(trigger))
     return found
 
 
@@ -177,7 +180,9 @@ def _judged(bundle: Bundle, found: _Submission) -> Iterator[Problem]:
     for name in surplus:
         if name in meant or _certainly_unused(bundle, template, name, set()):
             # A parameter with a default that keeps it because of a slip is as wrong as one that is missing.
-            severity: Severity = "warning" if name in meant else "info"
+            # So is one that the event's value was led to.
+            led = found.arguments[name].value == _WRITTEN
+            severity: Severity = "warning" if name in meant or led else "info"
             near = f"; did you mean '{meant[name]}'?" if name in meant else ", and nothing in it uses one"
             text = f"{found.kind} '{found.name}' has no parameter '{name}'{near}"
             yield Problem("unknown-parameter", text, found.arguments[name].loc, severity)
@@ -239,7 +244,7 @@ def _certainly_unused(bundle: Bundle, template: WorkflowTemplate, name: str, see
         return True
     seen.add(here)
     # A mention of all parameters, or one in an expression, may mean any of them.
-    mention = re.compile(r"workflow\.parameters(?:(?![.\w])|\." + re.escape(name) + ")")
+    mention = re.compile(r"workflow\.parameters(?:(?![.\w])|\.json\b|\." + re.escape(name) + ")")
     if any(mention.search(text) for text in _strings(template.raw.get("spec"))):
         return False
     for reference in _references(template.raw.get("spec")):
