@@ -1,0 +1,77 @@
+"""JSON in expressions: texts as Go writes them, and values as Go reads them (every number a float64)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from argosy.errors import LangError
+from argosy.lang import _gotemplate_time as gotime
+from argosy.lang import gojson
+from argosy.lang._expr_meter import Meter
+from argosy.lang._expr_values import AnyMap, Groups, NilList, described
+from argosy.lang._gotemplate_functions import Function
+
+
+def to_json(value: Any, meter: Meter, *, indent: bool = False) -> str:
+    """The value as ``encoding/json`` writes it. Raises LangError for what JSON has no word for."""
+    meter.weigh(value)
+    plain = _plain(value)
+    written = _indented(plain, "") if indent else gojson.dumps(plain).decode()
+    meter.text(len(written))
+    return written
+
+
+def from_json(text: str, meter: Meter) -> Any:
+    """The value of a JSON text. Raises LangError."""
+    meter.text(len(text))
+    try:
+        value = gojson.loads(text)
+    except RecursionError:
+        raise LangError("the JSON is nested too deep") from None
+    meter.weigh(value)
+    return floats(value)
+
+
+def floats(value: Any) -> Any:
+    """The value with every number a float, as Go decodes JSON."""
+    if isinstance(value, dict):
+        return {key: floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [floats(item) for item in value]
+    return float(value) if type(value) is int else value
+
+
+def _plain(value: Any) -> Any:
+    """The value with JSON's types only."""
+    if isinstance(value, (AnyMap, Groups, Function)):
+        raise LangError(f"JSON cannot hold {'a function' if isinstance(value, Function) else described(value)}")
+    if isinstance(value, NilList):
+        return None
+    if isinstance(value, dict):
+        return {_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dt.datetime):
+        return gotime.format(value, "2006-01-02T15:04:05.999999999Z07:00")
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return {}  # a Go struct without fields that can be seen
+
+
+def _text(value: str) -> str:
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _indented(value: Any, margin: str) -> str:
+    inner = margin + "  "
+    if isinstance(value, dict) and value:
+        lines = (f"{inner}{gojson.dumps(key).decode()}: {_indented(value[key], inner)}" for key in sorted(value))
+        return "{\n" + ",\n".join(lines) + "\n" + margin + "}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(inner + _indented(item, inner) for item in value) + "\n" + margin + "]"
+    return gojson.dumps(value).decode()
