@@ -409,6 +409,12 @@ spec:
         assert (event["id"], event["type"], event["data"]["body"]["event_type"]) == ("m-1", "amqp", "x")
 
 
+def test_a_cloud_event_that_is_taken_for_data_is_hinted_at(folder: _Folder) -> None:
+    (hint,) = folder.json("--event", folder.event(_event()), "--from", "shop/order")["hints"]
+
+    assert hint.startswith("the data looks like a whole CloudEvent; if it is one, leave out --source")
+
+
 def test_an_event_that_this_version_does_not_receive_is_hinted_at(folder: _Folder) -> None:
     folder.write(
         "manifests/all.yaml",

@@ -68,10 +68,12 @@ def hint(event: Event, naming: Naming, bundle: Bundle) -> str:
     ):
         place = f"{event.source}/{event.subject}"
         return f"this version of Argosy does not run {place}, so the event never comes here; 'argosy lint' says why"
+    data = gojson.loads(event.data) if gojson.valid(event.data) else None
+    if naming.source and isinstance(data, dict) and {"specversion", "source", "type"} <= data.keys():
+        return "the data looks like a whole CloudEvent; if it is one, leave out --source, --event-name and --raw"
     spec = _spec(bundle, event.source, event.subject)
     if spec is None or naming.raw or not _has_raw_form(spec.kind):
         return ""
-    data = gojson.loads(event.data) if gojson.valid(event.data) else None
     if isinstance(data, dict) and "body" in data:
         return ""
     return (
