@@ -2,7 +2,8 @@
 
 A function declares the Go types of its parameters as letters, because Go converts nothing: a JSON number
 (float64) given to a parameter of type int is an error there and here. Letters: s string, i int, l int64, f
-float64, u uint32, b bool, a anything, L list, D map with string keys, t time, C certificate of sprig."""
+float64, u uint32, b bool, a anything, L list, D map with string keys, t time, d duration, C certificate of sprig, V
+its version."""
 
 from __future__ import annotations
 
@@ -14,9 +15,8 @@ from typing import Any, TypeVar
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_print import MISSING, Int64
+from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, Int64
 
-LARGEST_TEXT = 4 * 1024 * 1024  # bytes, of any text that comes up while a template runs
 LARGEST_LIST = 1_000_000
 
 GO_TYPES = {
@@ -30,7 +30,9 @@ GO_TYPES = {
     "D": "map[string]interface {}",
     "t": "time.Time",
     "u": "uint32",
+    "d": "time.Duration",
     "C": "sprig.certificate",
+    "V": "*semver.Version",
 }
 
 
@@ -123,8 +125,8 @@ def fits(value: Any, letter: str) -> bool:
         return kind is list
     if letter == "t":
         return isinstance(value, dt.datetime)
-    if letter == "C":
-        return isinstance(value, Struct)
+    if letter in "CdV":
+        return getattr(value, "go_type", None) == GO_TYPES[letter]
     if letter == "u":
         return False  # only a constant becomes a uint32
     wanted = {"s": str, "i": int, "l": Int64, "f": float, "b": bool}[letter]
@@ -285,7 +287,9 @@ def position_of(index: Any, length: int) -> int:
 
 
 def _kind(value: Any) -> str:
-    kinds: dict[type, str] = {bool: "bool", int: "int", Int64: "int", float: "float", str: "string"}
+    if isinstance(value, Named):
+        return "int"
+    kinds: dict[type, str] = {bool: "bool", int: "int", Int64: "int", Uint64: "int", float: "float", str: "string"}
     return kinds.get(type(value), "")
 
 

@@ -17,6 +17,9 @@ from argosy.errors import LangError
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang import gojson
 
+LARGEST_TEXT = 4 * 1024 * 1024
+"""Bytes of any text that comes up while a template runs."""
+
 _WIDEST = 10_000
 _ESCAPES = {
     "\a": "\\a",
@@ -37,6 +40,19 @@ _DIRECTIVE = re.compile(
 
 class Int64(int):
     """A Go int64, which is not assignable to an int parameter."""
+
+
+class Uint64(int):
+    """A Go uint64."""
+
+    go_type = "uint64"
+
+
+class Named(int):
+    """A Go integer type with names for its values; ``str`` gives the name."""
+
+    go_type = ""
+    go_kind = "int"
 
 
 class Missing:
@@ -201,6 +217,10 @@ class _Printer:
 
 def _go_syntax(value: Any) -> str:
     """``%#v``: the value as Go source."""
+    if isinstance(value, Uint64):
+        return hex(value)
+    if isinstance(value, Named):
+        return str(int(value))
     if value is None or value is MISSING:
         return "<nil>"
     if isinstance(value, str):
@@ -239,6 +259,7 @@ class _Verb:
         self.flags = flags.replace("+", "") if verb == "v" else flags
         self.width = width
         self.precision = precision
+        self._made = 0
 
     def format(self, value: Any) -> str:
         if self.verb == "T":
@@ -256,10 +277,13 @@ class _Verb:
             bool: self._bool,
             int: self._int,
             Int64: self._int,
+            Uint64: self._int,
             float: self._float,
             str: self._str,
         }
         formatter = formatters.get(type(value))
+        if isinstance(value, Named):
+            formatter = self._named
         text = formatter(value) if formatter else self._str(str(value))
         if text is not None:
             return text
@@ -269,7 +293,12 @@ class _Verb:
 
     def _member(self, value: Any) -> str:
         """A member of a list or map; nil shows as such whatever the verb and the width."""
-        return "<nil>" if value is None else self.format(value)
+        text = "<nil>" if value is None else self.format(value)
+        # Lists that hold a list twice, which holds a list twice, … are small in memory and endless in print.
+        self._made += len(text) + 1
+        if self._made > LARGEST_TEXT:
+            raise LangError(f"a text of more than {LARGEST_TEXT} bytes would be made")
+        return text
 
     def padded(self, text: str) -> str:
         """``text`` brought to the directive's width."""
@@ -297,6 +326,9 @@ class _Verb:
         if "0" in self.flags and "-" not in self.flags and self.width and self.precision is None:
             digits = digits.rjust(self.width - len(sign), "0")
         return self._spaced(sign + prefix + digits)
+
+    def _named(self, value: Any) -> str | None:
+        return self._str(str(value)) if self.verb in "vsqxX" else self._int(int(value))
 
     def _spaced(self, text: str) -> str:
         width = self.width or 0

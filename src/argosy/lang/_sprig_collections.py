@@ -9,7 +9,7 @@ from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_functions import Chunks, Registry, Strings, bounded_list, registrar
+from argosy.lang._gotemplate_functions import LARGEST_LIST, Chunks, Registry, Strings, bounded_list, registrar
 from argosy.lang._sprig_numbers import to_int64
 from argosy.lang._sprig_strings import strval
 
@@ -18,14 +18,30 @@ sprig = registrar(FUNCTIONS)
 
 
 def deep_equal(a: Any, b: Any) -> bool:
-    """``reflect.DeepEqual``: equal in type, in value, and in all members."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, list):
-        return len(a) == len(b) and all(deep_equal(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(deep_equal(a[key], b[key]) for key in a)
-    return bool(a == b)
+    """``reflect.DeepEqual``: equal in type, in value, and in all members.
+
+    Raises LangError beyond a number of members that only lists which share their members have.
+    """
+    pairs = [(a, b)]
+    for _ in range(LARGEST_LIST):
+        if not pairs:
+            return True
+        a, b = pairs.pop()
+        if a is b and isinstance(a, list | dict):
+            continue
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, list):
+            if len(a) != len(b):
+                return False
+            pairs.extend(zip(a, b, strict=True))
+        elif isinstance(a, dict):
+            if a.keys() != b.keys():
+                return False
+            pairs.extend((a[key], b[key]) for key in a)
+        elif a != b:
+            return False
+    raise LangError(f"more than {LARGEST_LIST} members would be compared")
 
 
 def empty(value: Any) -> bool:
