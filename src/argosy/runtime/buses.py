@@ -32,6 +32,12 @@ class Given(NamedTuple):
     connection: Connection
 
 
+def _spoken(key: str) -> str:
+    """The bus as it may be said: an address without the password that it may carry."""
+    scheme, mark, rest = key.partition("://")
+    return scheme + mark + rest.rpartition("@")[2] if mark else key
+
+
 class Buses:
     """Opens buses and hands them out. ``engine`` is ``embedded``, ``memory`` or the address of a NATS server."""
 
@@ -65,8 +71,8 @@ class Buses:
 
     def unreachable(self) -> list[str]:
         """The buses that somebody needs and that cannot be reached now, in words."""
-        lost = [key for key, bus in self._open.items() if not bus.ready]
-        return [f"bus '{key.split('@')[0]}'" for key in {*self._waiting, *lost}]
+        lost = [version.rpartition("@")[0] for version, bus in self._open.items() if not bus.ready]
+        return [f"bus '{_spoken(key)}'" for key in sorted({*self._waiting, *lost})]
 
     async def get(self, namespace: str, name: str) -> Bus:
         """The bus, opened. Waits while it cannot be reached; raises BusError or ConfigError if it never can be."""
@@ -83,7 +89,10 @@ class Buses:
                     if key not in self._waiting:
                         self._waiting.add(key)
                         _log.error(
-                            "bus '%s' cannot be reached: %s; trying on", key, error, extra={"action": "bus.wait"}
+                            "bus '%s' cannot be reached: %s; trying on",
+                            _spoken(key),
+                            error,
+                            extra={"action": "bus.wait"},
                         )
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 5.0)
@@ -127,17 +136,22 @@ class Buses:
         if access is not None:
             import yaml
 
-            given = yaml.safe_load(self._secrets.secret(namespace, access))
-            if isinstance(given, str):  # the documents say that the secret holds a bare password or token
-                connection = Connection(token=given)
-            elif isinstance(given, dict):
+            text = self._secrets.secret(namespace, access)
+            try:
+                given = yaml.safe_load(text)
+            except yaml.YAMLError:
+                # What the parser says would quote the secret.
+                raise ConfigError(f"the access secret {access.name!r} of the EventBus is not YAML") from None
+            if isinstance(given, dict):
                 connection = Connection(
                     user=str(given.get("username", "")),
                     password=str(given.get("password", "")),
                     token=str(given.get("token", "")),
                 )
-            else:
+            elif given is None or isinstance(given, list):
                 raise ConfigError(
                     f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token"
                 )
+            else:  # the documents say that the secret holds a bare password or token; one of digits is text too
+                connection = Connection(token=text.strip())
         return JetStreamBus(url, connection=connection, settings=StreamSettings.parse(stream_config))

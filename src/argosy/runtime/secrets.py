@@ -48,12 +48,19 @@ class Secrets:
         if held is not None and key in held:
             return held[key].removesuffix("\n")
         places = [f"no {what} manifest {name!r} in namespace {namespace!r} has it"]
-        if self._folder is not None and not {name, key} & {"", ".", ".."} and "/" not in name + key:
+        # None of the three may lead out of the folder.
+        if (
+            self._folder is not None
+            and not {namespace, name, key} & {"", ".", ".."}
+            and "/" not in namespace + name + key
+        ):
             for path in (self._folder / namespace / name / key, self._folder / name / key):
                 try:
                     return path.read_text().removesuffix("\n")
                 except OSError as error:
                     places.append(f"{path}: {error.strerror}")
+                except ValueError:
+                    places.append(f"{path}: is not text in UTF-8")
         variable = _variable(kind, name, key)
         if variable in os.environ:
             return os.environ[variable].removesuffix("\n")
