@@ -59,6 +59,7 @@ def main() -> None:
       argosy run examples/quickstart   one process, embedded bus, no cluster
       argosy lint my-manifests/        what is wrong, with file and line
       argosy explain . -e event.json   why it fires, or why not
+      argosy test examples/            the tests beside the manifests, offline
       argosy new webhook               a manifest to begin with
 
     Exit codes: 0 done, 1 the manifests have errors or the run failed, 2 the call itself was wrong.

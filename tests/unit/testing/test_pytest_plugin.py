@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,9 @@ def test_where_there_is_no_such_file_nothing_of_argosy_is_loaded(tmp_path: Path)
     done = _pytest(tmp_path, "-q")
 
     assert done.returncode == 0, done.stdout
+
+
+def test_whoever_installs_argosy_has_the_plugin() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+
+    assert project["entry-points"]["pytest11"] == {"argosy": "argosy.testing.pytest_plugin"}
