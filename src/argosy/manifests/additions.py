@@ -54,6 +54,8 @@ def _sensor(sensor: Sensor) -> Iterator[tuple[str, Loc]]:
                 "'retryStrategy' is followed by upstream only where atLeastOnce: true is written",
                 (*loc, "retryStrategy"),
             )
+        if trigger.dlq_trigger and trigger.dlq_trigger.rate_limit:
+            yield "upstream does not limit the rate of a dead-letter trigger", (*loc, "dlqTrigger", "rateLimit")
         if trigger.dlq_trigger and not (trigger.at_least_once and trigger.dlq_trigger.at_least_once):
             text = "upstream wants atLeastOnce: true written out, here and in 'dlqTrigger'"
             yield text, (*loc, "dlqTrigger")

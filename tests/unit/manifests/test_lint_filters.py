@@ -194,3 +194,19 @@ def test_a_secret_that_something_else_makes_is_only_noted() -> None:
 
 def test_where_something_is_an_error_nothing_less_is_said_of_the_same_place() -> None:
     assert codes(source(), sensor({"script": "return ("})) == ["bad-lua"]
+
+
+def test_a_dead_letter_trigger_of_a_dead_letter_trigger_is_told() -> None:
+    def dead(name: str, **more: Any) -> dict[str, Any]:
+        return {"template": {"name": name, "log": {}}, "atLeastOnce": True, **more}
+
+    one = sensor({}, trigger={"atLeastOnce": True, "dlqTrigger": dead("a")})
+    assert loud(source(), one) == []
+    two = sensor({}, trigger={"atLeastOnce": True, "dlqTrigger": dead("a", dlqTrigger=dead("b"))})
+    assert loud(source(), two) == [("no-effect", "spec.triggers[0].dlqTrigger.dlqTrigger")]
+
+
+@pytest.mark.parametrize("field", [{"errorOnFailedRound": True}, {"loggingFields": {"a": "b"}}])
+def test_fields_that_nobody_reads_are_noted(field: dict[str, Any]) -> None:
+    (finding,) = from_objects([source(), sensor({}, **field)]).findings
+    assert (finding.code, finding.severity, finding.path) == ("no-effect", "info", f"spec.{next(iter(field))}")

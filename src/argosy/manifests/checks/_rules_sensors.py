@@ -10,6 +10,13 @@ RULES = (
     Rule("bad-lua", ("error",), "A Lua script does not parse.", _PROGRAM, _PARSE),
     Rule("bad-govaluate", ("error",), "The expression of an 'exprs' filter does not parse.", _PROGRAM, _PARSE),
     Rule("bad-expr", ("error",), "The filter expression of an event source does not parse.", _PROGRAM, _PARSE),
+    Rule(
+        "lost-not",
+        ("warning",),
+        "A 'not' in the filter expression of an event source has no effect.",
+        "The language drops the 'not' of 'a + b not in c', so the filter asks the opposite.",
+        "Put parentheses around what is negated: 'not (a + b in c)'.",
+    ),
     Rule("bad-gotemplate", ("error",), "A Go template does not parse.", _PROGRAM, _PARSE),
     Rule("bad-gjson", ("error",), "A path into the event cannot be read.", _PROGRAM, _PARSE),
     Rule(
@@ -105,10 +112,11 @@ RULES = (
     ),
     Rule(
         "no-effect",
-        ("warning",),
-        "A reset of a condition that collects nothing.",
-        "Only a condition with '&&' remembers events that could be forgotten.",
-        "Remove 'conditionsReset', or join the dependencies with '&&'.",
+        ("warning", "info"),
+        "A setting that nothing follows where it stands.",
+        "A reset needs a condition with '&&', which is the only one that remembers events; a dead letter goes one level"
+        " far; some fields were never read. Whoever reads the manifest believes that they count.",
+        "Remove it; for a reset join the dependencies with '&&'.",
     ),
     Rule(
         "retry-without-effect",

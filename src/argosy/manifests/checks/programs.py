@@ -126,8 +126,16 @@ def _faults(language: str, text: str, loc: Loc, *arguments: Any) -> Iterator[Pro
 def _source(source: EventSource) -> Iterator[Problem]:
     for event in source.events:
         wanted = getattr(event.config, "filter", None)
-        if isinstance(wanted, EventFilter):
-            yield from _faults("expr", wanted.expression, ("spec", event.kind, event.name, "filter", "expression"))
+        if not isinstance(wanted, EventFilter) or not wanted.expression:
+            continue
+        loc = ("spec", event.kind, event.name, "filter", "expression")
+        expression, fault = compiled("expr", wanted.expression)
+        if fault:
+            yield Problem("bad-expr", fault, loc)
+        elif expression and expression.lost:
+            column = expression.lost[0] + 1
+            text = f"the 'not' at character {column} is dropped by the language; put parentheses around what it negates"
+            yield Problem("lost-not", text, loc, "warning")
 
 
 def _dependency(dependency: Dependency) -> Iterator[Problem]:

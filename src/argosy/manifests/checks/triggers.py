@@ -18,7 +18,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Parts of triggers that do nothing."""
     for key, sensor in sensors_by_key(bundle):
         names = [dependency.name for dependency in sensor.dependencies]
-        for problem in _unused(sensor, names):
+        for problem in (*_unused(sensor, names), *_idle(sensor)):
             yield key, problem
         for loc, trigger in each_trigger(sensor):
             # A dead-letter trigger runs for the events of the trigger above it.
@@ -43,6 +43,16 @@ def _unused(sensor: Sensor, names: list[str]) -> Iterator[Problem]:
             yield Problem("unused-dependency", text, ("spec", "dependencies", index, "name"), "info")
 
 
+def _idle(sensor: Sensor) -> Iterator[Problem]:
+    """Fields of the spec that neither upstream nor Argosy reads."""
+    for word, given in (
+        ("errorOnFailedRound", sensor.spec.error_on_failed_round),
+        ("loggingFields", sensor.spec.logging_fields),
+    ):
+        if given:
+            yield Problem("no-effect", f"'{word}' is read by nobody, upstream included", ("spec", word), "info", True)
+
+
 def _parameters(trigger: TriggerSpec, names: list[str], condition: Condition | None) -> Iterator[Problem]:
     for loc, parameter in each_parameter(trigger):
         name, at = parameter.src.dependency_name, (*loc, "src", "dependencyName")
@@ -59,6 +69,9 @@ def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterat
     if trigger.conditions_reset and condition is not None and not condition.joins:
         text = "a condition without && collects nothing that could be forgotten"
         yield Problem("no-effect", text, ("template", "conditionsReset"), "warning", True)
+    if trigger.dlq_trigger and trigger.dlq_trigger.dlq_trigger:
+        text = "a dead-letter trigger's own dead-letter trigger never runs"
+        yield Problem("no-effect", text, ("dlqTrigger", "dlqTrigger"), "warning", True)
     if trigger.retry_strategy is None:
         return
     if trigger.at_least_once is False:
