@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from argosy.connecting import target
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import SecretKeySelector
@@ -141,15 +142,17 @@ def _channel(config: GenericConfig) -> Channel:
     from grpclib.client import Channel
     from grpclib.config import Configuration
 
-    target = _TARGET.fullmatch(config.url)
-    assert target is not None  # validated
+    given = _TARGET.fullmatch(config.url)
+    assert given is not None  # validated
+    name = given["host"].strip("[]")
+    host, port = target(name, int(given["port"] or 443))
     context = None
     if not config.insecure:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["h2"])
     return Channel(
-        target["host"].strip("[]"),
-        int(target["port"] or 443),
+        host,
+        port,
         ssl=context,
-        config=Configuration(_keepalive_time=_PING_SECONDS),
+        config=Configuration(_keepalive_time=_PING_SECONDS, ssl_target_name_override=name if context else None),
     )

@@ -175,11 +175,12 @@ async def test_a_refusal_of_the_server_is_told() -> None:
 async def test_tls_is_spoken_unless_insecure_and_the_certificate_must_be_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given a server with a certificate of an authority of its own
+    # Given a server with a certificate of an authority of its own, for the name of a cluster's Service that leads here
     certificates.authority(tmp_path)
     certificates.server(tmp_path, "eventing")
     server = EventingServer()
-    server.block |= {"insecure": False, "url": f"localhost:{server.port}"}
+    server.block |= {"insecure": False, "url": "kubernetes.default.svc"}
+    monkeypatch.setenv("ARGOSY_RESOLVE", f"kubernetes.default.svc:443=127.0.0.1:{server.port}")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "eventing.crt", tmp_path / "eventing.key")
     context.set_alpn_protocols(["h2"])
