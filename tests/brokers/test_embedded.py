@@ -12,10 +12,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from argosy.bus._base import Bus, Pair
+from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import Connection, JetStreamBus, QueueSettings
 from argosy.errors import BusError
@@ -196,6 +198,7 @@ async def test_a_missing_server_names_the_remedy(tmp_path: Path, monkeypatch: py
 
 PARENT = """
 import asyncio, sys
+from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from tests.conformance.bus import event, PAIR
 
@@ -341,6 +344,7 @@ async def test_items_held_by_a_killed_worker_are_handed_out_again_without_counti
 
 OWNER = """
 import asyncio, sys
+from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import QueueSettings
 
@@ -387,3 +391,29 @@ async def test_the_only_taker_has_what_its_dead_predecessor_held_at_once_and_in_
                 await lease.done()
         assert found == [("a", 1, "once"), ("b", 0, ""), ("c", 0, "")]
         assert await queue.depth() == 0
+
+
+async def test_the_only_taker_has_at_once_what_was_lost_on_its_way_when_the_server_ended(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server that has handed out an item which never arrived, and leases that last for an hour
+    lost = asyncio.Event()
+    receive = Taker._receive
+
+    def lose_first(self: Taker, message: Any) -> None:
+        if lost.is_set():
+            receive(self, message)
+        lost.set()
+
+    monkeypatch.setattr(Taker, "_receive", lose_first)
+    lasting = QueueSettings(lease_seconds=3600)
+    async with server.bus("b", queue_settings=lasting, sole=True) as bus:
+        queue = bus.queue("q")
+        await queue.put("a", b"")
+        async with queue.take() as leases:
+            taking = asyncio.ensure_future(take(leases))
+            await soon(lost.wait())
+            # When the server ends, with that written down, and starts again
+            os.kill(server.pid, signal.SIGTERM)
+            # Then the item comes
+            assert (await taking).id == "a"

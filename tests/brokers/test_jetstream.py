@@ -18,7 +18,7 @@ import pytest
 
 from argosy.bus._base import Bus, Pair
 from argosy.bus._jetstream_reader import Reader
-from argosy.bus.jetstream import Connection, JetStreamBus, StreamSettings
+from argosy.bus.jetstream import Connection, JetStreamBus, QueueSettings, StreamSettings
 from argosy.errors import BusError, BusUnavailable
 from argosy.event import decode, encode
 from tests.brokers.nats_server import BINARY, JetStreamStore, NatsCluster, NatsServer, connect, free_port
@@ -382,6 +382,31 @@ async def test_again_asks_the_dead_letters_when_the_outcomes_have_forgotten(
     await server.start()
     assert not await soon(queue.put("a", b"", again=True))
     assert await soon(queue.put("a", b""))
+
+
+async def test_a_server_that_forgot_that_an_item_was_taken_off_goes_on_with_the_next(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    # Given a server that remembers of a consumer that it has given out "a"
+    lasting = JetStreamStore(server, queue_settings=QueueSettings(lease_seconds=3600))
+    async with lasting.handle() as bus:
+        await bus.queue("other").put("older", b"")
+        queue = bus.queue("q")
+        await queue.put("a", b"")
+        await queue.put("b", b"")
+        async with queue.take() as leases:
+            lease = await take(leases)
+            server.end(signal.SIGTERM)
+            [state] = (tmp_path / "nats" / "store").rglob("obs/*/o.dat")
+            remembered = state.read_bytes()
+            await server.start()
+            # When "a" has ended, and the server is killed and knows as much as before
+            await soon(lease.done())
+            server.end()
+            state.write_bytes(remembered)
+            await server.start()
+            # Then "b" comes, although the lease of "a" would go on for an hour
+            assert (await take(leases)).id == "b"
 
 
 async def test_a_lease_outlives_its_length_while_the_worker_lives(server: NatsServer, bus: Bus) -> None:

@@ -19,6 +19,10 @@ class NoResponder(Lost):
     """Nobody listens where the request went: no stream, no consumer, or no leader yet."""
 
 
+class NoAnswer(Lost):
+    """The connection stands, but nobody answered in time."""
+
+
 class Refused(BusError):
     """The server answered with an error. ``code`` is its number (``err_code``), 0 where it gave none."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Lease
-from argosy.bus._jetstream_answers import Lost, NoResponder, Numbers, numbers
+from argosy.bus._jetstream_answers import Lost, NoAnswer, NoResponder, Numbers, numbers
 from argosy.bus._jetstream_link import Link
 from argosy.errors import BusError, EventTooLarge
 
@@ -35,6 +35,7 @@ _LONGEST_REASON = 4 * 1024
 _PULL_SECONDS = 30
 _HEARTBEAT_SECONDS = 4
 _DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
+_REMEMBERED = 64
 _ACK_TRIES, _ACK_SECONDS = 2, 1.0
 """A server that was killed does not answer for deliveries that it forgot."""
 
@@ -48,6 +49,8 @@ class Taker(AsyncIterator[Lease]):
         self._lease_seconds = lease_seconds
         self._held: dict[int, _Lease] = {}
         self._waiting: deque[tuple[Any, Numbers]] = deque()
+        self._taken_off: deque[str] = deque(maxlen=_REMEMBERED)
+        """Where the newest items were acknowledged that have ended."""
         self._epoch = -1
         self._inbox = ""
         self._pulls = 0
@@ -122,8 +125,13 @@ class Taker(AsyncIterator[Lease]):
         epoch = self._link.epoch
         if self._end_inbox and self._epoch == epoch:
             await self._end_inbox()
-        await self._queue.reclaim()
+        if not self._held and not self._waiting:
+            await self._queue.reclaim()
         await self._queue.ensure_consumer()
+        # A server that was killed may not remember that an item was taken off, and lets nothing else out for
+        # it until its lease runs out. Telling it again harms nothing: the item has ended.
+        for reply in self._taken_off:
+            await self._link.send(reply, b"+ACK")
         self._known_to = await self._queue.last()
         # Asked once for all that waits; who fails from now on is delivered again, which shows.
         self._failed = set(await self._queue.failed_places())
@@ -210,21 +218,25 @@ class Taker(AsyncIterator[Lease]):
         What matters is durable already; if the server does not know the delivery any more, the item is handed
         out again and then recognised. So this ends after a few tries.
         """
-        tries = 0
+        tries, epoch = 0, self._epoch
 
         async def attempt() -> None:
-            nonlocal tries
-            tries += 1
+            nonlocal tries, epoch
+            if epoch != self._link.epoch:
+                # A server that has just started answers for no consumer yet; giving up then would leave the
+                # item held by nobody until its lease runs out.
+                await self._queue.ensure_consumer()
+                epoch = self._link.epoch
             try:
                 await self._link.request(lease.reply, word, seconds=_ACK_SECONDS)
-            except Lost as lost:
-                if tries >= _ACK_TRIES and self._link.up:
-                    return
-                if isinstance(lost, NoResponder):  # do not make streams for this
-                    raise Lost(str(lost)) from lost
-                raise
+            except (NoAnswer, NoResponder) as lost:
+                tries += 1
+                if tries < _ACK_TRIES:
+                    raise Lost(str(lost)) from lost  # not NoResponder: do not make streams for this
 
         await self._link.keep(f"end item {lease.id!r} of queue {self._queue.name!r}", attempt)
+        if word == b"+ACK":
+            self._taken_off.append(lease.reply)
         self._held.pop(lease.stream, None)
         self._wake.set()
 

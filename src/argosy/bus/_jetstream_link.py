@@ -22,6 +22,7 @@ import msgspec
 from argosy.bus._jetstream_answers import (
     ApiError,
     Lost,
+    NoAnswer,
     NoResponder,
     Refused,
     Reply,
@@ -332,7 +333,7 @@ class Link:
             now = loop.time()
             for waiting in [waiting for waiting in self._waiting.values() if waiting.until < now]:
                 if not waiting.future.done():
-                    waiting.future.set_exception(Lost("no answer in time"))
+                    waiting.future.set_exception(NoAnswer("no answer in time"))
             if not self._down.is_set() and client.is_connected and not client.is_closed:
                 continue
             self._up.clear()

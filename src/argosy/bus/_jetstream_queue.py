@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -62,10 +63,10 @@ class JetStreamQueue(Queue):
         *,
         max_in_flight: int,
         lease_seconds: float,
-        reclaimed: set[str] | None = None,
+        takers: Counter[str] | None = None,
     ) -> None:
-        """``reclaimed`` is None where other processes may take as well; else the consumers, of all queues of
-        the bus, that this process has freed of its dead predecessors.
+        """``takers`` counts who takes, by consumer, for all queues of the bus; None where other processes
+        may take as well.
         """
         self.name = name
         self._link = link
@@ -76,7 +77,7 @@ class JetStreamQueue(Queue):
         self.dead = Records(link, DEAD)
         self._max_in_flight = max(1, max_in_flight)
         self._lease_seconds = lease_seconds
-        self._reclaimed = reclaimed
+        self._takers = takers
         self._token = names.token(name)
         self.consumer = f"q-{names.digest(name)}"
         self._puts = 0
@@ -128,11 +129,16 @@ class JetStreamQueue(Queue):
     @asynccontextmanager
     async def _take(self) -> AsyncIterator[AsyncIterator[Lease]]:
         taker = Taker(self, self._link, self._lease_seconds)
-        await taker.open()
+        takers = self._takers if self._takers is not None else Counter[str]()
+        takers[self.consumer] += 1
         try:
-            yield taker
+            await taker.open()
+            try:
+                yield taker
+            finally:
+                await taker.close()
         finally:
-            await taker.close()
+            takers[self.consumer] -= 1
 
     async def depth(self) -> int:
         async def attempt() -> int:
@@ -184,19 +190,20 @@ class JetStreamQueue(Queue):
         return await self.kv.get(self.failures_at(place)) if possible else None
 
     async def reclaim(self) -> None:
-        """Free at once what a dead process holds, where nobody else can be holding anything. Raises Lost.
+        """Free at once what nobody holds any more: a dead process did, or a delivery to us was lost together
+        with the connection. Only where that is certain: for a taker that holds nothing and is the only one.
+        Raises Lost.
 
         The consumer is what knows who holds: without it all items wait in the stream, in their order, and
         the taker looks each of them up as one that may have been handed out before.
         """
-        if self._reclaimed is None or self.consumer in self._reclaimed:
+        if self._takers is None or self._takers[self.consumer] != 1:
             return
         try:
             await self._link.api(f"CONSUMER.DELETE.{ACTIONS}.{self.consumer}")
         except Refused as refused:
             if refused.code not in (10014, 10059):
                 raise
-        self._reclaimed.add(self.consumer)
 
     async def ensure_consumer(self) -> None:
         config = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class JetStreamBus(Bus):
     """A NATS server or cluster at ``url`` (several addresses separated by commas).
 
     ``sole`` is the caller's word that whoever took from this process's queues before is dead, and that nobody
-    else takes from them: what a predecessor held is then handed out at once, not after ``lease_seconds``.
+    else takes from them: what a predecessor held, or what was on its way to us when the bus was lost, is then
+    handed out at once, not after ``lease_seconds``.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class JetStreamBus(Bus):
         self._window = asyncio.Semaphore(_WINDOW)
         self._line = Line(self._link)
         self._records = Records(self._link, KV_STREAM)
-        self._reclaimed: set[str] | None = set() if sole else None
+        self._takers: Counter[str] | None = Counter() if sole else None
         self._mending = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -171,7 +173,7 @@ class JetStreamBus(Bus):
             name,
             max_in_flight=max_in_flight,
             lease_seconds=self._queues.lease_seconds,
-            reclaimed=self._reclaimed,
+            takers=self._takers,
         )
 
     def bucket(self, name: str) -> Bucket:
