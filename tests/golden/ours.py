@@ -27,6 +27,11 @@ def answer(language: str, question: Question) -> Answer:
         return {"error": "run"}
 
 
+def value(language: str, question: Question) -> Any:
+    """What comes out, in the oracle's form. Raises LangError with our words."""
+    return plain(_COMPILE[language](question)())
+
+
 def plain(value: Any) -> Any:
     """A value with the oracle's word for infinities and NaN."""
     if isinstance(value, float) and not math.isfinite(value):

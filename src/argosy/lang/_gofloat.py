@@ -1,9 +1,12 @@
 """float64 as Go on amd64 computes with it, where Python differs: conversion to integers, and powers to the
-last bit."""
+last bit; and the forms in which Go prints it."""
 
 from __future__ import annotations
 
 import math
+import re
+
+from argosy.lang import gojson
 
 
 def to_int64(value: float) -> int:
@@ -83,3 +86,30 @@ def _power_at_the_edge(x: float, y: float) -> float:
     except ValueError:  # Python refuses 0 to a negative power
         odd = y.is_integer() and y % 2 == 1
         return math.copysign(math.inf, x) if odd else math.inf
+
+
+def sharp(text: str) -> str:
+    """``#``: a point always, and zeros up to six digits that count."""
+    match = re.fullmatch(r"([-+]?(?:0x)?)([0-9a-f]+)(?:\.([0-9a-f]*))?([ep][-+]\d+)?", text)
+    if not match:
+        return text
+    sign, whole, fraction, exponent = match[1], match[2], match[3] or "", match[4] or ""
+    counted = len((whole + fraction).lstrip("0")) + (1 if "x" in sign else 0)
+    return f"{sign}{whole}.{fraction}{'0' * max(6 - counted, 0)}{exponent}"
+
+
+def binary(value: float) -> str:
+    """``%b`` of a float: 53 bits of mantissa, and the exponent of 2 that goes with them."""
+    exponent = math.frexp(value)[1]
+    least = -1074
+    exponent = max(exponent - 53, least) if value else least
+    return f"{int(math.ldexp(value, -exponent)) if value else 0}p{exponent:+d}"
+
+
+def hexadecimal(value: float) -> str:
+    """``%x`` of a float."""
+    match = re.fullmatch(r"(-?)0x([01])\.([0-9a-f]+)p([+-])(\d+)", value.hex())
+    if not match:
+        return gojson.format_float(value)
+    fraction = match[3].rstrip("0")
+    return f"{match[1]}0x{match[2]}{'.' + fraction if fraction else ''}p{match[4]}{int(match[5]):02d}"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, Int64
+from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, Int64, Named, Uint64
 
 LARGEST_LIST = 1_000_000
 

@@ -16,6 +16,7 @@ from typing import Any
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang import gojson
+from argosy.lang._gofloat import binary, hexadecimal, sharp
 
 LARGEST_TEXT = 4 * 1024 * 1024
 """Bytes of any text that comes up while a template runs."""
@@ -352,16 +353,16 @@ class _Verb:
             if verb == "G":
                 text = text.upper()
             if "#" in self.flags:
-                text = _sharp(text)
+                text = sharp(text)
         elif verb in "eEfFgGv":
             precision = 6 if self.precision is None else self.precision
             text = f"%.{precision}{'g' if verb == 'v' else verb}" % value
             text = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}.get(text.lower(), text)
         elif verb in "xX":
-            text = _sharp(_hexadecimal(value)) if "#" in self.flags else _hexadecimal(value)
+            text = sharp(hexadecimal(value)) if "#" in self.flags else hexadecimal(value)
             text = text.upper() if verb == "X" else text
         elif verb == "b" and math.isfinite(value):
-            text = _binary(value)
+            text = binary(value)
         else:
             return None
         if text[:1] not in "+-":
@@ -387,29 +388,3 @@ class _Verb:
                 text = "0x" + text.replace(" ", " 0x")
             return self.padded(text.upper() if self.verb == "X" else text)
         return None
-
-
-def _sharp(text: str) -> str:
-    """``#``: a point always, and zeros up to six digits that count."""
-    match = re.fullmatch(r"([-+]?(?:0x)?)([0-9a-f]+)(?:\.([0-9a-f]*))?([ep][-+]\d+)?", text)
-    if not match:
-        return text
-    sign, whole, fraction, exponent = match[1], match[2], match[3] or "", match[4] or ""
-    counted = len((whole + fraction).lstrip("0")) + (1 if "x" in sign else 0)
-    return f"{sign}{whole}.{fraction}{'0' * max(6 - counted, 0)}{exponent}"
-
-
-def _binary(value: float) -> str:
-    """``%b`` of a float: 53 bits of mantissa, and the exponent of 2 that goes with them."""
-    exponent = math.frexp(value)[1]
-    least = -1074
-    exponent = max(exponent - 53, least) if value else least
-    return f"{int(math.ldexp(value, -exponent)) if value else 0}p{exponent:+d}"
-
-
-def _hexadecimal(value: float) -> str:
-    match = re.fullmatch(r"(-?)0x([01])\.([0-9a-f]+)p([+-])(\d+)", value.hex())
-    if not match:
-        return gojson.format_float(value)
-    fraction = match[3].rstrip("0")
-    return f"{match[1]}0x{match[2]}{'.' + fraction if fraction else ''}p{match[4]}{int(match[5]):02d}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from argosy.errors import LangError
 from argosy.lang._gotemplate_functions import Registry, registrar
@@ -34,6 +34,7 @@ class Version:
     patch: int
     pre: str = ""
     metadata: str = ""
+    original: str = field(default="", compare=False)
     go_type = "*semver.Version"
 
     def __str__(self) -> str:
@@ -83,7 +84,7 @@ def parse(text: str) -> Version:
     numbers = [int(number or 0) for number in match.group(1, 2, 3)]
     if max(numbers) >= 2**64:
         raise LangError(f"{text!r} has a number that is too large for a semantic version")
-    return Version(numbers[0], numbers[1], numbers[2], match[4] or "", match[5] or "")
+    return Version(numbers[0], numbers[1], numbers[2], match[4] or "", match[5] or "", text)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import gojson
 from argosy.lang._gotemplate_functions import Registry, registrar
-from argosy.lang._gotemplate_print import Int64
+from argosy.lang._gotemplate_print import Int64, Named, Uint64
 from argosy.lang._gotemplate_time import format as format_time
 from argosy.lang._sprig_collections import deep_equal, empty
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)
 
-_KINDS = {"string": "string", "bool": "bool", "int": "int", "int64": "int64", "float64": "float64"}
+_KINDS = {"string": "string", "bool": "bool", "int": "int", "int64": "int64", "uint64": "uint64", "float64": "float64"}
 
 
 def plain(value: Any) -> Any:
@@ -31,7 +31,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dt.datetime):
         return format_time(value, "2006-01-02T15:04:05.999999999Z07:00")
-    return int(value) if isinstance(value, Int64) else value
+    return int(value) if isinstance(value, (Int64, Uint64, Named)) else value
 
 
 @sprig("default", takes="a", rest="a")
@@ -97,6 +97,8 @@ def _kind_of(value: Any) -> str:
         return "slice"
     if isinstance(value, dict):
         return "map"
+    if isinstance(value, Named):
+        return value.go_kind
     name = goprint.type_name(value)
     return _KINDS.get(name, "ptr" if name.startswith("*") else "struct")
 

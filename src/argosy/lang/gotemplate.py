@@ -8,18 +8,19 @@ fails."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from argosy.errors import LangError
+from argosy.lang import _gotemplate_methods as _methods
 from argosy.lang import _gotemplate_nodes as nodes
 from argosy.lang import _gotemplate_syntax
 from argosy.lang._gotemplate_functions import (
     BUILTINS,
     GO_TYPES,
-    LARGEST_TEXT,
     Function,
     Registry,
     Struct,
@@ -30,7 +31,7 @@ from argosy.lang._gotemplate_functions import (
     truth,
 )
 from argosy.lang._gotemplate_nodes import Node
-from argosy.lang._gotemplate_print import MISSING, type_name
+from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, type_name
 
 Json: TypeAlias = Any
 
@@ -238,6 +239,10 @@ class _Run:
         first = command.operands[0]
         if isinstance(first, nodes.Call):
             return self._call(dot, first, command.operands[1:], final)
+        if (len(command.operands) > 1 or final is not _ABSENT) and isinstance(first, _SELECTORS) and first.names:
+            value = _OPERANDS[type(first)](self, dot, dataclasses.replace(first, names=first.names[:-1]))
+            if (method := _methods.method(value, first.names[-1])) is not None:
+                return self._apply(dot, first, method, command.operands[1:], final)
         if len(command.operands) > 1 or final is not _ABSENT:
             raise self._wrong(command.operands[-1], "only functions take arguments")
         if isinstance(first, nodes.Nil):
@@ -266,6 +271,8 @@ class _Run:
                 value = value.get(name, MISSING)
             elif isinstance(value, Struct) and name in value.fields:
                 value = value.fields[name]
+            elif (method := _methods.method(value, name)) is not None:
+                value = self._apply(None, node, method, [], _ABSENT)
             elif value is None:
                 raise self._wrong(node, f"nil has no field {name!r}")
             else:
@@ -273,13 +280,15 @@ class _Run:
         return value
 
     def _call(self, dot: Any, node: nodes.Call, operands: list[Node], final: Any) -> Any:
-        function = self._functions[node.name]
+        return self._apply(dot, node, self._functions[node.name], operands, final)
+
+    def _apply(self, dot: Any, node: Node, function: Function, operands: list[Node], final: Any) -> Any:
         given = len(operands) + (final is not _ABSENT)
         fixed = len(function.parameters)
         if given < fixed or (given > fixed and not function.rest):
             wanted = f"at least {fixed}" if function.rest else str(fixed)
-            raise self._wrong(node, f"{node.name!r} takes {wanted} arguments and got {given}")
-        if node.name in ("and", "or"):
+            raise self._wrong(node, f"{function.name!r} takes {wanted} arguments and got {given}")
+        if isinstance(node, nodes.Call) and node.name in ("and", "or"):
             return self._short_circuit(dot, node, operands, final)
         arguments = [self._argument(dot, function, position, operand) for position, operand in enumerate(operands)]
         if final is not _ABSENT:
@@ -299,7 +308,9 @@ class _Run:
     def _argument(self, dot: Any, function: Function, position: int, node: Node) -> Any:
         letter = function.letter(position)
         if isinstance(node, nodes.Number) and letter != "a":
-            value = {"i": node.integer, "l": node.integer, "u": _uint32(node), "f": node.real}.get(letter)
+            value = {"i": node.integer, "l": node.integer, "u": _uint32(node), "d": node.integer, "f": node.real}.get(
+                letter
+            )
             if value is None:
                 raise self._wrong(node, f"{function.name!r} wants a {GO_TYPES[letter]} here, not {node.text}")
             return value
@@ -319,22 +330,25 @@ class _Run:
         kind = "no value" if value is None or value is MISSING else f"a {type_name(value)}"
         raise self._wrong(node, f"{function.name!r} wants a {GO_TYPES[letter]} here, not {kind}")
 
-    def _result(self, node: nodes.Call, function: Function, arguments: list[Any]) -> Any:
+    def _result(self, node: Node, function: Function, arguments: list[Any]) -> Any:
         if function.cost:
             self._spend(node, function.cost)
         try:
             value = function.run(*arguments)
         except LangError as error:
-            raise self._wrong(node, f"{node.name!r} failed: {error.message}") from error
+            raise self._wrong(node, f"{function.name!r} failed: {error.message}") from error
         except _FOREIGN as error:
-            raise self._wrong(node, f"{node.name!r} failed: {error}") from error
+            raise self._wrong(node, f"{function.name!r} failed: {error}") from error
         if isinstance(value, str):
             if len(value) > LARGEST_TEXT:
-                raise self._wrong(node, f"{node.name!r} makes a text of more than {LARGEST_TEXT} bytes")
+                raise self._wrong(node, f"{function.name!r} makes a text of more than {LARGEST_TEXT} bytes")
             self._spend(node, len(value) >> 8)
         elif isinstance(value, (list, dict)):
             self._spend(node, len(value) >> 2)
         return value
+
+
+_SELECTORS = (nodes.Field, nodes.Variable, nodes.Chain)
 
 
 def _uint32(node: nodes.Number) -> int | None:
