@@ -7,6 +7,7 @@ manifests turns pydantic's findings into sentences with file, line and "did you 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -181,14 +182,19 @@ class Backoff(Model):
     def pause_seconds(self, failures: int, random: float) -> float:
         """The pause after ``failures`` (from 1) failed tries; ``random`` is in [0, 1)."""
         # A factor of 0 lets the pause stay as it is, as upstream's documents say.
-        growth = self.factor ** (failures - 1) if self.factor else 1.0
+        try:
+            growth = self.factor ** (failures - 1) if self.factor else 1.0
+        except OverflowError:
+            growth = math.inf
         return float(self.duration * growth * (1.0 + random * max(0.0, self.jitter)))
 
 
 class EventFilter(Model):
-    """A boolean expression over the event's data; the source drops events for which it is not true."""
+    """Which events the source keeps; the others are dropped, and their sender is told that all is well."""
 
     expression: str
+    """An [expr](languages/expr.md) expression over the event's data, such as ``body.id == 4``. What is not true drops the
+    event; what fails drops it with a warning."""
 
 
 class Metadata(BaseModel):

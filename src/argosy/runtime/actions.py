@@ -35,7 +35,8 @@ _story = logging.getLogger("argosy.story")
 
 DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter": 0.2, "steps": 8})
 """What holds where a trigger has no ``retryStrategy``: eight tries over about two minutes. Upstream tries once and forgets."""
-_LONGEST_PAUSE_SECONDS = 300.0
+_LONGEST_PAUSE_SECONDS = 86400.0
+"""What a ``factor`` may make of a pause. A ``duration`` that somebody writes is kept below that."""
 _UNIT_SECONDS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}
 
 

@@ -1,0 +1,362 @@
+"""What a trigger's worker does with its actions: tries, pauses, rates, at most once, dead letters; in virtual time on a bus in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+import pytest
+import yaml
+
+from argosy.bus.memory import MemoryBus
+from argosy.clock import VirtualClock, run_virtually
+from argosy.errors import Rejected, RetryAfter, TriggerError
+from argosy.event import Event
+from argosy.manifests.fields import Backoff, Json
+from argosy.manifests.sensor import TriggerSpec, parse_sensor
+from argosy.runtime.actions import TriggerDuties, TriggerWorker
+from argosy.runtime.secrets import Secrets
+from argosy.runtime.telemetry import Metrics
+from argosy.sensor import actions
+from argosy.triggers._base import Action, Outcome
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+EVENT = Event("e1", "web", "in", "webhook", "2026-01-01T00:00:00Z", b'{"host":"a.example","n":5,"kind":"log"}')
+
+
+def _spec(trigger: str) -> TriggerSpec:
+    text = f"""\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: s}}
+spec:
+  dependencies: [{{name: d, eventSourceName: web, eventName: in}}]
+  triggers:
+    - {trigger.strip().replace(chr(10), chr(10) + "      ")}
+"""
+    sensor, problems = parse_sensor(yaml.safe_load(text))
+    assert sensor is not None, problems
+    return sensor.triggers[0]
+
+
+LOG = "template: {name: t, log: {}}\n"
+
+
+class _Fake:
+    """Stands for the world outside: answers tries as it was told, and keeps when and what they were."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers = list(answers)
+        self.tries: list[tuple[float, str, int]] = []
+        self.fired: list[tuple[str, Any, Action]] = []
+        self.opened: list[str] = []
+        self.clock: VirtualClock | None = None
+
+    def make(self, kind: str, context: Any) -> Any:
+        self.opened.append(kind)
+        return _FakeTrigger(self, kind)
+
+
+class _FakeTrigger:
+    def __init__(self, world: _Fake, kind: str) -> None:
+        self.world, self.kind = world, kind
+
+    async def __aenter__(self) -> _FakeTrigger:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def fetch(self, config: Any) -> Json | None:
+        return None
+
+    async def fire(self, config: Any, action: Action) -> Outcome:
+        assert self.world.clock is not None
+        self.world.tries.append((round(self.world.clock.monotonic(), 3), action.id, action.attempt))
+        self.world.fired.append((self.kind, config, action))
+        if self.world.answers and (answer := self.world.answers.pop(0)) is not None:
+            raise answer
+        return Outcome("done")
+
+
+class _End:
+    """What stood where when nothing happened any more."""
+
+    def __init__(self) -> None:
+        self.depth = -1
+        self.dead: list[tuple[str, str]] = []
+        self.given_up: list[str] = []
+        self.outcomes: dict[str, bytes | None] = {}
+        self.metrics = Metrics()
+
+    def count(self, name: str) -> float | None:
+        labels = {"namespace": "ns", "sensor_name": "s", "trigger_name": "t"}
+        return self.metrics.registry.get_sample_value(f"{name}_total", labels)
+
+
+def _play(
+    spec: TriggerSpec, world: _Fake, *ids: str, hours: float = 48, body: bytes | None = None, chance: float = 0.0
+) -> _End:
+    """Put these actions and let the worker run until time has passed."""
+    end = _End()
+
+    async def main(clock: VirtualClock) -> None:
+        world.clock = clock
+        async with MemoryBus(clock=clock) as bus:
+            queue, below = bus.queue("q"), bus.queue("q/dlq")
+            record = actions.encode(actions.ActionRecord(EVENT.time, {"d": EVENT}))
+            for item in ids or ("1",):
+                await queue.put(item, record if body is None else body)
+            duties = TriggerDuties(
+                secrets=Secrets(),
+                clock=clock,
+                metrics=end.metrics,
+                grace_seconds=1.0,
+                make=world.make,
+                chance=lambda: chance,
+            )
+            give_up_to = below if spec.dlq_trigger else None
+            worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, give_up_to).run())
+            await clock.sleep(hours * 3600)
+            assert not worker.done(), worker.exception()
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
+            end.depth = await queue.depth()
+            end.dead = [(one.id, one.reason) for one in await queue.dead_letters()]
+            end.given_up = list(bus._queues["q/dlq"].items)
+            end.outcomes = {item: await queue.outcome(item) for item in ids or ("1",)}
+
+    run_virtually(START, main)
+    return end
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        ("strategy", "at"),
+        [
+            ("{steps: 3, duration: 2s, factor: 2, jitter: 0}", [0, 2, 6]),
+            ("{steps: 1}", [0]),
+            # Given in part: one second, no growth, five steps; 0 and less are no number of steps.
+            ("{jitter: 0}", [0, 1, 2, 3, 4]),
+            ("{steps: 0, jitter: 0}", [0, 1, 2, 3, 4]),
+            ("{steps: -1, jitter: 0}", [0, 1, 2, 3, 4]),
+            ("{}", [0, 1, 2, 3, 4]),
+            # A factor of 0 lets the pause stay as it is.
+            ("{steps: 3, duration: 10s, factor: 0, jitter: 0}", [0, 10, 20]),
+            ('{steps: 3, duration: 1m30s, factor: "2.5", jitter: "0"}', [0, 90, 315]),
+            ("{steps: 2, duration: 10m, jitter: 0}", [0, 600]),
+            ("{steps: 2, duration: 500000000, jitter: 0}", [0, 0.5]),
+            ("{steps: 4, duration: 1s, factor: 1e300, jitter: 0}", [0, 1, 86401, 172801]),
+        ],
+    )
+    def test_come_after_the_pauses_that_the_manifest_says_and_then_the_action_is_a_dead_letter(
+        self, strategy: str, at: list[float]
+    ) -> None:
+        world = _Fake(*[TriggerError("no")] * 20)
+
+        end = _play(_spec(LOG + f"retryStrategy: {strategy}"), world, hours=100)
+
+        assert [when for when, _, _ in world.tries] == at
+        assert [attempt for _, _, attempt in world.tries] == list(range(1, len(at) + 1))
+        assert end.dead == [("1", "no")]
+        assert end.count("argosy_actions_dead_lettered") == 1
+        assert end.count("argo_events_action_failed") == len(at)
+
+    def test_have_up_to_the_jitter_more_pause(self) -> None:
+        world = _Fake(TriggerError("no"))
+
+        _play(_spec(LOG + "retryStrategy: {steps: 2, duration: 10s, jitter: 0.5}"), world, chance=0.999)
+
+        assert world.tries[1][0] == pytest.approx(14.995, abs=0.01)
+
+    def test_are_eight_in_about_two_minutes_where_nothing_is_said(self) -> None:
+        world = _Fake(*[TriggerError("no")] * 20)
+
+        end = _play(_spec(LOG), world)
+
+        assert [when for when, _, _ in world.tries] == [0, 1, 3, 7, 15, 31, 63, 127]
+        assert [one for one, _ in end.dead] == ["1"]
+
+    def test_come_when_the_receiver_says(self) -> None:
+        world = _Fake(RetryAfter("later", 42.0))
+
+        end = _play(_spec(LOG), world)
+
+        assert [when for when, _, _ in world.tries] == [0, 42]
+        assert end.dead == []
+
+    @pytest.mark.parametrize("error", [Rejected("never"), None])
+    def test_do_not_come_where_they_cannot_help(self, error: Exception | None) -> None:
+        world = _Fake(error)
+
+        end = _play(_spec(LOG), world)
+
+        assert len(world.tries) == 1
+        assert end.dead == ([("1", "never")] if error else [])
+        assert end.depth == 0
+
+    def test_of_a_fault_in_the_plug_in_come_too(self) -> None:
+        world = _Fake(ZeroDivisionError("oops"))
+
+        _play(_spec(LOG), world)
+
+        assert len(world.tries) == 2
+
+    def test_keep_the_order_of_actions(self) -> None:
+        world = _Fake(TriggerError("no"))
+
+        _play(_spec(LOG), world, "1", "2", "3")
+
+        assert [item for _, item, _ in world.tries] == ["1", "1", "2", "3"]
+
+
+class TestAtLeastOnce:
+    @pytest.mark.parametrize("word", ["", "atLeastOnce: true"])
+    def test_is_what_a_trigger_is_unless_it_says_otherwise(self, word: str) -> None:
+        world = _Fake(TriggerError("no"))
+
+        end = _play(_spec(LOG + word), world)
+
+        assert len(world.tries) == 2
+        assert end.outcomes["1"] == b'{"detail":{},"message":"done"}'
+
+    def test_false_is_at_most_once_also_when_it_fails(self) -> None:
+        world = _Fake(TriggerError("no"))
+
+        end = _play(_spec(LOG + "atLeastOnce: false\nretryStrategy: {steps: 5}"), world)
+
+        assert len(world.tries) == 1
+        assert (end.dead, end.depth) == ([], 0)
+        assert end.count("argo_events_action_retries_failed") == 1
+
+
+class TestADeadLetterTrigger:
+    DLQ = LOG + "retryStrategy: {steps: 2, jitter: 0}\ndlqTrigger:\n  template: {name: below, log: {}}\n"
+
+    def test_gets_the_action_when_its_tries_are_used_up(self) -> None:
+        end = _play(_spec(self.DLQ), _Fake(TriggerError("no"), TriggerError("no"), None), "1", "2")
+
+        assert end.given_up == ["1"]
+        assert end.dead == [("1", "no")]
+
+    def test_gets_what_was_rejected_too(self) -> None:
+        assert _play(_spec(self.DLQ), _Fake(Rejected("never"))).given_up == ["1"]
+
+    def test_gets_nothing_that_succeeded(self) -> None:
+        assert _play(_spec(self.DLQ), _Fake(TriggerError("no"))).given_up == []
+
+
+class TestARateLimit:
+    @pytest.mark.parametrize(
+        ("limit", "at"),
+        [
+            ("{requestsPerUnit: 2}", [0, 0.5, 1, 1.5]),
+            ("{unit: Second, requestsPerUnit: 1}", [0, 1, 2, 3]),
+            ("{unit: Minute, requestsPerUnit: 6}", [0, 10, 20, 30]),
+            ("{unit: Hour, requestsPerUnit: 1}", [0, 3600, 7200, 10800]),
+        ],
+    )
+    def test_spaces_actions_evenly(self, limit: str, at: list[float]) -> None:
+        world = _Fake()
+
+        _play(_spec(LOG + f"rateLimit: {limit}"), world, "1", "2", "3", "4")
+
+        assert [when for when, _, _ in world.tries] == at
+
+    def test_counts_every_try(self) -> None:
+        world = _Fake(TriggerError("no"))
+
+        _play(
+            _spec(LOG + "rateLimit: {unit: Minute, requestsPerUnit: 1}\nretryStrategy: {duration: 1s, jitter: 0}"),
+            world,
+            "1",
+            "2",
+        )
+
+        assert world.tries == [(0, "1", 1), (60, "1", 2), (120, "2", 1)]
+
+
+class TestTheTemplatesParameters:
+    HTTP = """\
+template: {{name: t, http: {{url: "http://old", payload: [{{src: {{dependencyName: d, dataKey: n}}, dest: n}}]}}}}
+parameters:
+  - src: {{dependencyName: d, {src}}}
+    dest: {dest}
+"""
+
+    def _fired(self, src: str, dest: str) -> tuple[_Fake, _End]:
+        world = _Fake()
+        return world, _play(_spec(self.HTTP.format(src=src, dest=dest)), world)
+
+    def test_change_the_block(self) -> None:
+        world, _ = self._fired('dataTemplate: "http://{{ .Input.host }}/"', "http.url")
+
+        (kind, config, action) = world.fired[0]
+        assert (kind, config.url, action.payload) == ("http", "http://a.example/", b'{"n":"5"}')
+
+    def test_change_a_parameter_of_the_block(self) -> None:
+        world, _ = self._fired("value: host", "http.payload.0.src.dataKey")
+
+        assert world.fired[0][2].payload == b'{"n":"a.example"}'
+
+    def test_change_the_kind(self) -> None:
+        world = _Fake()
+        text = """\
+template: {name: t, log: {intervalSeconds: 1}}
+parameters:
+  - src: {dependencyName: d, dataTemplate: "http://{{ .Input.host }}"}
+    dest: k8s.source.url.path
+  - src: {dependencyName: d, value: create}
+    dest: k8s.operation
+"""
+
+        _play(_spec(text), world)
+
+        # Of two kinds the first in upstream's order counts.
+        assert world.opened == ["k8s"]
+        assert world.fired[0][1].source.url.path == "http://a.example"
+
+    def test_that_write_beside_every_field_have_no_effect(self) -> None:
+        world, end = self._fired("value: x", "nothing")
+
+        assert [kind for kind, _, _ in world.fired] == ["http"]
+        assert end.dead == []
+
+    def test_that_make_it_wrong_are_a_dead_letter_that_says_what(self) -> None:
+        world, end = self._fired("value: HEAD", "http.method")
+
+        assert world.fired == []
+        assert end.dead[0][0] == "1"
+        assert "with its parameters applied the trigger is wrong: template.http.method" in end.dead[0][1]
+
+    def test_do_not_change_the_name_under_which_the_trigger_is_known(self) -> None:
+        world, end = self._fired("value: other", "name")
+
+        assert world.fired[0][2].trigger == "t"
+        assert end.count("argo_events_action_triggered") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"not a record", "not an action record"),
+        (
+            actions.encode(actions.stripped(actions.ActionRecord("", {"d": EVENT}), "too large together")),
+            "too large together",
+        ),
+    ],
+)
+def test_an_action_that_cannot_be_performed_is_a_dead_letter_at_once(body: bytes, words: str) -> None:
+    world = _Fake()
+
+    end = _play(_spec(LOG), world, body=body)
+
+    assert world.tries == []
+    assert words in end.dead[0][1]
+
+
+def test_a_pause_never_overflows() -> None:
+    backoff = Backoff.model_validate({"factor": 1e308, "duration": "1h", "jitter": 1e308})
+
+    assert backoff.pause_seconds(50, 0.5) == float("inf")
