@@ -46,9 +46,12 @@ def _start(value: object) -> dt.datetime:
     if isinstance(value, dt.datetime):
         return value
     try:
-        return parse_time(value).astimezone(dt.UTC) if isinstance(value, str) else parse_time("")
-    except EventInvalid:
+        start = parse_time(value).astimezone(dt.UTC) if isinstance(value, str) else parse_time("")
+    except (EventInvalid, OverflowError):
         raise ValueError("is not a time; write for example 2026-01-01T12:00:00Z") from None
+    if not 1970 <= start.year < 2200:
+        raise ValueError("is not between 1970 and 2200")  # durations of centuries fit behind it
+    return start
 
 
 def _listed(value: object) -> object:

@@ -45,6 +45,27 @@ def test_a_clause_is_decided_when_it_let_one_pass_and_refused_one(bench: Bench) 
     ]
 
 
+def test_clauses_of_every_kind_are_counted(bench: Bench) -> None:
+    filters = {
+        "context": {"type": "order"},
+        "time": {"start": "08:00:00", "stop": "20:00:00"},
+        "script": "return event.good == true",
+    }
+    bench.manifests(sensor(dependencies=[dependency("order", filters=filters)]))
+
+    def event(**event: Any) -> dict[str, Any]:
+        good = {"type": "order", "time": "2026-01-01T12:00:00Z", "data": {"good": True}}
+        return {"event": {**ORDER, **good, **event}}
+
+    good, stranger = event(), event(type="other")
+    night, bad = event(time="2026-01-01T22:00:00Z"), event(data={"good": False})
+
+    assert _gaps(bench, good, stranger, night, bad) == []
+    assert _gaps(bench, good, stranger, night) == ["dependency 'order': script never refused an event"]
+    assert _gaps(bench, good, stranger, bad) == ["dependency 'order': time never refused an event"]
+    assert _gaps(bench, good, night, bad) == ["dependency 'order': context never refused an event"]
+
+
 def test_a_dependency_is_decided_when_the_condition_had_to_wait_for_it(bench: Bench) -> None:
     bench.manifests(
         sensor(

@@ -122,6 +122,12 @@ def test_the_short_form_is_five_lines(shop: Bench) -> None:
             HEAD + "    fires: []\n    answers: {ship: {fails: x, ok: z}}\n",
             "needs one of ok, fails, rejected and retryAfter [invalid-value] (tests[0].answers.ship)",
         ),
+        (
+            "start: 9999-12-31T23:59:59Z\n" + HEAD + "    fires: []\n",
+            "it.test.yaml:1:8: error: 'start' is not between 1970",
+        ),
+        ("start: tomorrow\n" + HEAD + "    fires: []\n", "it.test.yaml:1:8: error: 'start' is not a time; write for"),
+        ("start: 5\n" + HEAD + "    fires: []\n", "it.test.yaml:1:8: error: 'start' is not a time; write for"),
         ("tests: []\n", "it.test.yaml:1:8: error: 'tests' needs at least 1 entry [invalid-value] (tests)"),
         ("", "it.test.yaml: error: is empty; it needs 'tests' [no-tests]"),
         ("tests: [\n", "error: not YAML"),
