@@ -224,7 +224,9 @@ class _Reader:
 
     def _keep(self, kind: str, metadata: Metadata, made: _Object | None, origin: Origin) -> None:
         key = Key(kind, "" if kind in _CLUSTER_WIDE else metadata.namespace, metadata.name)
-        if before := self._bundle.origins.get(key):
+        # Those of access control are only checked against; sets often hold several editions of them.
+        before = self._bundle.origins.get(key)
+        if before and not isinstance(made, AccessObject):
             where = ":".join(str(part) for part in (before.file, before.root.line) if part)
             problem = Problem(
                 "duplicate-object",

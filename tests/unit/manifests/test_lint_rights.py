@@ -35,7 +35,8 @@ def account(name: str = "packer", namespace: str = "default") -> dict[str, Any]:
 
 def role(*verbs: str, resource: str = "jobs", group: str = "batch", kind: str = "Role", **more: Any) -> dict[str, Any]:
     rules = [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}]
-    return {"apiVersion": RBAC, "kind": kind, "metadata": {"name": "packer"}, "rules": rules, **more}
+    metadata = {"name": "packer", **({"namespace": "default"} if kind == "Role" else {})}
+    return {"apiVersion": RBAC, "kind": kind, "metadata": metadata, "rules": rules, **more}
 
 
 def binding(
@@ -137,6 +138,21 @@ def test_no_account_is_a_warning_where_accounts_are_and_a_note_elsewhere() -> No
     assert found(sensor(None), role("create"), binding(name="default")) == []
 
 
+def test_objects_that_do_not_say_their_namespace_are_not_compared_with_those_that_do() -> None:
+    # Given a role and its binding as kustomize reads them, and a sensor that names its namespace
+    parts = account(), role("get"), binding()
+    for one in parts:
+        one["metadata"].pop("namespace")
+    # Then nobody knows whether they meet
+    assert found(sensor(), *parts) == []
+    assert found(sensor("paker"), *parts) == []
+    assert found(sensor(None), *parts) == [("no-service-account", "info")]
+    # But they do where none of them says where
+    alike = sensor()
+    alike["metadata"].pop("namespace")
+    assert [code for code, _ in found(alike, *parts)] == ["missing-right", "surplus-right"]
+
+
 def test_an_account_that_is_not_there_is_found_where_others_are() -> None:
     assert found(sensor("paker"), account()) == [("unknown-service-account", "warning")]
     assert found(sensor("paker"), account(namespace="elsewhere")) == []
@@ -172,5 +188,6 @@ def test_roles_that_make_no_sense_are_passed_over() -> None:
         {**role(), "metadata": {"name": "b"}, "rules": [5, {"resources": 7}]},
         {**binding(), "roleRef": [], "subjects": "x"},
         {"apiVersion": RBAC, "kind": "Role"},
+        {**role(), "metadata": {"name": 5}},
     ]
     assert found(sensor(), *odd) == []

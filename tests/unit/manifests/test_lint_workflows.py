@@ -167,6 +167,16 @@ def test_a_template_of_another_namespace_is_named() -> None:
     assert "there is one in namespace 'builds'" in finding.message
 
 
+@pytest.mark.parametrize("silent", ["template", "sensor"])
+def test_objects_that_leave_their_namespace_to_kubectl_may_meet(silent: str) -> None:
+    # Given a template and a sensor of which one does not say where it goes
+    asked, made = template(), sensor(workflow([]))
+    asked["metadata"]["namespace"] = "builds"
+    (asked if silent == "template" else made)["metadata"].pop("namespace")
+    # Then the template is taken to be there, and its arguments are compared
+    assert [one.code for one in said(asked, made) if one.code != "unknown-event-source"] == ["missing-parameter"]
+
+
 PLAIN: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "ConfigMap",

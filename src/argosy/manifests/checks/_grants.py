@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from argosy.manifests._bundle import AccessObject, Bundle, Key
-from argosy.manifests.checks._walk import mapping
+from argosy.manifests.checks._walk import mapping, says_namespace
 from argosy.manifests.findings import Loc
 
 EVERYWHERE = ""
@@ -97,6 +97,8 @@ class Grants:
         self.accounts = {Account(*_place(one)) for one in bundle.access if one.kind == "ServiceAccount"}
         """The ServiceAccounts that are in the set."""
         self.empty = not bundle.access
+        self.placed = {says_namespace(one.raw) for one in bundle.access if not one.kind.startswith("Cluster")}
+        """Whether these objects name their namespaces; both where some do and some do not."""
         roles = {(one.kind, *_place(one)): _role(one) for one in bundle.access if one.kind in ("Role", "ClusterRole")}
         self._grants = [
             _grant(one, roles) for one in bundle.access if one.kind in ("RoleBinding", "ClusterRoleBinding")

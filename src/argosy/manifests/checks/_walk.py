@@ -81,6 +81,11 @@ def mapping(value: Any, *path: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def says_namespace(raw: dict[str, Any]) -> bool:
+    """Whether the object names its namespace; one that does not gets it from kubectl or kustomize."""
+    return bool(mapping(raw, "metadata").get("namespace"))
+
+
 def sensors_by_key(bundle: Bundle) -> Iterator[tuple[Key, Sensor]]:
     """Every valid Sensor with its key."""
     for sensor in bundle.sensors:

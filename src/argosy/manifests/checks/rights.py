@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, Role, Rule, same_resource
 from argosy.manifests.checks._needs import Needs, sensor_needs, source_needs
-from argosy.manifests.checks._walk import key_of, mapping
+from argosy.manifests.checks._walk import key_of, mapping, says_namespace
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.findings import Problem, Severity, did_you_mean
 from argosy.manifests.sensor import Sensor
@@ -48,15 +48,17 @@ def _account(
     collected[account].append(needs)
     if not needs.at:
         return
+    # Kustomize, or kubectl, puts objects without a namespace where nobody can know here.
+    apart = bool(grants.placed - {says_namespace(one.raw)})
     if not name:
-        # A namespace's own account may have been given rights, or they are not known.
-        if grants.of(account) and (
-            not grants.known(account) or all(grants.allows(account, one) for one in needs.required)
-        ):
-            return
-        severity: Severity = "info" if grants.empty else "warning"
-        text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
-        yield Problem("no-service-account", text, loc, severity)
+        given = grants.known(account) and all(grants.allows(account, right) for right in needs.required)
+        if not given and (apart or not grants.of(account) or grants.known(account)):
+            severity: Severity = "info" if apart or grants.empty else "warning"
+            text = f"{needs.what} calls the Kubernetes API and no service account with rights is named"
+            yield Problem("no-service-account", text, loc, severity)
+        return
+    if apart:
+        needs.complete = False
         return
     if account not in grants.accounts:
         names = [one.name for one in grants.accounts if one.namespace == account.namespace]

@@ -18,7 +18,7 @@ from typing import Any
 from argosy.errors import ArgosyError
 from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key, WorkflowTemplate
-from argosy.manifests.checks._walk import Held, each_trigger, held_object, mapping, sensors_by_key
+from argosy.manifests.checks._walk import Held, each_trigger, held_object, mapping, says_namespace, sensors_by_key
 from argosy.manifests.checks.destinations import misplaced
 from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
 from argosy.manifests.sensor import TriggerSpec
@@ -51,6 +51,8 @@ class _Submission:
     namespace: str
     at: Loc
     arguments: dict[str, _Argument] = field(default_factory=dict)
+    placed: bool = True
+    """Whether the manifest says the namespace."""
     certain: bool = True
     """Whether all arguments could be worked out."""
 
@@ -59,7 +61,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Templates that are not there, and arguments that do not fit them."""
     for key, sensor in sensors_by_key(bundle):
         for loc, trigger in each_trigger(sensor):
-            submission = _submission(trigger, key.namespace)
+            submission = _submission(trigger, key.namespace, says_namespace(sensor.raw))
             if submission is None or trigger.writes(submission.at[1:]):
                 continue
             for problem in _judged(bundle, submission):
@@ -67,7 +69,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                     yield key, problem.inside(*loc)
 
 
-def _submission(trigger: TriggerSpec, namespace: str) -> _Submission | None:
+def _submission(trigger: TriggerSpec, namespace: str, sensor_placed: bool) -> _Submission | None:
     held = held_object(trigger)
     operation = getattr(trigger.config, "operation", "") or ("create" if trigger.kind == "k8s" else "submit")
     if held is None or operation not in ("create", "update", "patch", "submit", "submit-from"):
@@ -88,7 +90,8 @@ def _submission(trigger: TriggerSpec, namespace: str) -> _Submission | None:
         return None
     if not isinstance(name, str) or not isinstance(space, str) or _WRITTEN in (name, space):
         return None
-    found = _Submission(held, name, template, space, at)
+    placed = bool(metadata.get("namespace")) or sensor_placed
+    found = _Submission(held, name, template, space, at, placed=placed)
     _collect(found, body)
     _collect_options(found, trigger)
     # What was meant for an argument and went elsewhere is said where it goes.
@@ -157,6 +160,9 @@ def _collect_options(found: _Submission, trigger: TriggerSpec) -> None:
 def _judged(bundle: Bundle, found: _Submission) -> Iterator[Problem]:
     peers = [one for one in bundle.workflow_templates if one.kind == found.kind]
     template = bundle.workflow_template(found.namespace, found.name, found.kind)
+    if template is None and (maybe := [one for one in peers if one.metadata.name == found.name]):
+        # Where one of the two leaves its namespace to kubectl or kustomize, they may well meet.
+        template = next((one for one in maybe if not (found.placed and says_namespace(one.raw))), None)
     if template is None:
         if peers:
             names = [one.metadata.name for one in peers if one.metadata.namespace == found.namespace]
