@@ -46,6 +46,8 @@ class VirtualClock:
     def __init__(self, start: dt.datetime, loop: asyncio.AbstractEventLoop) -> None:
         self._start = start
         self._loop = loop
+        self.sleeping = 0
+        """How many sleep now."""
 
     def now(self) -> dt.datetime:
         return self._start + dt.timedelta(seconds=self._loop.time())
@@ -54,7 +56,11 @@ class VirtualClock:
         return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds))
+        self.sleeping += 1
+        try:
+            await asyncio.sleep(max(0.0, seconds))
+        finally:
+            self.sleeping -= 1
 
     async def settle(self) -> None:
         """Return once everything that can happen now has happened; half a microsecond passes."""

@@ -313,6 +313,8 @@ class _Simulation:
                 task.result()
 
     async def _busy(self, runners: list[tuple[SensorRunner, Sensor]]) -> bool:
+        if self.clock.sleeping:
+            return True  # an action that runs at most once has left its queue before it waits for its turn
         for runner, sensor in runners:
             for queue, _ in _queues(sensor):
                 if await runner.queue(queue).depth():

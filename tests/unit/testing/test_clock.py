@@ -70,6 +70,21 @@ def test_waiting_for_what_can_never_come_is_an_error_and_no_hang() -> None:
         run_virtually(START, main)
 
 
+def test_the_clock_knows_how_many_sleep() -> None:
+    async def main(clock: VirtualClock) -> list[int]:
+        seen = [clock.sleeping]
+        tasks = [asyncio.create_task(clock.sleep(seconds)) for seconds in (1, 2)]
+        await clock.settle()
+        seen.append(clock.sleeping)
+        await tasks[0]
+        seen.append(clock.sleeping)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [*seen, clock.sleeping]
+
+    assert run_virtually(START, main) == [0, 2, 1, 0]
+
+
 def test_settling_lets_everything_happen_that_can_happen_now() -> None:
     async def main(clock: VirtualClock) -> list[str]:
         done: list[str] = []

@@ -91,6 +91,14 @@ class TestRateLimits:
 
         assert [one.at for one in played.fired] == pytest.approx([0, gap, 2 * gap, 3 * gap], abs=0.001)
 
+    def test_the_last_action_of_an_at_most_once_trigger_has_its_turn(self, bench: Bench) -> None:
+        limit = {"unit": "Minute", "requestsPerUnit": 1}
+        bench.manifests(sensor(trigger("ship", atLeastOnce=False, rateLimit=limit)))
+
+        played = bench.play(event={**ORDER, "times": 3, "every": "0s"})
+
+        assert [one.at for one in played.fired] == pytest.approx([0, 60, 120], abs=0.001)
+
     def test_an_attempt_that_takes_long_holds_up_the_next(self, bench: Bench) -> None:
         bench.manifests(sensor())
 
