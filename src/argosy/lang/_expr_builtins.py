@@ -70,7 +70,7 @@ def _one(gives: Type | None, *kinds: Callable[[Type | None], bool]) -> Validate:
     def validate(found: list[Type | None]) -> Type:
         _counted(found, 1)
         if not types.is_any(found[0]) and not any(kind(found[0]) for kind in kinds):
-            raise LangError(f"does not take a {show(found[0])}")
+            raise LangError(f"does not take {types.an(found[0])}")
         result = gives or found[0]
         assert result is not None  # nil is of no kind
         return result
@@ -85,7 +85,7 @@ def _element(found: list[Type | None]) -> Type:
     if types.is_list(found[0]):
         assert found[0] is not None and found[0].element is not None  # a list has elements
         return found[0].element
-    raise LangError(f"does not take a {show(found[0])}")
+    raise LangError(f"does not take {types.an(found[0])}")
 
 
 def _numbers(found: list[Type | None]) -> Type:
@@ -95,7 +95,7 @@ def _numbers(found: list[Type | None]) -> Type:
         if types.is_any(one):
             return ANY
         if not types.is_number(one):
-            raise LangError(f"does not take a {show(one)}")
+            raise LangError(f"does not take {types.an(one)}")
     assert found[0] is not None  # nil is no number
     return found[0]
 
@@ -103,7 +103,7 @@ def _numbers(found: list[Type | None]) -> Type:
 def _taking(found: list[Type | None]) -> Type:
     _counted(found, 2)
     if not types.is_any(found[0]) and not types.is_list(found[0]):
-        raise LangError(f"does not take from a {show(found[0])}")
+        raise LangError(f"does not take from {types.an(found[0])}")
     if not types.is_any(found[1]) and (not types.is_integer(found[1]) or found[1] == types.BYTES.element):
         raise LangError(f"does not take {show(found[1])} elements")
     assert found[0] is not None  # nil is no list
@@ -114,10 +114,10 @@ def _sorting(fewest: int) -> Validate:
     def validate(found: list[Type | None]) -> Type:
         _counted(found, fewest, fewest + 1)
         if not types.is_any(found[0]) and not types.is_list(found[0]):
-            raise LangError(f"does not sort a {show(found[0])}")
+            raise LangError(f"does not sort {types.an(found[0])}")
         for one in found[1:]:
             if not types.is_any(one) and not types.is_string(one):
-                raise LangError(f"takes text there, not a {show(one)}")
+                raise LangError(f"takes text there, not {types.an(one)}")
         return LIST
 
     return validate
@@ -218,7 +218,7 @@ def to_int(value: Any) -> int:
     """The built-in ``int``. Raises LangError."""
     if type(value) is str:
         if not re.fullmatch(r"[+-]?[0-9]{1,400}", value, re.ASCII) or not -(2**63) <= int(value) < 2**63:
-            raise LangError(f"{_short(value)} is not an int")
+            raise LangError("the text that 'int' is given is not an int")
         return int(value)
     if type(value) is float:
         return to_int64(value)
@@ -232,13 +232,9 @@ def to_float(value: Any) -> float:
     if type(value) is str:
         found = parse_float(value.replace("_", "") if _SEPARATED.fullmatch(value) else value)
         if found is None:
-            raise LangError(f"{_short(value)} is not a float")
+            raise LangError("the text that 'float' is given is not a float")
         return found
     return _float_of(value, "float")
-
-
-def _short(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:40] + "…")
 
 
 @_builtin.checked(_one(INT, types.is_number, types.is_string))
@@ -312,7 +308,13 @@ def _now(given: list[Any], meter: Meter) -> dt.datetime:
 
 
 def _duration(given: list[Any], meter: Meter) -> Duration:
-    return Duration(round(durations.parse(text(given[0], "the argument of 'duration'")) * 1e9))
+    try:
+        seconds = durations.parse(text(given[0], "the argument of 'duration'"))
+    except LangError as error:
+        raise LangError(
+            "the text that 'duration' is given is not a duration" if error.text else error.message
+        ) from None
+    return Duration(round(seconds * 1e9))
 
 
 BUILTINS["duration"] = BuiltinFunction("duration", _duration, (Signature((STRING,), (DURATION, ERROR)),))
@@ -332,20 +334,19 @@ _LAYOUTS = (
 def _date(given: list[Any], meter: Meter) -> dt.datetime:
     value, *how = texts_of(given, "date", meter)
     meter.step(50)  # up to seven layouts are tried
+    zone: dt.tzinfo = dt.UTC
     if len(how) == 2:
         try:
             zone = zoneinfo.ZoneInfo(how[1]) if how[1] not in ("", "UTC", "Local") else dt.UTC
         except (KeyError, ValueError, OSError):
-            raise LangError(f"there is no time zone {_short(how[1])}") from None
-        return gotime.parse(how[0], value, zone)
-    if how:
-        return gotime.parse(how[0], value)
-    for layout in _LAYOUTS:
+            raise LangError("the time zone that 'date' is given does not exist") from None
+    # What an event holds may be a secret, so it stands in no error.
+    for layout in how[:1] or _LAYOUTS:
         try:
-            return gotime.parse(layout, value)
+            return gotime.parse(layout, value, zone)
         except LangError:
             continue
-    raise LangError(f"{_short(value)} is not a date")
+    raise LangError("the text that 'date' is given is not a date" + (" in that layout" if how else ""))
 
 
 def _quietly(container: Any, index: Any) -> Any:

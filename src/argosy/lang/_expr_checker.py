@@ -11,7 +11,7 @@ from argosy.lang import _expr_types as types
 from argosy.lang import regex
 from argosy.lang._expr_builtins import BUILTINS
 from argosy.lang._expr_parser import PREDICATES
-from argosy.lang._expr_types import ANY, BOOL, FLOAT, FUNCTION, INT, LIST, MAP, STRING, Signature, Type, show
+from argosy.lang._expr_types import ANY, BOOL, FLOAT, FUNCTION, INT, LIST, MAP, STRING, Signature, Type, an, show
 
 _MOST_VISITS = 50_000  # overloads and `a ?: b` make the check look at nodes several times
 
@@ -41,9 +41,11 @@ class _Scope:
 class _NoFit(Exception):
     """Arguments that do not fit one overload of a function."""
 
-    def __init__(self, message: str, offset: int) -> None:
+    def __init__(self, message: str, offset: int, *, count: bool = False) -> None:
         super().__init__(message)
         self.offset = offset
+        self.count = count
+        """Whether there are too few or too many."""
 
 
 def check(root: nodes.Node, text: str) -> None:
@@ -115,7 +117,8 @@ class _Checker:
             return self._in(node, left, right, about)
         found = types.result(node.operator, left, right)
         if found is False:
-            raise self._wrong(node, f"{node.operator!r} cannot be used between {show(left)} and {show(right)}")
+            reason = f"{node.operator!r} cannot be used between {show(left)} and {show(right)}"
+            raise self._wrong(node, reason + _hint(node.left, node.right))
         assert found is not True  # only False stands for a refusal
         return found, _PLAIN
 
@@ -125,13 +128,13 @@ class _Checker:
         if types.is_map(right):
             assert right is not None and right.key is not None  # a map has keys
             if left is not None and not types.is_any(left) and not types.assignable(left, right.key):
-                raise self._wrong(node, f"a {show(left)} is no key of a map of {show(right.key)}")
+                raise self._wrong(node, f"{an(left)} is no key of a map of {show(right.key)}")
             return BOOL, _PLAIN
         if types.is_list(right):
             assert right is not None  # it is a list
             for element in (right.element, about.element):
                 if left is not None and not types.comparable(left, element):
-                    raise self._wrong(node, f"a {show(left)} is never in a list of {show(element)}")
+                    raise self._wrong(node, f"{an(left)} is never in a list of {show(element)}")
             return BOOL, _PLAIN
         if types.is_any(right) or (types.is_any(left) and types.is_string(right)):
             return BOOL, _PLAIN
@@ -158,7 +161,7 @@ class _Checker:
         if types.is_map(base):
             assert base is not None and base.key is not None  # a map has keys
             if property is not None and not types.assignable(property, base.key) and not types.is_any(property):
-                raise self._wrong(node.property, f"a {show(property)} is no key of a {show(base)}")
+                raise self._wrong(node.property, f"{an(property)} is no key of {an(base)}")
             return base.element, _PLAIN
         if types.is_list(base):
             assert base is not None  # it is a list
@@ -166,12 +169,12 @@ class _Checker:
                 raise self._wrong(node.property, f"an element of a list is chosen by an int, not by {show(property)}")
             return base.element, _PLAIN
         what = repr(named) if named is not None else show(property)
-        raise self._wrong(node, f"a {show(base)} has no member {what}")
+        raise self._wrong(node, f"{an(base)} has no member {what}{_hint(node.node)}")
 
     def _slice(self, node: nodes.Slice) -> _Found:
         base, _ = self.visit(node.node)
         if not (types.is_any(base) or types.is_string(base) or types.is_list(base)):
-            raise self._wrong(node, f"a {show(base)} cannot be sliced")
+            raise self._wrong(node, f"{an(base)} cannot be sliced")
         for bound in (node.start, node.stop):
             if bound is not None:
                 found, _ = self.visit(bound)
@@ -195,7 +198,7 @@ class _Checker:
             # The arguments are not looked at, so they have no types: the library leaves it at that, too.
             return ANY, _PLAIN
         if called.signature is None:
-            raise self._wrong(node, f"a {show(called)} cannot be called")
+            raise self._wrong(node, f"{an(called)} cannot be called")
         try:
             return self._arguments(name, called.signature, info.method, node.arguments, node), _PLAIN
         except _NoFit as error:
@@ -261,9 +264,9 @@ class _Checker:
                 assert base.key is not None  # a map has keys
                 fits = types.assignable(key, base.key)
             if not fits and not types.is_any(key):
-                raise self._wrong(wanted, f"a {show(key)} is no index of a {show(base)}")
+                raise self._wrong(wanted, f"{an(key)} is no index of {an(base)}")
             return base.element
-        raise self._wrong(container, f"a {show(base)} has no elements to get")
+        raise self._wrong(container, f"{an(base)} has no elements to get")
 
     def _function(self, name: str, node: nodes.Node, arguments: list[nodes.Node]) -> _Found:
         function = BUILTINS[name]
@@ -280,7 +283,7 @@ class _Checker:
             try:
                 return self._arguments(repr(name), signature, False, arguments, node), _PLAIN
             except _NoFit as error:
-                last = error
+                last = error if last is None or last.count else last
         assert last is not None  # there is at least one overload
         raise LangError(str(last), text=self._source, offset=last.offset)
 
@@ -291,9 +294,9 @@ class _Checker:
             raise _NoFit(f"{name} gives more than two values", node.offset)
         takes = signature.takes[1:] if method else signature.takes
         if len(arguments) < len(takes):
-            raise _NoFit(f"{name} needs more arguments than {len(arguments)}", node.offset)
+            raise _NoFit(f"{name} needs more arguments than {len(arguments)}", node.offset, count=True)
         if len(arguments) > len(takes) and signature.rest is None:
-            raise _NoFit(f"{name} takes fewer arguments than {len(arguments)}", node.offset)
+            raise _NoFit(f"{name} takes fewer arguments than {len(arguments)}", node.offset, count=True)
         for index, argument in enumerate(arguments):
             found, _ = self.visit(argument)
             wanted = takes[index] if index < len(takes) else signature.rest
@@ -302,7 +305,7 @@ class _Checker:
                 continue
             if types.is_integer(wanted) and types.is_integer(found) and found.kind != wanted.kind:
                 continue
-            raise _NoFit(f"{name} takes a {show(wanted)} here, not a {show(found)}", argument.offset)
+            raise _NoFit(f"{name} takes {an(wanted)} here, not {an(found)}", argument.offset)
         return signature.gives[0]
 
     def _closure(self, node: nodes.Closure) -> _Found:
@@ -361,6 +364,14 @@ class _Checker:
         self.visit(node.key)
         self.visit(node.value)
         return None, _PLAIN
+
+
+def _hint(*operands: nodes.Node) -> str:
+    """What to write where a member of the environment has the name of a built-in function."""
+    for one in operands:
+        if isinstance(one, nodes.Name) and one.type == FUNCTION and one.name in BUILTINS:
+            return f"; {one.name!r} is a built-in function, the member is get($env, {one.name!r})"
+    return ""
 
 
 def _in_environment(name: str) -> _Found:

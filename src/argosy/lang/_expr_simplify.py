@@ -47,7 +47,7 @@ def _walk(node: nodes.Node, change: Change) -> nodes.Node:
         else:
             setattr(node, name, made)
     made = change(node)
-    if made is not node:
+    if made is not node and all(made is not inner for _, _, inner in node.children()):
         made.offset = node.offset
     return made
 

@@ -69,6 +69,12 @@ def show(one: Type | None) -> str:
     return "<nil>" if one is None else one.name
 
 
+def an(one: Type | None) -> str:
+    """The type with its article."""
+    name = show(one)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}" if one is not None else "nil"
+
+
 def is_any(one: Type | None) -> bool:
     """Whether nothing is known."""
     return one is not None and one.kind == "interface"

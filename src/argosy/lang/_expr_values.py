@@ -175,7 +175,10 @@ def integer(value: Any, where: str) -> int:
 
 
 def described(value: Any) -> str:
-    return "nil" if value is None else f"a {name_of(value)}"
+    if value is None:
+        return "nil"
+    name = name_of(value)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def equal(a: Any, b: Any, meter: Meter) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from argosy import registry
 from argosy.errors import ConfigError
-from argosy.manifests.fields import EventFilter, Json, Metadata, Model
+from argosy.manifests.fields import Json, Metadata, Model
 from argosy.manifests.findings import Problem, aliases, as_meant, check
 from argosy.manifests.objects import digest, frame
 from argosy.sources._base import SourceConfig
@@ -169,17 +169,6 @@ def _events(kind: str, block: object) -> Iterator[EventSpec | Problem | str]:
         config, wrong = check(plugin.config, settings if settings is not None else {})
         yield from (problem.inside(name) for problem in wrong)
         if config is None:
-            continue
-        event_filter = getattr(config, "filter", None)
-        if isinstance(event_filter, EventFilter) and event_filter.expression:
-            yield Problem(
-                "filter-expression",
-                f"filter expressions on sources are not run by this version; event '{name}' is left out",
-                (name, "filter", "expression"),
-                "later",
-                True,
-            )
-            yield name
             continue
         yield EventSpec(kind, name, config, settings or {})
 

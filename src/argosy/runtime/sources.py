@@ -17,7 +17,7 @@ from argosy import event as events
 from argosy import registry
 from argosy.bus._base import Bus
 from argosy.clock import Clock
-from argosy.errors import ArgosyError, BusError, EventInvalid
+from argosy.errors import ArgosyError, BusError, EventInvalid, LangError
 from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests.eventsource import EventSource, EventSpec
@@ -26,11 +26,12 @@ from argosy.runtime import failpoints, story
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.telemetry import Metrics
 from argosy.sources._base import Source, SourceContext
+from argosy.sources._filter import EventDecision, decision
 from argosy.sources._http import HttpServers
 
 _log = logging.getLogger("argosy.source")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _QUIET_SECONDS = 1.0, 30.0, 60.0
-_REFUSALS_A_SECOND = 1.0
+_SECONDS_BETWEEN_LINES = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class SourceRunner:
         self._bus = bus
         self._duties = duties
         self._labels = (self._namespace, self._source, spec.name)
-        self._said_refusal = 0.0
+        self._said: dict[str, float] = {}
+        self._decision: EventDecision | None = decision(spec.config)
         self._kind: type[Source[Any]] | None = registry.source(spec.kind)
         self._log = logging.LoggerAdapter(
             logging.getLogger(f"argosy.source.{spec.kind}"),
@@ -70,6 +72,9 @@ class SourceRunner:
         )
         for counter in (duties.metrics.events_sent, duties.metrics.events_sent_failed, duties.metrics.events_refused):
             counter.labels(*self._labels)  # shown as 0 from the start, as upstream does
+        if self._decision is not None:
+            for result in ("rejected", "failed"):
+                duties.metrics.source_events_filtered.labels(*self._labels, result)
 
     async def run(self) -> None:
         """Receive until cancelled; the source is started anew whenever it ends."""
@@ -132,11 +137,32 @@ class SourceRunner:
 
     def _refused(self, reason: str) -> None:
         self._duties.metrics.events_refused.labels(*self._labels).inc()
+        self._warn("event.refused", "source '%s' refused a message: %s", reason)
+
+    def _warn(self, action: str, sentence: str, reason: str) -> None:
+        """Says it once in a while: a flood of bad messages, all of which are counted, must not become one of lines."""
         now = time.monotonic()
-        if now - self._said_refusal < _REFUSALS_A_SECOND:
-            return  # counted; a flood of bad messages must not become a flood of lines
-        self._said_refusal = now
-        self._log.warning("source '%s' refused a message: %s", self.name, reason, extra={"action": "event.refused"})
+        if now - self._said.get(action, -_SECONDS_BETWEEN_LINES) >= _SECONDS_BETWEEN_LINES:
+            self._said[action] = now
+            self._log.warning(sentence, self.name, reason, extra={"action": action})
+
+    def _keeps(self, data: bytes) -> bool:
+        """Whether the event's filter lets it pass. What it drops is dealt with: the source acknowledges it."""
+        if self._decision is None:
+            return True
+        filtered = self._duties.metrics.source_events_filtered
+        try:
+            if self._decision.accepts(data):
+                return True
+        except LangError as error:
+            filtered.labels(*self._labels, "failed").inc()
+            self._warn(
+                "event.filter.failed", "source '%s' dropped an event that its filter fails on: %s", error.message
+            )
+            return False
+        filtered.labels(*self._labels, "rejected").inc()
+        self._log.debug("source '%s' dropped an event by its filter", self.name, extra={"action": "event.filtered"})
+        return False
 
     async def _emit(self, data: Json | bytes, *, id: str | None = None) -> None:
         began = time.monotonic()
@@ -149,6 +175,8 @@ class SourceRunner:
                 text = gojson.dumps(data, sort_keys=False)
             except (TypeError, ValueError, ArgosyError) as error:
                 raise EventInvalid(f"the data cannot be written as JSON: {error}") from error
+        if not self._keeps(text):
+            return
         event = Event(
             id=id or events.new_id(),
             source=self._source,

@@ -61,6 +61,12 @@ class Metrics:
             ("namespace", "sensor_name", "dependency", "result"),
             registry=registry,
         )
+        self.source_events_filtered = Counter(
+            "argosy_source_events_filtered",
+            "Events that an event source's filter dropped; result is rejected or failed (could not be decided)",
+            (*_EVENT, "result"),
+            registry=registry,
+        )
         self.events_unreadable = Counter(
             "argosy_events_unreadable",
             "Entries of the log that are no events",

@@ -13,7 +13,8 @@ from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import expr, gojson
-from argosy.manifests.fields import Json
+from argosy.manifests.fields import EventFilter, Json
+from argosy.sources._base import SourceConfig
 
 
 class EventDecision:
@@ -31,6 +32,12 @@ class EventDecision:
         if not isinstance(value, dict):
             raise LangError("the event's data are not a JSON object, so they have no names to filter by")
         return self._expression.decide(environment(value, self._expression.names))
+
+
+def decision(config: SourceConfig) -> EventDecision | None:
+    """The decision of an event's ``filter``; None if it has none. Raises LangError where it does not parse."""
+    wanted = getattr(config, "filter", None)  # a kind may have a filter of its own sort
+    return EventDecision(wanted.expression) if isinstance(wanted, EventFilter) and wanted.expression else None
 
 
 def environment(data: Mapping[str, Json], names: frozenset[str] | None = None) -> dict[str, Any]:

@@ -130,13 +130,6 @@ RULES = (
         "Wait for a version that runs it, or use another kind.",
     ),
     Rule(
-        "filter-expression",
-        ("later",),
-        "Filter expressions on event sources are not run by this version.",
-        "The event is left out rather than received unfiltered.",
-        "Filter in the sensor instead.",
-    ),
-    Rule(
         "plugin-broken",
         ("error",),
         "The code of a kind cannot be imported.",

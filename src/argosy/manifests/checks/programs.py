@@ -57,7 +57,8 @@ def compiled(language: str, text: str, *arguments: Any) -> tuple[Any, str]:
     try:
         return module.compile(text, *arguments), ""
     except LangError as error:
-        return None, f"{_NAMES[language]} does not parse: {error.message}{_excerpt(error)}"
+        where = _pointed(error) if language == "expr" else _excerpt(error)
+        return None, f"{_NAMES[language]} does not parse: {error.message}{where}"
 
 
 def _excerpt(error: LangError) -> str:
@@ -67,6 +68,15 @@ def _excerpt(error: LangError) -> str:
     return f" (line {line} of the text)"
 
 
+def _pointed(error: LangError) -> str:
+    """The text around the fault, with a mark before it."""
+    before, behind = error.text[: error.offset], error.text[error.offset :]
+    start = "…" if len(before) > _AROUND else ""
+    end = "…" if len(behind) > _AROUND else ""
+    return f" (at » in: {start}{' '.join(before[-_AROUND:].split(chr(10)))}»{' '.join(behind[:_AROUND].split(chr(10)))}{end})"
+
+
+_AROUND = 40
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
