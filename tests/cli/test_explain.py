@@ -347,6 +347,31 @@ class TestAnEventThatNobodyListensTo:
         assert said in sensor["because"]
 
 
+class TestAnEventThatItsSourceDrops:
+    def _dropping(self, folder: _Folder, expression: str) -> None:
+        block = 'port: "12000", endpoint: /order, method: POST'
+        text = MANIFESTS.replace(block, f"{block}, filter: {{expression: '{expression}'}}")
+        folder.write("manifests/all.yaml", text)
+
+    def test_the_expression_is_quoted_and_no_sensor_is_asked(self, folder: _Folder) -> None:
+        self._dropping(folder, "body.price > 100")
+
+        result = folder.run("--event", folder.event(_event()))
+
+        assert result.exit_code == 3
+        said = "✗ Nothing fires: the filter `body.price > 100` of EventSource 'shop' is not true for it, so it never leaves"
+        assert said in result.output
+        assert folder.json("--event", folder.event(_event()))["events"][0]["sensors"] == []
+
+    def test_an_expression_that_fails_drops_too(self, folder: _Folder) -> None:
+        self._dropping(folder, "body.price + 1")
+        assert "fails on it, so it never leaves the source: " in folder.run("--event", folder.event(_event())).output
+
+    def test_an_event_that_passes_is_explained_as_ever(self, folder: _Folder) -> None:
+        self._dropping(folder, "body.price == 60")
+        assert folder.run("--event", folder.event(_event())).exit_code == 0
+
+
 class TestFilesOfEvents:
     def test_yaml_and_standard_input_are_read(self, folder: _Folder) -> None:
         text = "source: shop\nsubject: order\ndata: {body: {country: DE, price: 60, count: 2, item: tea}}\n"

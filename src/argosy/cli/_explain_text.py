@@ -75,6 +75,8 @@ class _Explained:
         if told.nobody:
             page.text(page.ink("✗ ", fg="red", bold=True), f"Nothing fires: {told.nobody}.", indent=2)
             self._near()
+        elif told.dropped:
+            page.text(page.ink("✗ ", fg="red", bold=True), f"Nothing fires: {told.dropped}", indent=2)
         else:
             self._answer()
         long = True

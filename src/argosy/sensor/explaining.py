@@ -31,6 +31,7 @@ from argosy.sensor.explaining_stories import (
 from argosy.sensor.join import JoinState
 from argosy.sensor.matching import Decision, Matcher, Plan
 from argosy.sensor.rendering import Offline, rehearse
+from argosy.sources import _filter
 
 Pairs = Mapping[tuple[str, str], Sequence[str]]
 """Events (source, name), and the sensors that listen to each."""
@@ -56,6 +57,8 @@ def explain(world: World, events: Sequence[Event], *, only: Collection[str] = ()
 
 def _explained(world: World, replays: Sequence[_Replay], event: Event, number: int) -> Explanation:
     pair = (event.source, event.subject)
+    if dropped := _dropped(world, event):
+        return Explanation(event, (), [replay.name for replay in replays], dropped=dropped)
     stories: list[SensorStory] = []
     others: list[str] = []
     for replay in replays:
@@ -67,11 +70,12 @@ def _explained(world: World, replays: Sequence[_Replay], event: Event, number: i
             stories.append(replay.take(event, number))
     stories.sort(key=lambda story: _RESULTS.index(story.result))
     if stories:
-        return Explanation(event, stories, others, "", (), ())
+        return Explanation(event, stories, others)
     asked = [replay.sensor for replay in replays]
     listened = _pairs(asked)
     known = [Near(*other, sensors) for other, sensors in sorted(listened.items())]
-    return Explanation(event, (), others, _nobody(world, pair, asked), _near(pair, listened), known)
+    nobody, near = _nobody(world, pair, asked), _near(pair, listened)
+    return Explanation(event, (), others, nobody=nobody, near=near, known=known)
 
 
 class _Replay:
@@ -222,6 +226,24 @@ def _transformed(spec: Dependency, event: Event) -> Transformed | None:
         return Transformed(language, program, run(Document(event.data)).value)
     except LangError as error:
         return Transformed(language, program, None, error.message)
+
+
+def _dropped(world: World, event: Event) -> str:
+    """Why the event's own source does not let it pass; empty where it does, or where the source is not known."""
+    reason = ""
+    for source in world.event_sources:
+        for spec in source.events if source.metadata.name == event.source else ():
+            made = _filter.decision(spec.config) if spec.name == event.subject else None
+            if made is None or spec.config.filter is None:
+                continue
+            expression = f"the filter `{spec.config.filter.expression}` of EventSource '{event.source}'"
+            try:
+                if made.accepts(event.data):
+                    return ""
+                reason = f"{expression} is not true for it, so it never leaves the source"
+            except LangError as error:
+                reason = f"{expression} fails on it, so it never leaves the source: {error.message}"
+    return reason
 
 
 def _deaf(world: World, sensor: Sensor, event: Event) -> str:

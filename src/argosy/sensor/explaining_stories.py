@@ -168,11 +168,13 @@ class Explanation:
     event: Event
     sensors: Sequence[SensorStory]
     others: Sequence[str]
-    nobody: str
+    nobody: str = ""
     """Why no sensor at all listens, in a sentence; empty where one does."""
-    near: Sequence[Near]
-    known: Sequence[Near]
+    near: Sequence[Near] = ()
+    known: Sequence[Near] = ()
     """Where no sensor listens: every event that sensors do listen to."""
+    dropped: str = ""
+    """Why the event's source itself drops it; then no sensor is asked."""
 
     @property
     def fires(self) -> bool:
@@ -186,6 +188,7 @@ class Explanation:
             "fires": self.fires,
             "sensors": [each.as_dict() for each in self.sensors],
             "others": list(self.others),
+            "dropped": self.dropped,
             "nobody": self.nobody,
             "didYouMean": [each.as_dict() for each in self.near],
             "listenedTo": [each.as_dict() for each in self.known],
