@@ -13,7 +13,7 @@ from pathlib import Path
 from argosy import event as events
 from argosy import registry
 from argosy.bus._base import Pair
-from argosy.errors import ConfigError, EventInvalid
+from argosy.errors import ConfigError, EventInvalid, LangError
 from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests.bundle import Bundle
@@ -21,6 +21,7 @@ from argosy.manifests.eventsource import EventSpec
 from argosy.manifests.findings import Loc, Problem, did_you_mean
 from argosy.manifests.sensor import Sensor
 from argosy.sources import _raw
+from argosy.sources._filter import decision
 from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw
 from argosy.testing.format import Case, GivenEvent
@@ -104,7 +105,8 @@ def _arrival(
             extensions=whole.extensions,
         )
     else:
-        data, own, refused = _data(given, pair, found is not None, spec, folder)
+        left_out = found is not None and pair.event in found.event_names
+        data, own, refused = _data(given, pair, left_out, spec, folder)
         event = Event(
             id=given.id or own or f"event-{number}",
             source=pair.source,
@@ -178,7 +180,7 @@ def _whole(given: GivenEvent, folder: Path) -> Event | None:
 
 
 def _data(
-    given: GivenEvent, pair: Pair, declared: bool, spec: EventSpec | None, folder: Path
+    given: GivenEvent, pair: Pair, left_out: bool, spec: EventSpec | None, folder: Path
 ) -> tuple[bytes, str | None, str]:
     """The event's data, its own id if it has one, and why the source would refuse it."""
     if given.data_file:
@@ -193,7 +195,7 @@ def _data(
         return gojson.dumps(given.data, sort_keys=False), None, ""
     key = "rawFile" if given.raw_file else "raw"
     if spec is None:
-        what = "is not run by this version" if declared else "is not among the manifests"
+        what = "is not run by this version" if left_out else "is not among the manifests"
         text = f"event '{pair.source}/{pair.event}' {what}, so nobody knows how to wrap '{key}'; give 'data' instead"
         raise _Wrong("unknown-event", text, key)
     if given.raw_file:
@@ -209,4 +211,15 @@ def _data(
         return b"null", None, str(error)
     except ConfigError as error:
         raise _Wrong("invalid-value", str(error), key) from error
-    return data, own, ""
+    return data, own, _filtered(spec, data)
+
+
+def _filtered(spec: EventSpec, data: bytes) -> str:
+    """Why the event's own filter drops it; empty where it does not."""
+    try:
+        wanted = decision(spec.config)
+        if wanted is None or wanted.accepts(data):
+            return ""
+    except LangError as error:
+        return f"its filter fails on it: {error.message}"
+    return f"its filter `{spec.config.filter.expression if spec.config.filter else ''}` is not true of it"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from argosy.testing.running import run
-from tests.unit.testing.bench import Bench, dependency, sensor, trigger
+from tests.unit.testing.bench import WEB, Bench, dependency, sensor, trigger
 
 ORDER = {"from": "web/order"}
 PAYMENT = {"from": "web/payment"}
@@ -243,6 +243,16 @@ class TestWhatDoesNotFire:
         event = {**ORDER, "raw": "{", "headers": {"Content-Type": "application/json"}}
 
         assert bench.run(event=event, fires=[], because="its source refused it").passed
+
+    def test_the_filter_of_an_event_source_is_a_reason(self, bench: Bench) -> None:
+        web = WEB.replace("/order,", "/order, filter: {expression: 'body.price > 10'},")
+        bench.manifests(sensor(), more=web)
+
+        assert bench.run(event={**ORDER, "raw": {"price": 11}}, fires=["ship"]).passed
+        dropped = "its source refused it: its filter `body.price > 10` is not true of it"
+        assert bench.run(event={**ORDER, "raw": {"price": 9}}, fires=[], because=dropped).passed
+        failed = "its source refused it: its filter fails on it: "
+        assert bench.run(event={**ORDER, "raw": {"price": "dear"}}, fires=[], because=failed).passed
 
     def test_an_event_for_somebody_else_is_a_reason(self, bench: Bench) -> None:
         bench.manifests(sensor())

@@ -218,6 +218,16 @@ def test_raw_needs_the_event_source(bench: Bench) -> None:
     )
 
 
+def test_raw_needs_a_source_that_is_run(bench: Bench) -> None:
+    bench.manifests(sensor(), more=WEB.replace("webhook", "github"))
+
+    (said,) = bench.said(HEAD.replace("order}", "order, raw: 1}") + "    fires: []\n")
+
+    assert (
+        "event 'web/order' is not run by this version, so nobody knows how to wrap 'raw'; give 'data' instead" in said
+    )
+
+
 def test_what_holds_for_a_file_holds_for_its_tests_unless_they_say_otherwise(bench: Bench, tmp_path: Path) -> None:
     bench.manifests(sensor(), sensor(name="branch"))
     text = "start: 2026-06-01T00:00:00Z\nsensors: [branch]\n" + HEAD + "    notFires: []\n"
