@@ -136,6 +136,18 @@ def test_a_retry_is_told_as_far_as_it_is_not_followed(at_least_once: bool | None
     assert [(one.code, one.severity) for one in found] == ([("retry-without-effect", severity)] if severity else [])
 
 
+@pytest.mark.parametrize(("outer", "inner", "told"), [(True, True, False), (True, None, True), (None, True, True)])
+def test_a_dead_letter_trigger_that_upstream_refuses_is_noted(
+    outer: bool | None, inner: bool | None, told: bool
+) -> None:
+    def said(at_least_once: bool | None) -> dict[str, Any]:
+        return {} if at_least_once is None else {"atLeastOnce": at_least_once}
+
+    dead = {"template": {"name": "dead", "log": {}}, **said(inner)}
+    found = from_objects([source(), sensor({}, trigger={"dlqTrigger": dead, **said(outer)})]).findings
+    assert [(one.code, one.severity) for one in found] == ([("retry-without-effect", "info")] if told else [])
+
+
 def test_events_of_two_kinds_and_of_one_that_is_not_run_share_addresses() -> None:
     # Given one address in a block of its own, in a webhook block, and on another port
     hook = {"port": "1", "endpoint": "/x", "method": "POST"}

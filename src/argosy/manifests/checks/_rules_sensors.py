@@ -18,7 +18,13 @@ RULES = (
         "Put parentheses around what is negated: 'not (a + b in c)'.",
     ),
     Rule("bad-gotemplate", ("error",), "A Go template does not parse.", _PROGRAM, _PARSE),
-    Rule("bad-gjson", ("error",), "A path into the event cannot be read.", _PROGRAM, _PARSE),
+    Rule(
+        "bad-gjson",
+        ("warning",),
+        "A path into the event opens a query or a selection and never closes it.",
+        "It finds nothing in any event.",
+        "Close the bracket that the message names.",
+    ),
     Rule(
         "bad-regex",
         ("error",),
@@ -121,9 +127,9 @@ RULES = (
     Rule(
         "retry-without-effect",
         ("info", "warning"),
-        "Argo Events, or with 'atLeastOnce: false' also Argosy, does not follow the 'retryStrategy'.",
-        "Argo Events follows it only where 'atLeastOnce: true' is written beside it, and otherwise tries once.",
-        "Write 'atLeastOnce: true' beside 'retryStrategy' to have it followed by both.",
+        "Argo Events, or with 'atLeastOnce: false' also Argosy, does not follow the 'retryStrategy' or the 'dlqTrigger'.",
+        "Argo Events follows them only where 'atLeastOnce: true' is written beside them, and otherwise tries once.",
+        "Write 'atLeastOnce: true' beside them, and inside 'dlqTrigger', to have them followed by both.",
     ),
     Rule(
         "unknown-destination",

@@ -72,6 +72,9 @@ def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterat
     if trigger.dlq_trigger and trigger.dlq_trigger.dlq_trigger:
         text = "a dead-letter trigger's own dead-letter trigger never runs"
         yield Problem("no-effect", text, ("dlqTrigger", "dlqTrigger"), "warning", True)
+    if trigger.dlq_trigger and not (trigger.at_least_once and trigger.dlq_trigger.at_least_once):
+        text = "Argosy runs 'dlqTrigger'; upstream refuses it unless atLeastOnce: true is written here and in it"
+        yield Problem("retry-without-effect", text, ("dlqTrigger",), "info", True)
     if trigger.retry_strategy is None:
         return
     if trigger.at_least_once is False:
