@@ -315,6 +315,11 @@ class TestAnEventThatNobodyListensTo:
             ("shop", "paid", ["ship"]),
         ]
 
+    def test_manifests_without_any_sensor_are_told(self, folder: _Folder) -> None:
+        folder.write("manifests/all.yaml", "")
+        result = folder.run("--event", folder.event(_event()))
+        assert "Nothing fires: there is no sensor among these manifests." in result.output
+
     def test_a_sensor_that_was_asked_for_says_what_it_listens_to(self, folder: _Folder) -> None:
         result = folder.run("--event", folder.event(_event()), "--sensor", "other")
 

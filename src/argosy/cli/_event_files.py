@@ -158,7 +158,7 @@ def _cloud_event(text: bytes, naming: Naming, bundle: Bundle, number: int) -> Ev
     ):
         raise EventInvalid(
             f"event {number} is no CloudEvent: it has no 'source' (the EventSource) and 'subject' (the event's name)."
-            " If the file is an event's data, say whose: --source NAME --event-name NAME."
+            " If the file is an event's data, say whose: --from SOURCE/EVENT."
             " If it is what the sender sends, add --raw"
         )
     missing = {

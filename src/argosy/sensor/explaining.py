@@ -264,6 +264,8 @@ def _deaf(world: World, sensor: Sensor, event: Event) -> str:
 
 def _nobody(world: World, pair: tuple[str, str], asked: Sequence[Sensor]) -> str:
     source, name = pair
+    if not world.sensors:
+        return "there is no sensor among these manifests"
     if len(asked) < len(world.sensors):
         names = [sensor.metadata.name for sensor in asked]
         listening = _pairs(world.sensors).get(pair)
