@@ -209,6 +209,15 @@ class TestWhatDoesNotFire:
 
         assert bench.run(event={**ORDER, "data": {"itme": "book"}}, fires=[], because="there is itme").passed
 
+    def test_a_transform_that_fails_is_a_reason_and_said_once(self, bench: Bench) -> None:
+        transform = {"jq": ".item = (.item | fromjson)"}
+        bench.manifests(sensor(dependencies=[dependency("order", transform=transform)]))
+        event = {**ORDER, "data": {"item": "no json"}}
+
+        assert bench.run(
+            event=event, fires=[], because="dependency 'order' could not decide on it: transform.jq: "
+        ).passed
+
     def test_other_triggers_may_fire(self, bench: Bench) -> None:
         bench.manifests(
             sensor(trigger("ship", conditions="order"), trigger("bill", conditions="payment"), dependencies=BOTH)
