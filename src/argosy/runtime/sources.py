@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,13 @@ class SourceDuties:
     """Told once for each source that receives, with a sentence that says where."""
 
 
+class _Fields(logging.LoggerAdapter[logging.Logger]):
+    """Adds its fields to those of a line; the standard one drops the line's own."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **(kwargs.get("extra") or {})}}
+
+
 class SourceRunner:
     """Runs one source until cancelled."""
 
@@ -61,7 +68,7 @@ class SourceRunner:
         self._said: dict[str, float] = {}
         self._decision: EventDecision | None = decision(spec.config)
         self._kind: type[Source[Any]] | None = registry.source(spec.kind)
-        self._log = logging.LoggerAdapter(
+        self._log = _Fields(
             logging.getLogger(f"argosy.source.{spec.kind}"),
             {
                 "namespace": self._namespace,
