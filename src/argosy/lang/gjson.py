@@ -79,6 +79,12 @@ class Document:
             self._value = gojson.loads(self.text)
         return self._value
 
+    @property
+    def first(self) -> Json:
+        """As ``value``, but of equal keys the first one wins, as in what a path finds; and any JSON is read."""
+        tree = self._plant() if self._tree is _UNREAD else self._tree
+        return tree if tree is not _UNFIT else compile("@this").get(self).value
+
     def _plant(self) -> Any:
         """The tree that plain paths may walk, or _UNFIT if the text must be searched."""
         tree = _UNFIT

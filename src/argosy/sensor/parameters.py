@@ -36,7 +36,6 @@ class Found(NamedTuple):
 Note = Callable[[TriggerParameter, Found, str], None]
 """Told of each parameter what was found and, in a sentence, why it failed (empty where it did not). For explanations."""
 
-_ALL = gjson.compile("@this")
 _template = lru_cache(maxsize=4096)(gotemplate.compile)
 
 
@@ -82,18 +81,10 @@ def _whole(event: Event) -> str:
     return f'{{"context":{context},"data":{data}}}'
 
 
-def _input(document: Document) -> Json:
-    try:
-        return document.value
-    except LangError:
-        # JSON with a number beyond all floats; gjson makes an infinity of that number.
-        return _ALL.get(document).value
-
-
 def _from_document(what: str, document: Document, key: str, template: str, complaints: list[str]) -> Found | None:
     if template:
         try:
-            text = _template(template).render({"Input": _input(document)})
+            text = _template(template).render({"Input": document.first})
         except LangError as error:
             complaints.append(f"template {template!r}: {error.message}")
         else:

@@ -103,6 +103,12 @@ class TestLookingForAValue:
         with pytest.raises(Rejected, match=r"'dep'.*template.*path 'gone' does not exist.*give it a default"):
             _value(dataTemplate="{{ .Input.gone }}", dataKey="gone")
 
+    def test_of_equal_keys_is_the_first_in_keys_and_in_templates(self) -> None:
+        events = {"dep": Event("7", "web", "in", "webhook", "", b'{"a":1,"a":2}')}
+
+        assert _value(events, dataKey="a") == "1"
+        assert _value(events, dataTemplate="{{ .Input.a }}") == "1"
+
     def test_does_not_fall_from_data_to_context(self) -> None:
         with pytest.raises(Rejected, match="path 'gone'"):
             _value(dataKey="gone", contextKey="id")
