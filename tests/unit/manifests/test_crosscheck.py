@@ -305,6 +305,19 @@ def test_what_only_argosy_understands_is_named() -> None:
     }
 
 
+def test_what_upstream_does_not_follow_is_named() -> None:
+    hook = thing("EventSource", "shop", {"webhook": {"order": {"endpoint": "/x", "port": "1", "method": "POST"}}})
+    limited = {"template": {"name": "dead", "log": {}}, "atLeastOnce": True, "rateLimit": {"requestsPerUnit": 1}}
+    first = sensor(template={"toySend": None, "log": {}}, retryStrategy={"steps": 2})
+    second = sensor(template={"toySend": None, "log": {}}, atLeastOnce=True, dlqTrigger=limited)
+    assert ours(from_objects([hook, first])) == {
+        "spec.triggers[0].retryStrategy: 'retryStrategy' is followed by upstream only where atLeastOnce: true is written"
+    }
+    assert ours(from_objects([hook, second])) == {
+        "spec.triggers[0].dlqTrigger.rateLimit: upstream does not limit the rate of a dead-letter trigger"
+    }
+
+
 def test_a_portable_manifest_has_no_additions() -> None:
     hook = thing("EventSource", "shop", {"webhook": {"order": {"endpoint": "/x", "port": "1", "method": "POST"}}})
     plain = sensor(template={"toySend": None, "log": {}}, atLeastOnce=True)

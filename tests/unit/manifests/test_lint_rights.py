@@ -182,6 +182,10 @@ def test_a_source_of_objects_needs_to_list_and_watch_them() -> None:
     assert [one.code for one in said(watching(""), *rights)][:1] == ["missing-right"]
 
 
+def test_a_role_that_stands_twice_is_nobodys_matter() -> None:
+    assert found(sensor(), account(), account(), role("get"), role("create"), binding(), binding()) == []
+
+
 def test_roles_that_make_no_sense_are_passed_over() -> None:
     odd: list[dict[str, Any]] = [
         {**role(), "rules": "all"},
