@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from argosy.lang import sprig
 from tests.golden.files import Question
 
 _EVENT = {"with": "event"}
@@ -163,6 +164,26 @@ _SYNTAX = [
 ]  # fmt: skip
 
 
+# What is given to sprig's functions, which convert nothing.
+_ARGUMENTS = [
+    "'abc'", "'a b'", "'Ab-cd_ef'", "''", "'7'", "'1.2.3'", "'^a'", "'%d %s'", "3", "-2", "2.5", "body.id", "int(body.id)", "true",
+    "nil", "[1, 2]", "['b', 'a']", "{a: 1}", "body.list", "body.map", "split('x,y', ',')", "sprig.list(1, 'a')", "sprig.dict('a', 1)",
+    "1..3", "sprig.int64(5)", "[['a']]",
+]  # fmt: skip
+_OF_TODAY = {
+    "ago",
+    "date",
+    "dateInZone",
+    "date_in_zone",
+    "htmlDate",
+    "htmlDateInZone",
+    "now",
+    "toDate",
+    "mustToDate",
+    "unixEpoch",
+}
+
+
 def _nested(random: random.Random, depth: int) -> str:
     if depth == 0 or random.random() < 0.15:
         return random.choice(_VALUES)
@@ -205,5 +226,9 @@ def questions(random: random.Random) -> Iterator[Question]:
             yield {**_EVENT, "expr": f"reduce({collection}, {closure})"}
             yield {**_EVENT, "expr": f"reduce({collection}, {closure}, 0)"}
             yield {**_EVENT, "expr": f"reduce({collection}, {closure}, '')"}
+    for function in sorted(set(sprig.FUNCTIONS) - _OF_TODAY):
+        for count in (0, 1, 1, 1, 2, 2, 2, 2, 3, 3):
+            given = ", ".join(random.choice(_ARGUMENTS) for _ in range(count))
+            yield {**_EVENT, "expr": f"sprig.{function}({given})"}
     for _ in range(2500):
         yield {**_EVENT, "expr": _nested(random, random.choice([1, 2, 3, 4]))}
