@@ -182,6 +182,13 @@ def test_a_source_of_objects_needs_to_list_and_watch_them() -> None:
     assert [one.code for one in said(watching(""), *rights)][:1] == ["missing-right"]
 
 
+def test_what_upstream_keeps_the_calendars_place_in_is_no_surplus() -> None:
+    block = {"schedule": "0 2 * * *", "persistence": {"configMap": {"name": "places"}}}
+    nightly = thing("EventSource", "n", {"template": {"serviceAccountName": "packer"}, "calendar": {"e": block}})
+    rights = account(), role("get", "create", "update", resource="configmaps", group=""), binding()
+    assert found(nightly, *rights) == []
+
+
 def test_a_role_that_stands_twice_is_nobodys_matter() -> None:
     assert found(sensor(), account(), account(), role("get"), role("create"), binding(), binding()) == []
 

@@ -72,6 +72,10 @@ def source_needs(source: EventSource) -> Needs:
     """The rights of an EventSource's pod."""
     needs = Needs()
     for event in source.events:
+        if event.kind == "calendar" and getattr(event.config, "persistence", None):
+            # Upstream keeps the last schedule in a ConfigMap; Argosy on the bus.
+            space = source.metadata.namespace
+            needs.used += [Right(verb, "", "configmaps", space) for verb in ("get", "create", "update", "patch")]
         if event.kind != "resource":
             continue
         if not needs.at:
