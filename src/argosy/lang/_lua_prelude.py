@@ -90,6 +90,7 @@ local function text_concat(list, ...)
   return concat(list, ...)
 end
 local function text_format(form, ...)
+  if type(form) == "number" then form = number_text(form) end
   local values, count, at = {...}, select("#", ...), 0
   if type(form) == "string" then
     local position = 1
@@ -99,6 +100,7 @@ local function text_format(form, ...)
       if verb ~= "%" then
         at = at + 1
         if verb == "s" then values[at] = tostring(values[at]) end
+        if verb == "q" and type(values[at]) == "number" then values[at] = number_text(values[at]) end
         if flags == "" and (verb == "g" or verb == "G") and type(values[at]) == "number" then
           -- Go's %g is the shortest text that means the number
           local text = number_text(values[at], true)
@@ -121,6 +123,14 @@ for name, value in pairs(string) do string_library[name] = value end
 for name, value in pairs(table) do table_library[name] = value end
 for name, value in pairs(math) do math_library[name] = value end
 string_library.dump, string_library.gfind = nil, safe_gmatch
+for _, name in pairs({"len", "lower", "upper", "rep", "reverse", "sub", "byte"}) do
+  -- C would write a number with 14 digits
+  local plain = string[name]
+  string_library[name] = function(text, ...)
+    if type(text) == "number" then text = number_text(text) end
+    return plain(text, ...)
+  end
+end
 math_library.huge = 1.7976931348623157e308   -- as in gopher-lua
 string_library.find, string_library.match = safe_find, safe_match
 string_library.gmatch, string_library.gsub = safe_gmatch, safe_gsub
