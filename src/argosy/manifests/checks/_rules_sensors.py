@@ -9,7 +9,13 @@ RULES = (
     Rule("bad-jq", ("error",), "A jq program does not parse.", _PROGRAM, _PARSE),
     Rule("bad-lua", ("error",), "A Lua script does not parse.", _PROGRAM, _PARSE),
     Rule("bad-govaluate", ("error",), "The expression of an 'exprs' filter does not parse.", _PROGRAM, _PARSE),
-    Rule("bad-expr", ("error",), "The filter expression of an event source does not parse.", _PROGRAM, _PARSE),
+    Rule(
+        "bad-expr",
+        ("error",),
+        "The filter expression of an event source does not parse.",
+        "It fails on every event, so every event is dropped.",
+        _PARSE,
+    ),
     Rule(
         "lost-not",
         ("warning",),
@@ -72,7 +78,7 @@ RULES = (
         ("warning",),
         "Nearly every event passes the filter.",
         "Values are alternatives, also with '!=': an event that differs from one of them passes.",
-        "Write one clause for each value that must not be.",
+        "Write one clause for each value that must not be, or 'strict: true' in the sensor's spec.",
     ),
     Rule(
         "unanchored-regex",
