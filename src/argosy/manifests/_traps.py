@@ -32,7 +32,7 @@ TRAPS = {
     "raw-without-effect": "useRawData beside a source that only ever gives text",
     "operation-without-effect": "an operation in a payload, where every entry overwrites",
     "whole-event": "a parameter without a selection: the whole event, its data in base64",
-    "event-may-be-missing": "a payload entry of a dependency that need not have come, at which upstream's process ends",
+    "event-may-be-missing": "an entry of a payload or of dynamicHeaders, of a dependency that need not have come, at which upstream's process ends",
     "condition-name": "a condition that upstream cannot read because of a dependency's name",
     "names-collide": "two dependencies whose names differ in - and _ alone, which upstream takes for one",
     "policy-without-effect": "a policy that this kind of trigger does not follow",
@@ -178,16 +178,19 @@ def _trigger(trigger: TriggerSpec, top: TriggerSpec, names: list[str]) -> Iterat
         for index, parameter in enumerate(_listed(trigger, attribute)):
             yield from (problem.inside("template", trigger.kind, word, index) for problem in _parameter(parameter))
     for index, entry in enumerate(_listed(trigger, "payload")):
-        at = ("template", trigger.kind, "payload", index)
         if entry.operation in ("append", "prepend"):
             text = f"'{entry.operation}' has no effect in a payload; every entry overwrites"
-            yield Problem("operation-without-effect", text, (*at, "operation"), "warning")
-        if entry.src.value is None and _may_be_missing(entry.src.dependency_name, top.conditions, names):
-            text = (
-                f"the condition may hold without '{entry.src.dependency_name}': the entry is then left out here, and"
-                " upstream's process ends; give it a 'value'"
-            )
-            yield Problem("event-may-be-missing", text, (*at, "src", "dependencyName"), "warning")
+            at = ("template", trigger.kind, "payload", index, "operation")
+            yield Problem("operation-without-effect", text, at, "warning")
+    for word, attribute in (("payload", "payload"), ("dynamicHeaders", "dynamic_headers")):
+        for index, entry in enumerate(_listed(trigger, attribute)):
+            if entry.src.value is None and _may_be_missing(entry.src.dependency_name, top.conditions, names):
+                text = (
+                    f"the condition may hold without '{entry.src.dependency_name}': the entry is then left out here, and"
+                    " upstream's process ends; give it a 'value'"
+                )
+                at = ("template", trigger.kind, word, index, "src")
+                yield Problem("event-may-be-missing", text, (*at, "dependencyName"), "warning")
     yield from _policy(trigger)
 
 

@@ -193,6 +193,15 @@ class TestAParameter:
         expected = [("event-may-be-missing", f"{PAYLOAD}.src.dependencyName")] if found else []
         assert _found(trigger=trigger, others=["e", "f"]) == expected
 
+    def test_of_a_header_whose_event_may_be_missing_is_found_too(self) -> None:
+        headers = [{"src": {"dependencyName": "d", "dataKey": "k"}, "dest": "X"}]
+        http = {"url": "http://x", "dynamicHeaders": headers}
+
+        found = _found(trigger={"template": {"name": "t", "conditions": "d || e", "http": http}}, others=["e"])
+
+        place = "triggers.0.template.http.dynamicHeaders.0.src.dependencyName"
+        assert found == [("event-may-be-missing", place)]
+
     def test_that_the_trigger_s_own_parameters_write_is_left_alone(self) -> None:
         trigger = {
             **_payload({"src": {}}),
