@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from argosy.errors import LangError, NoOutput
-from argosy.lang import cron, durations, gjson, gojson, gotemplate, govaluate, jq, lua, regex, sjson
+from argosy.lang import conditions, cron, durations, gjson, gojson, gotemplate, govaluate, jq, lua, regex, sjson
 from argosy.manifests import _yaml
 from tests.golden.files import Answer, Question
 
@@ -139,6 +139,11 @@ def _cron(question: Question) -> Callable[[], Any]:
     return lambda: (found := search(at)) and int(found.timestamp())
 
 
+def _condition(question: Question) -> Callable[[], Any]:
+    condition = conditions.compile(question["condition"], question["names"])
+    return lambda: condition.evaluate(question["present"])
+
+
 def _json(question: Question) -> Callable[[], Any]:
     value = govaluate.as_float64(gojson.loads(question["text"]))
     return lambda: gojson.dumps(value).decode()
@@ -162,6 +167,7 @@ _COMPILE: dict[str, Callable[[Question], Callable[[], Any]]] = {
     "regex": _regex,
     "duration": _duration,
     "cron": _cron,
+    "condition": _condition,
     "json": _json,
     "yaml": _yaml_value,
 }
