@@ -70,8 +70,8 @@ class Receiver:
                 self.faults.append(f"a request to {path} has no Idempotency-Key")
                 return True
             self.deliveries[path, key] += 1
-            if self._bodies.setdefault((path, key), body) != body:
-                self.faults.append(f"key {key} came to {path} with two different bodies")
+            if (first := self._bodies.setdefault((path, key), body)) != body:
+                self.faults.append(f"key {key} came to {path} with two bodies: {first!r} and {body!r}")
             if self.deliveries[path, key] > 1:
                 return True
             self.effects.setdefault(path, []).append(Effect(key, json.loads(body)))
