@@ -42,7 +42,7 @@ class EmbeddedServer:
     """The server whose store is in ``data_dir``; an async context manager.
 
     ``durability='process'``: nothing is lost when processes die; a power cut may cost the last two minutes.
-    ``'power'``: every write is on the disk before it is acknowledged, at a seventh of the speed.
+    ``'power'``: every write is on the disk before it is acknowledged, at a quarter to a sixth of the speed.
     Entering raises BusError if another process uses the folder, or if there is no nats-server.
     """
 

@@ -68,7 +68,7 @@ import click
     type=click.Choice(["process", "power"]),
     default="process",
     show_default=True,
-    help="What the embedded bus survives: the death of any process, or also a power cut (about 7 times slower).",
+    help="What the embedded bus survives: the death of any process, or also a power cut (4 to 6 times slower).",
 )
 @click.option(
     "--log-format",
