@@ -23,6 +23,8 @@ class Difference:
     def finds(self, language: str, question: Question) -> bool:
         """Whether this row is about the question."""
         text = next(str(question[name]) for name in _SUBJECTS if name in question)
+        if isinstance(question.get("input"), dict) and "x" in question["input"]:
+            text += f" of {question['input']['x']}"
         return language == self.language and re.search(self.pattern, text, re.DOTALL) is not None
 
 
@@ -43,6 +45,7 @@ DIFFERENCES = [
     Difference("jq", r"^(infinite|nan|1e1000 \| length)$|^0 \| log2$", "libjq has no infinities and no NaN in its output"),
     Difference("jq", r'^\{"b":1,"a":2\} \| (\[\.\[\]\]|@text)$', "libjq goes through an object that the program wrote as it is written"),
     Difference("jq", r"^(1\.0 \| @text|1e17 \| @json)$", "libjq keeps how the program wrote a number"),
+    Difference("jq", r'^("\\\(\.x\)"|\.x\|@text|\[\.x\]\|join.*) of (1e-07|1e\+21)$', "libjq writes 1E-7 and 1E+21 into texts"),
     Difference("jq", r"try \(1/0\) catch \.", "the words of an error are libjq's"),
     Difference("jq", r"\bdebug$|\$__loc__|\binput_filename\b|have_literal", "known to libjq, unknown to the library gojq"),
     Difference("jq", r"input_line_number\?|fromdate\? \| input_line_number|booleans \| input\]", "what is unknown to gojq fails here when it is reached"),
