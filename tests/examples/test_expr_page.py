@@ -15,7 +15,8 @@ from argosy.errors import LangError
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang import expr
 from argosy.lang._expr_parser import _BINARY, _UNARY
-from argosy.lang._expr_values import AnyMap, Duration, Groups
+from argosy.lang._expr_values import AnyMap, Groups
+from argosy.lang._gotemplate_methods import Duration
 from argosy.sources import _filter
 from tests.examples import languages
 from tests.examples.languages import FOLDER, Example

@@ -110,6 +110,15 @@ def cut(container: Any, start: Any, stop: Any, meter: Meter) -> Any:
     return type(container)(part)
 
 
+# Functions that compute for long, in steps: keys, certificates, and hashes that are slow on purpose.
+_COSTS = {
+    **dict.fromkeys(
+        ("genPrivateKey", "genCA", "genCAWithKey", "genSelfSignedCert", "genSelfSignedCertWithKey"), 150_000
+    ),
+    **dict.fromkeys(("genSignedCert", "genSignedCertWithKey", "derivePassword", "bcrypt", "htpasswd"), 150_000),
+}
+
+
 def call(function: Any, arguments: list[Any], meter: Meter) -> Any:
     """Calls a function that is a value, as Go's ``reflect`` does: nothing is converted. Raises LangError."""
     if not isinstance(function, Function):
@@ -122,6 +131,7 @@ def call(function: Any, arguments: list[Any], meter: Meter) -> Any:
         if not fits(argument, letter):
             raise LangError(f"argument {index + 1} of {function.name!r} cannot be {described(argument)}")
         meter.weigh(argument)
+    meter.step(_COSTS.get(function.name, 1))
     result = function.run(*arguments)
     if isinstance(result, str):
         meter.text(len(result))

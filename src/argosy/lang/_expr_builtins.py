@@ -25,9 +25,10 @@ from argosy.lang._expr_lists import LISTS
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_texts import TEXTS, texts_of
 from argosy.lang._expr_types import ANY, DURATION, ERROR, FLOAT, INT, LIST, STRING, TIME, Signature, Type, show
-from argosy.lang._expr_values import PLAIN_INTEGERS, Duration, compare, described, name_of, text, wrap
+from argosy.lang._expr_values import PLAIN_INTEGERS, compare, described, name_of, text, wrap
 from argosy.lang._gofloat import to_int64
 from argosy.lang._gotemplate_functions import Function, raw, text_of
+from argosy.lang._gotemplate_methods import Duration
 from argosy.lang._sprig_numbers import parse_float
 
 _SEPARATED = re.compile(
@@ -167,7 +168,7 @@ def _type(given: list[Any], meter: Meter) -> str:
     if isinstance(value, (list, dict)):
         return "array" if isinstance(value, list) else "map"
     if type(value) in PLAIN_INTEGERS:
-        return "int" if name_of(value) != "uint8" else "uint"
+        return "uint" if name_of(value).startswith("uint") else "int"
     return {"float64": "float"}.get(name := name_of(value), name.lstrip("*"))
 
 

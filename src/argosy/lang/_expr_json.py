@@ -9,7 +9,7 @@ from argosy.errors import LangError
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang import gojson
 from argosy.lang._expr_meter import Meter
-from argosy.lang._expr_values import AnyMap, Groups, NilList, described
+from argosy.lang._expr_values import AnyMap, Groups, described
 from argosy.lang._gotemplate_functions import Function
 
 
@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
     """The value with JSON's types only."""
     if isinstance(value, (AnyMap, Groups, Function)):
         raise LangError(f"JSON cannot hold {'a function' if isinstance(value, Function) else described(value)}")
-    if isinstance(value, NilList):
+    if getattr(value, "nil", False):
         return None
     if isinstance(value, dict):
         return {_text(key): _plain(item) for key, item in value.items()}

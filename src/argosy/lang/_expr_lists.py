@@ -9,16 +9,14 @@ from argosy.errors import LangError
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_values import (
     AnyMap,
-    Duration,
     Groups,
     Key,
-    Month,
     Pair,
     Pairs,
-    Weekday,
     described,
     wrap,
 )
+from argosy.lang._gotemplate_methods import Duration, Month, Weekday
 from argosy.lang._gotemplate_print import Int64
 
 LISTS: dict[str, Callable[[list[Any], Meter], Any]] = {}

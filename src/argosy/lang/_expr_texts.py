@@ -12,7 +12,7 @@ from argosy.lang._expr_functions import BuiltinFunction, registrar
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_types import INT, LIST, STRING, STRINGS
 from argosy.lang._expr_values import described, integer, name_of, text
-from argosy.lang._gotemplate_functions import Strings, bounded, raw, text_of
+from argosy.lang._gotemplate_functions import NoStrings, Strings, bounded, raw, text_of
 
 TEXTS: dict[str, BuiltinFunction] = {}
 _builtin = registrar(TEXTS)
@@ -65,7 +65,7 @@ def _parts(given: list[Any], name: str, meter: Meter, keep: bool) -> Strings:
     value, separator = texts_of(given[:2], name, meter)
     count = integer(given[2], f"argument 3 of {name!r}") if len(given) == 3 else -1
     if count == 0:
-        return Strings()
+        return NoStrings()
     if separator:
         meter.grow(value.count(separator))
         parts = value.split(separator, count - 1 if count > 0 else -1)

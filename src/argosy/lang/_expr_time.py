@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from argosy.errors import LangError
+from argosy.lang import _gotemplate_methods as methods
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang._expr_types import METHODS
-from argosy.lang._expr_values import Duration, Month, Weekday, Zone, between, later, name_of, wrap
+from argosy.lang._expr_values import Zone, between, later, name_of, wrap
 from argosy.lang._gotemplate_functions import Function
+from argosy.lang._gotemplate_methods import Duration, Month, Weekday
 from argosy.lang._gotemplate_print import Int64
+from argosy.lang._sprig_semver import Version
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIRST = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
@@ -32,7 +35,7 @@ def method(value: Any, name: str) -> Function | None:
     signature = METHODS.get(name_of(value), {}).get(name)
     run = _RUNS.get((type(value), name))
     if signature is None or run is None:
-        return None
+        return methods.method(value, name) if isinstance(value, Version) else None
     takes = [_TYPES[taken.name] for taken in signature.takes]
 
     def bound(*arguments: Any) -> Any:

@@ -11,44 +11,17 @@ from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang import durations
 from argosy.lang._expr_meter import Meter
 from argosy.lang._gofloat import power, to_int64
 from argosy.lang._gotemplate_functions import Function, Integers, raw, text_of
-from argosy.lang._gotemplate_print import Int64
+from argosy.lang._gotemplate_methods import Duration
+from argosy.lang._gotemplate_print import Int64, Uint64
 
 
 class Byte(int):
     """A Go uint8: what an index into a string gives."""
 
     go_type = "uint8"
-
-
-class Duration(int):
-    """A ``time.Duration`` in nanoseconds."""
-
-    go_type = "time.Duration"
-
-    def __str__(self) -> str:
-        return durations.format(int(self) / 1e9)
-
-
-class Month(int):
-    """A ``time.Month``."""
-
-    go_type = "time.Month"
-
-    def __str__(self) -> str:
-        return dt.date(2000, int(self), 1).strftime("%B")
-
-
-class Weekday(int):
-    """A ``time.Weekday``; Sunday is 0."""
-
-    go_type = "time.Weekday"
-
-    def __str__(self) -> str:
-        return ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")[int(self)]
 
 
 class Zone:
@@ -80,6 +53,7 @@ class NilList(list[Any]):
     """A nil ``[]interface {}``, which counts as nil and has no elements."""
 
     go_type = "[]interface {}"
+    nil = True
 
 
 class Key:
@@ -130,7 +104,7 @@ class StringSet(dict[str, None]):
     go_type = "map[string]struct {}"
 
 
-PLAIN_INTEGERS = frozenset((int, Int64, Byte))
+PLAIN_INTEGERS = frozenset((int, Int64, Uint64, Byte))
 NUMBERS = PLAIN_INTEGERS | {float}
 
 
@@ -148,7 +122,7 @@ def name_of(value: Any) -> str:
 
 def is_nil(value: Any) -> bool:
     """Whether ``??`` and ``?.`` pass over it."""
-    return value is None or isinstance(value, NilList) or (isinstance(value, Groups) and not value)
+    return value is None or getattr(value, "nil", False) or (isinstance(value, Groups) and not value)
 
 
 def boolean(value: Any, where: str) -> bool:
@@ -351,8 +325,8 @@ def negate(value: Any) -> Any:
     kind = type(value)
     if kind is float:
         return -value
-    if kind is Byte:
-        return Byte(-value % 256)
+    if kind in (Byte, Uint64):
+        return kind(-int(value) % (256 if kind is Byte else 2**64))
     if kind in PLAIN_INTEGERS:
         return kind(wrap(-int(value)))
     raise LangError(f"'-' cannot be used with {described(value)}")

@@ -159,7 +159,28 @@ def test_runs_of_one_expression_know_nothing_of_each_other() -> None:
     assert [expression.evaluate(environment({"body": {"id": n}})) for n in (4, 9, 4)] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # The Go library leaves a true on its stack for each element that it looked at: listed as a difference.
+        ("4 < findLast(body.list, # > 1)", False),
+        ("[1, findLastIndex(body.list, # > 1)]", [1, 2]),
+        ("2 + filter(body.list, # > 1)[-1]", 5.0),
+        ("'x' + string(last(filter(body.list, # > 1)))", "x3"),
+    ],
+)
+def test_what_is_searched_from_behind_disturbs_nothing_else(text: str, value: Any) -> None:
+    assert expr.compile(text).evaluate(environment(EVENT)) == value
+
+
+def test_a_nil_list_of_texts_is_nil_for_what_asks_and_empty_for_the_rest() -> None:
+    assert expr.compile("split('a,b', ',', 0) ?? 'nil'").evaluate({}) == "nil"
+    assert expr.compile("len(split('a,b', ',', 0)) == 0 && toJSON(split('a', ',', 0)) == 'null'").evaluate({}) is True
+
+
 HOSTILE = [
+    "count(1..1000, sprig.genPrivateKey('rsa') != '') > 0",
+    "count(1..1000, sprig.htpasswd('a', 'b') != '') > 0",
     "len(1..1000000000) > 0",
     "count(1..1000, count(1..1000, count(1..1000, true) > 0) > 0) > 0",
     "map(1..999, map(1..999, #)) == 1",
