@@ -106,10 +106,18 @@ def binary(value: float) -> str:
     return f"{int(math.ldexp(value, -exponent)) if value else 0}p{exponent:+d}"
 
 
-def hexadecimal(value: float) -> str:
-    """``%x`` of a float."""
-    match = re.fullmatch(r"(-?)0x([01])\.([0-9a-f]+)p([+-])(\d+)", value.hex())
+def hexadecimal(value: float, precision: int | None = None) -> str:
+    """``%x`` of a float, with ``precision`` digits behind the point, or as many as it takes."""
+    match = re.fullmatch(r"(-?)0x([01])\.([0-9a-f]+)p([+-]\d+)", value.hex())
     if not match:
         return gojson.format_float(value)
-    fraction = match[3].rstrip("0")
-    return f"{match[1]}0x{match[2]}{'.' + fraction if fraction else ''}p{match[4]}{int(match[5]):02d}"
+    sign, whole, fraction, exponent = match[1], match[2], match[3], int(match[4])
+    if precision is None:
+        fraction = fraction.rstrip("0")
+    else:
+        # Half goes to the even digit, as Python rounds quotients of powers of two.
+        digits = round(int(whole + fraction, 16) / 16 ** (len(fraction) - precision))
+        if digits >= 2 * 16**precision:
+            digits, exponent = digits // 2, exponent + 1
+        whole, fraction = str(digits // 16**precision), f"{digits % 16**precision:0{precision}x}" if precision else ""
+    return f"{sign}0x{whole}{'.' + fraction if fraction else ''}p{'-' if exponent < 0 else '+'}{abs(exponent):02d}"

@@ -61,7 +61,7 @@ class Duration(Named):
     go_kind = "int64"
 
     def __str__(self) -> str:
-        return durations.format(int(self) / 1e9)
+        return durations.format_nanoseconds(int(self))
 
 
 class Month(Named):

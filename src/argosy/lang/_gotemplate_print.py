@@ -356,10 +356,13 @@ class _Verb:
                 text = sharp(text)
         elif verb in "eEfFgGv":
             precision = 6 if self.precision is None else self.precision
-            text = f"%.{precision}{'g' if verb == 'v' else verb}" % value
+            mark = "#" if "#" in self.flags else ""
+            text = f"%{mark}.{precision}{'g' if verb == 'v' else verb}" % value
             text = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}.get(text.lower(), text)
         elif verb in "xX":
-            text = sharp(hexadecimal(value)) if "#" in self.flags else hexadecimal(value)
+            text = hexadecimal(value, self.precision)
+            if "#" in self.flags:
+                text = sharp(text) if self.precision is None or "." not in text else text
             text = text.upper() if verb == "X" else text
         elif verb == "b" and math.isfinite(value):
             text = binary(value)

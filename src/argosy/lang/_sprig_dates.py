@@ -13,6 +13,7 @@ from argosy.lang._gotemplate_functions import Registry, registrar
 from argosy.lang._gotemplate_print import Int64
 from argosy.lang._gotemplate_time import format as format_time
 from argosy.lang._gotemplate_time import parse as parse_time
+from argosy.lang._sprig_numbers import wrap64
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)
@@ -110,9 +111,9 @@ def _duration(value: Any) -> str:
     seconds = 0
     if isinstance(value, Int64) or (isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value)):
         seconds = int(value)
-    if abs(seconds) > 9223372036:
-        raise LangError(f"{seconds} seconds are more than Go's durations hold")
-    return durations.format(float(seconds))
+    if isinstance(value, str):
+        seconds = min(max(seconds, -(2**63)), 2**63 - 1)
+    return durations.format_nanoseconds(wrap64(seconds * 10**9))
 
 
 @sprig("durationRound", takes="a")

@@ -61,8 +61,12 @@ def _fraction(digits: str, unit: int) -> int:
 
 def format(seconds: float) -> str:
     """The duration as Go prints it: ``1h30m0s``, ``1.5s``, ``250ms``, ``0s``."""
-    nanoseconds = round(abs(seconds) * 1e9)
-    sign = "-" if seconds < 0 and nanoseconds else ""
+    return format_nanoseconds(round(seconds * 1e9))
+
+
+def format_nanoseconds(signed: int) -> str:
+    """As ``format``, exact however long."""
+    nanoseconds, sign = abs(signed), "-" if signed < 0 else ""
     if nanoseconds == 0:
         return "0s"
     for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
