@@ -16,7 +16,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from argosy.manifests.fields import Backoff, Json, Model, TriggerParameter, TriggerPolicy
+from argosy.manifests.fields import (
+    Backoff,
+    Duration,
+    Json,
+    Model,
+    TriggerParameter,
+    TriggerParameterSource,
+    TriggerPolicy,
+)
 from argosy.manifests.findings import Loc, Problem
 
 
@@ -179,11 +187,34 @@ class RateLimit(Model):
 
     unit: Literal["", "Second", "Minute", "Hour"] = "Second"
     requests_per_unit: int = Field(ge=1)
+    burst: int = Field(1, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
+    """How many attempts may follow each other at once after a quiet time (ours). Attempts are evenly spaced with 1; with more there are at
+    most ``requestsPerUnit + burst - 1`` in any span of one unit.
+    """
 
     @property
     def per_second(self) -> float:
         """Attempts per second."""
         return self.requests_per_unit / {"Minute": 60, "Hour": 3600}.get(self.unit, 1)
+
+
+class ActionQueue(Model):
+    """How the actions of a trigger leave their queue (ours)."""
+
+    concurrency: int = Field(1, ge=1, le=256)
+    """How many actions run side by side. With 1 they run strictly one after the other, and one that is tried again holds up those
+    behind it.
+    """
+    key: TriggerParameterSource | None = None
+    """A value of the action's events, such as ``{dependencyName: order, dataKey: body.id}``. Where several actions run side by side, those
+    of one key run one after the other, in order; without a key nothing is said about the order.
+    """
+    delay: Duration = Field(0.0, ge=0)
+    """Each action waits so long after its event was stored, as ``10m``."""
+    suspend: Literal["queue", "drop"] | None = None
+    """The trigger starts suspended: its actions wait in the queue, or are discarded. ``argosy sensor resume`` says otherwise, until this
+    field changes.
+    """
 
 
 class TriggerTemplate(Model):
@@ -208,6 +239,8 @@ class TriggerBlock(Model):
     retry_strategy: Backoff | None = None
     rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
+    queue: ActionQueue | None = Field(None, json_schema_extra={"x-argosy": True})
+    """How the actions leave their queue: how many at a time, in which order, how long after their event (ours)."""
     dlq_trigger: TriggerBlock | None = None
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from argosy import registry
 from argosy.errors import ConfigError
 from argosy.manifests._sensor_models import (
+    ActionQueue,
     ConditionsReset,
     ConditionsResetByTime,
     DataFilter,
@@ -41,6 +42,7 @@ from argosy.triggers._base import TriggerConfig
 __all__ = [
     "MISPLACED",
     "TRIGGER_ORDER",
+    "ActionQueue",
     "ConditionsReset",
     "ConditionsResetByTime",
     "DataFilter",
@@ -106,6 +108,7 @@ class TriggerSpec:
     retry_strategy: Backoff | None = None
     rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
+    queue: ActionQueue = field(default_factory=ActionQueue)
     dlq_trigger: TriggerSpec | None = None
 
     def writes(self, loc: Loc) -> bool:
@@ -276,6 +279,7 @@ class _Read:
             retry_strategy=block.retry_strategy,
             rate_limit=block.rate_limit,
             at_least_once=block.at_least_once,
+            queue=block.queue or ActionQueue(),
             dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 
