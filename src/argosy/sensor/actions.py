@@ -30,11 +30,13 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     events: dict[str, msgspec.Raw]
     unusable: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
 class ActionRecord:
-    """What the action queue stores. ``created`` is the RFC 3339 time of the event that completed the condition.
+    """What the action queue stores. ``created`` is the RFC 3339 time of the event that completed the condition, ``at`` when the log stored it,
+    in seconds since the epoch (0 in records of older versions): what ``queue.delay`` counts from.
 
     ``unusable`` says why the action cannot be performed; its events then have lost their data. It is stored all the same, so
     that it becomes a dead letter that a person sees.
@@ -43,6 +45,7 @@ class ActionRecord:
     created: str
     events: Mapping[str, Event]
     unusable: str = ""
+    at: float = 0.0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -52,7 +55,7 @@ _decode = msgspec.json.Decoder(_Record).decode
 def encode(record: ActionRecord) -> bytes:
     """The record as JSON."""
     raw = {name: msgspec.Raw(events.encode(event)) for name, event in record.events.items()}
-    return _encode(_Record(record.created, raw, record.unusable))
+    return _encode(_Record(record.created, raw, record.unusable, record.at))
 
 
 def decode(body: bytes) -> ActionRecord:
@@ -62,7 +65,7 @@ def decode(body: bytes) -> ActionRecord:
     except msgspec.DecodeError as error:
         raise EventInvalid(f"not an action record: {error}") from error
     caused_by = {name: events.decode(bytes(raw)) for name, raw in record.events.items()}
-    return ActionRecord(record.created, caused_by, record.unusable)
+    return ActionRecord(record.created, caused_by, record.unusable, record.at)
 
 
 def stripped(record: ActionRecord, reason: str) -> ActionRecord:
@@ -70,4 +73,4 @@ def stripped(record: ActionRecord, reason: str) -> ActionRecord:
     caused_by = {
         name: replace(event, data=b"null", datacontenttype="application/json") for name, event in record.events.items()
     }
-    return ActionRecord(record.created, caused_by, reason)
+    return ActionRecord(record.created, caused_by, reason, record.at)

@@ -165,7 +165,7 @@ class SensorLoop:
     def _cause(self, plan: Plan, together: Mapping[str, Event], delivery: Delivery, puts: list[_Put]) -> Caused:
         item = actions.action_id(self._namespace, self._sensor, plan.trigger, together)
         assert delivery.event is not None
-        record = ActionRecord(delivery.event.time, together)
+        record = ActionRecord(delivery.event.time, together, at=delivery.stored_at)
         puts.append(_Put(self._queues[plan.trigger], item, record, delivery.repeated))
         return Caused(plan.trigger, item)
 
