@@ -115,17 +115,18 @@ async def start(binary: str, config: Path) -> asyncio.subprocess.Process:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_die_with(os.getpid()),
+        preexec_fn=die_with(os.getpid(), signal.SIGTERM),
     )
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int, number: signal.Signals) -> Callable[[], None]:
+    """What a child does before it runs (``preexec_fn``): ask the kernel for this signal when ``parent``, which starts it, is gone."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
     def before_exec() -> None:
         if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:  # we died before the child could ask to be told
+            prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+        if os.getppid() != parent:  # the parent died before the child could ask to be told
             os._exit(1)
 
     return before_exec

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import itertools
 import logging
 import os
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
+from argosy.bus._embedded_child import die_with
 from argosy.bus._jetstream_settings import Connection
 from argosy.bus.embedded import EmbeddedServer
 from argosy.errors import ArgosyError
@@ -32,7 +32,6 @@ from argosy.runtime.worker import Do, Settings, receive, send
 _log = logging.getLogger("argosy.runtime")
 _LONGEST_PAUSE_SECONDS = 15.0
 _ANSWER_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1
 
 
 class Workers:
@@ -157,7 +156,7 @@ class _Worker:
                 "-c",
                 "from argosy.runtime.worker import main; main()",
                 stdin=theirs.fileno(),
-                preexec_fn=_die_with(os.getpid()),
+                preexec_fn=die_with(os.getpid(), signal.SIGKILL),  # no worker outlives a crash
             )
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=2**20)
         with contextlib.suppress(ConnectionError):  # it died at once; whoever waits for its end sees that
@@ -218,16 +217,3 @@ class _Worker:
             for waiting in self._asked.values():
                 if not waiting.done():
                     waiting.set_exception(ConnectionError(f"{self.name} ended"))
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """What the child does before it runs: ask the kernel to be killed with us, so that no worker outlives a crash."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-
-    def before_exec() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec
