@@ -35,7 +35,11 @@ class EventDecision:
             value = {}
         if not isinstance(value, dict):
             raise LangError("the event's data are not a JSON object, so they have no names to filter by")
-        return self._expression.decide(environment(value, self._expression.names))
+        try:
+            env = environment(value, self._expression.names)
+        except RecursionError:
+            raise LangError("the event's data are nested too deep") from None
+        return self._expression.decide(env)
 
 
 def decision(config: SourceConfig) -> EventDecision | None:

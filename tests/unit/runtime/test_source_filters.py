@@ -152,6 +152,17 @@ async def test_what_is_neither_true_nor_false_is_a_failure(received: Any, expres
     assert outcome.counted("failed") == 1
 
 
+@pytest.mark.parametrize("depth", [400, 900, 5000, 100_000])
+async def test_data_that_are_nested_deep_are_decided_or_dropped_and_never_end_the_source(
+    received: Any, depth: int
+) -> None:
+    text = b'{"body": ' + b"[" * depth + b"]" * depth + b"}"
+    for expression in ("len(body) == 1", "toJSON(body) != ''", "body == body", "jsonpath(toJson(body), '$..x') == nil"):
+        outcome = await received(expression, text, {"body": [1]})
+        assert outcome.acknowledged == 2
+        assert len(outcome.published) + (outcome.counted("failed") or 0) + (outcome.counted("rejected") or 0) == 2
+
+
 def _kinds() -> list[str]:
     return sorted(kind for kind in registry.source_kinds())
 
