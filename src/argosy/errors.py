@@ -94,3 +94,11 @@ class RetryAfter(TriggerError):
 
 class Rejected(TriggerError):
     """An attempt failed and another try cannot help: the action is dead-lettered at once."""
+
+
+class NotFound(ArgosyError):
+    """Somebody asked a running system for something that it does not have."""
+
+
+class Ambiguous(ArgosyError):
+    """Somebody asked a running system for something that several things are; the message lists them."""

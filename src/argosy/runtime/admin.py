@@ -1,13 +1,16 @@
-"""The process's own small HTTP server: ``/healthz`` (it lives), ``/readyz`` (all that is configured works), ``/metrics``."""
+"""The process's own small HTTP server: ``/healthz`` (it lives), ``/readyz`` (all that is configured works), ``/metrics``, and the local API."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from argosy.errors import ConfigError
-from argosy.sources._http import HttpServers, Request, Response
+from argosy.runtime.api import ROOT, Api
+
+_DRAIN_SECONDS = 1.0
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -18,30 +21,49 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def reachable(url: str) -> str:
+    """The URL as this machine reaches it, where the server listens on all addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
 @asynccontextmanager
 async def admin(
-    address: str, waiting_for: Callable[[], Awaitable[list[str]]], metrics: Callable[[], Awaitable[bytes]]
+    address: str,
+    waiting_for: Callable[[], Awaitable[list[str]]],
+    metrics: Callable[[], Awaitable[bytes]],
+    api: Api,
 ) -> AsyncIterator[str]:
     """Serve while the context is open; gives the base URL. ``waiting_for`` names what is not ready."""
+    from argosy.sources._http_protocol import Limits, Listener
+
     host, port = parse_address(address)
 
-    async def healthz(request: Request) -> Response:
-        return Response(200, "ok")
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        if path == ROOT or path.startswith(ROOT + "/"):
+            await api(scope, receive, send)
+        elif path in ("/healthz", "/health"):
+            await _answer(send, 200, b"ok")
+        elif path == "/readyz":
+            late = await waiting_for()
+            body = json.dumps({"ready": not late, "waitingFor": late}).encode()
+            await _answer(send, 503 if late else 200, body, b"application/json")
+        elif path == "/metrics":
+            await _answer(send, 200, await metrics(), b"text/plain; version=0.0.4; charset=utf-8")
+        else:
+            await _answer(send, 404, b"404 page not found\n")
 
-    async def readyz(request: Request) -> Response:
-        late = await waiting_for()
-        body = json.dumps({"ready": not late, "waitingFor": late})
-        return Response(503 if late else 200, body, "application/json")
+    listener = Listener(app, Limits())
+    await listener.open(host, port, None)
+    try:
+        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
+    finally:
+        api.close()
+        listener.close()
+        await listener.drain(_DRAIN_SECONDS)
 
-    async def exposition(request: Request) -> Response:
-        return Response(200, (await metrics()).decode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async with HttpServers(host, linger_seconds=0.0, drain_seconds=1.0) as servers:  # noqa: SIM117 - the port may be 0
-        async with servers.route(port=port, endpoint="/healthz", handler=healthz, name="admin") as first:
-            base = first.url.removesuffix("/healthz")
-            port = int(base.rpartition(":")[2])
-            async with (
-                servers.route(port=port, endpoint="/readyz", handler=readyz, name="admin"),
-                servers.route(port=port, endpoint="/metrics", handler=exposition, name="admin"),
-            ):
-                yield base
+async def _answer(send: Any, status: int, body: bytes, content_type: bytes = b"text/plain; charset=utf-8") -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -19,9 +19,11 @@ from typing import Literal
 from argosy.bus.embedded import EmbeddedServer
 from argosy.errors import ConfigError
 from argosy.manifests.bundle import Bundle, load
-from argosy.runtime.admin import admin
+from argosy.runtime.admin import admin, reachable
+from argosy.runtime.api import ROOT, Api, announced
 from argosy.runtime.app import App, Shard
 from argosy.runtime.buses import Buses
+from argosy.runtime.operations._base import System
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.worker import Settings
 from argosy.runtime.workers import Workers
@@ -59,6 +61,7 @@ class Process:
         self._bundle: Bundle | None = None
         self.started = asyncio.Event()
         self.app: App | Workers | None = None
+        self._system: System | None = None
 
     def stop(self) -> None:
         """Drain and end ``run``."""
@@ -74,11 +77,22 @@ class Process:
         if not (bundle.event_sources or bundle.sensors):
             raise ConfigError(f"there is no EventSource and no Sensor that can run in {', '.join(self._options.paths)}")
         async with AsyncExitStack() as stack:
-            app = self._make(await self._server(stack))
+            server = await self._server(stack)
+            secrets = Secrets(self._options.secrets)
+            buses = Buses(self._options.bus, secrets, server)
+            app = self._make(buses, secrets, server)
             self.app = await stack.enter_async_context(app)
+            self._system = System(buses, secrets)
+            if isinstance(app, Workers):
+                # The workers have buses of their own; these are for who asks, and opened only then.
+                stack.push_async_callback(buses.close)
             if self._options.admin != "off":
-                base = await stack.enter_async_context(admin(self._options.admin, self._waiting_for, app.exposition))
-                self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics")
+                api = Api(self._system)
+                base = await stack.enter_async_context(
+                    admin(self._options.admin, self._waiting_for, app.exposition, api)
+                )
+                stack.enter_context(announced(self._options.data, reachable(base), api.token))
+                self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics; API at {base}{ROOT}")
             await self._apply(bundle)
             self.started.set()
             for source in bundle.event_sources:
@@ -100,13 +114,12 @@ class Process:
             os._exit(130)
         self._stop.set()
 
-    def _make(self, server: EmbeddedServer | None) -> App | Workers:
+    def _make(self, buses: Buses, secrets: Secrets, server: EmbeddedServer | None) -> App | Workers:
         """What runs the units: this process, or several."""
         options = self._options
         if options.workers == 1:
-            secrets = Secrets(options.secrets)
             return App(
-                Buses(options.bus, secrets, server),
+                buses,
                 secrets=secrets,
                 host=options.host,
                 grace_seconds=options.grace_seconds,
@@ -137,8 +150,9 @@ class Process:
 
     async def _apply(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        assert self.app is not None
+        assert self.app is not None and self._system is not None
         await self.app.apply(bundle)
+        self._system.update(bundle, own_buses=isinstance(self.app, Workers))
 
     async def _waiting_for(self) -> list[str]:
         if not self.started.is_set():
