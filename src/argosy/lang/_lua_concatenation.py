@@ -31,21 +31,23 @@ def marked(text: str) -> str | None:
 
 LIBRARY = r"""
 -- joining texts ----------------------------------------
-local joint, pending = {}, {}
+local raw_metatable = debug.getmetatable
+local locked = {}   -- all that scripts, which share these two, see of their metatables
+local joint, pending = {}, {__metatable = locked}
 local joinable = {string = true, number = true}
 local function join(left, right)
-  local handler = getmetatable(left)
-  handler = type(handler) == "table" and rawget(handler, "__concat")
-  if not handler and type(right) == "table" then
-    local meta = getmetatable(right)
-    handler = type(meta) == "table" and rawget(meta, "__concat")
+  local meta = raw_metatable(left)
+  local handler = meta and rawget(meta, "__concat")
+  if not handler then
+    meta = raw_metatable(right)
+    handler = meta and rawget(meta, "__concat")
   end
   if handler then return handler(left, right) end
   local culprit = left
   if joinable[type(left)] then culprit = right end
   error("attempt to concatenate a " .. type(culprit) .. " value", 3)
 end
-setmetatable(joint, {__concat = function(_, right) return setmetatable({right}, pending) end})
+setmetatable(joint, {__metatable = locked, __concat = function(_, right) return setmetatable({right}, pending) end})
 pending.__concat = function(left, held)
   local right = held[1]
   local kind, other = type(left), type(right)
@@ -60,7 +62,7 @@ local function safe_setmetatable(value, meta)
   local handler = type(meta) == "table" and rawget(meta, "__concat")
   if type(handler) == "function" and not unwrapping[handler] then
     local function unwrapped(left, right)
-      if type(right) == "table" and getmetatable(right) == pending then right = right[1] end
+      if type(right) == "table" and raw_metatable(right) == pending then right = right[1] end
       return handler(left, right)
     end
     unwrapping[unwrapped] = true

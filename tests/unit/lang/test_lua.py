@@ -117,6 +117,63 @@ def test_what_reaches_out_of_the_sandbox_is_not_there(name: str) -> None:
     assert run(f"return {name} == nil") is True
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('return "id-" .. event.id', "id-1700000000123456"),
+        ('return 1 .. 2 .. "..x" .. [[..]] -- .. no', "12..x.."),
+        ('return -- [[ ..\n"a" --[==[ .. ]==] .. "b"', "ab"),
+        ('return ("a" .. "b"):upper() .. 1 + 1', "AB2"),
+        ("local function f(...) return (...) .. '!' end return f(3, 4)", "3!"),
+        ("return select('#', ...)", 0),
+        (
+            "local t = setmetatable({}, {__concat = function(a, b) return type(a) .. type(b) end}) return t .. 5",
+            "tablenumber",
+        ),
+        (
+            "local t = setmetatable({}, {__concat = function(a, b) return type(a) .. type(b) end}) return 5 .. t",
+            "numbertable",
+        ),
+        (
+            "local t = setmetatable({}, {__metatable = 1, __concat = function(a, b) return 'T' .. b end}) return t .. 'x' .. 1",
+            "Tx1",
+        ),
+    ],
+)
+def test_texts_are_joined_as_in_gopher_lua(text: str, value: Any) -> None:
+    assert run(text, {"id": 1700000000123456}) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('return "x" .. nil', "line 1: attempt to concatenate a nil value"),
+        ('local a = 1\nlocal b = {} .. "x"', "line 2: attempt to concatenate a table value"),
+        ("return 1 ..", "line 1"),
+        ("return 1 .. .. 2", "line 1"),
+        ("return 1..2", "malformed number"),
+    ],
+)
+def test_what_cannot_be_joined_is_said(text: str, says: str) -> None:
+    with pytest.raises(LangError, match=says):
+        run(text)
+
+
+def test_a_script_cannot_change_how_others_join() -> None:
+    # Given a script that reaches for what all of them join with
+    run(
+        """
+        local ours = getmetatable(_argosy_joint)
+        if type(ours) == "table" then ours.__concat = function() return "broken" end end
+        pcall(setmetatable, _argosy_joint, {__concat = function() return "broken" end})
+        _argosy_joint = nil
+        return pcall(function() return "a" .. "b" end)
+        """
+    )
+    # Then the next one joins as ever
+    assert run('return "a" .. 1') == "a1"
+
+
 def test_compiled_lua_is_refused() -> None:
     with pytest.raises(LangError, match="compiled"):
         lua.compile("\x1bLuaQ")
