@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from argosy.errors import LangError
+from argosy.lang.pointing import pointed
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import each_parameter, each_trigger, key_of, sensors_by_key
 from argosy.manifests.eventsource import EventSource
@@ -57,8 +58,8 @@ def compiled(language: str, text: str, *arguments: Any) -> tuple[Any, str]:
     try:
         return module.compile(text, *arguments), ""
     except LangError as error:
-        where = _pointed(error) if language == "expr" else _excerpt(error)
-        return None, f"{_NAMES[language]} does not parse: {error.message}{where}"
+        reason = pointed(error) if language == "expr" else error.message + _excerpt(error)
+        return None, f"{_NAMES[language]} does not parse: {reason}"
 
 
 def _excerpt(error: LangError) -> str:
@@ -68,15 +69,6 @@ def _excerpt(error: LangError) -> str:
     return f" (line {line} of the text)"
 
 
-def _pointed(error: LangError) -> str:
-    """The text around the fault, with a mark before it."""
-    before, behind = error.text[: error.offset], error.text[error.offset :]
-    start = "…" if len(before) > _AROUND else ""
-    end = "…" if len(behind) > _AROUND else ""
-    return f" (at » in: {start}{' '.join(before[-_AROUND:].split(chr(10)))}»{' '.join(behind[:_AROUND].split(chr(10)))}{end})"
-
-
-_AROUND = 40
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
