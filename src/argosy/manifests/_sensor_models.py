@@ -201,7 +201,7 @@ class RateLimit(Model):
 class ActionQueue(Model):
     """How the actions of a trigger leave their queue (ours)."""
 
-    concurrency: int = Field(1, ge=1, le=256)
+    concurrency: int = Field(default=1, ge=1, le=256)
     """How many actions run side by side. With 1 they run strictly one after the other, and one that is tried again holds up those
     behind it.
     """
@@ -209,7 +209,7 @@ class ActionQueue(Model):
     """A value of the action's events, such as ``{dependencyName: order, dataKey: body.id}``. Where several actions run side by side, those
     of one key run one after the other, in order; without a key nothing is said about the order.
     """
-    delay: Duration = Field(0.0, ge=0)
+    delay: Duration = Field(default=0.0, ge=0)
     """Each action waits so long after its event was stored, as ``10m``."""
     suspend: Literal["queue", "drop"] | None = None
     """The trigger starts suspended: its actions wait in the queue, or are discarded. ``argosy sensor resume`` says otherwise, until this
