@@ -80,7 +80,7 @@ def test_only_what_the_filter_accepts_comes_to_the_sensor_and_the_sender_is_alwa
     assert run.metric("argo_events_events_sent_total", event_name="in") == 1.0
     # And the others are counted by why they were dropped, and the failure is said
     assert (run.filtered("rejected"), run.filtered("failed")) == (2.0, 1.0)
-    assert run.until_said("warning", "web/in", "filter fails", "'name' is wanted of nil")
+    assert run.until_said("warning", "web/in", "filter fails", "'name' is wanted of nil", "body.user.»name")
     assert run.end() == 0
 
 

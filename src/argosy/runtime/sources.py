@@ -20,6 +20,7 @@ from argosy.clock import Clock
 from argosy.errors import ArgosyError, BusError, EventInvalid, LangError
 from argosy.event import Event
 from argosy.lang import gojson
+from argosy.lang.pointing import pointed
 from argosy.manifests.eventsource import EventSource, EventSpec
 from argosy.manifests.fields import Json
 from argosy.runtime import failpoints, story
@@ -164,7 +165,7 @@ class SourceRunner:
         except LangError as error:
             filtered.labels(*self._labels, "failed").inc()
             self._warn(
-                "event.filter.failed", "source '%s' dropped an event that its filter fails on: %s", error.message
+                "event.filter.failed", "source '%s' dropped an event that its filter fails on: %s", pointed(error)
             )
             return False
         filtered.labels(*self._labels, "rejected").inc()

@@ -127,7 +127,7 @@ async def test_what_fails_is_dropped_with_one_warning_and_acknowledged(
     lines = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [getattr(record, "action", "") for record in lines] == ["event.filter.failed"]
     assert "'es/ev'" in lines[0].getMessage()
-    assert "'name' is wanted of nil" in lines[0].getMessage()
+    assert "'name' is wanted of nil (at » in: body.user.»name == 'joe')" in lines[0].getMessage()
 
 
 async def test_a_rejected_event_is_a_line_at_debug(received: Any, caplog: pytest.LogCaptureFixture) -> None:
