@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable
 
 from argosy.lang import gojson
+from argosy.lang._gjson_bound import made
 from argosy.lang._gjson_paths import quoted, trim
 from argosy.lang._gjson_pretty import pretty
 from argosy.lang._gjson_result import Hit
-from argosy.lang._gjson_scan import MODIFIERS, get_in, made, members, parse
+from argosy.lang._gjson_scan import MODIFIERS, get_in, members, parse
 
 _UGLY = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))|[\x00-\x20]+', re.DOTALL)
 _GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"

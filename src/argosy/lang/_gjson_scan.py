@@ -10,11 +10,10 @@ imported.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 
-from argosy.errors import LangError
 from argosy.lang import _gjson_paths as paths
+from argosy.lang._gjson_bound import begin, made
 from argosy.lang._gjson_match import glob, matches
 from argosy.lang._gjson_result import Hit, Kind
 from argosy.lang._gjson_text import LITERAL, NUMBER, STRING, loose_string, squash, string_content, unescape
@@ -32,28 +31,9 @@ _PAST_MARKS = re.compile(r"[^\x00-\x20,:]")
 _SCALARS: dict[str, Kind] = {"n": "Null", "t": "True", "f": "False"}
 
 
-LARGEST_TEXT = 16 * 1024 * 1024
-"""Characters that modifiers and multipaths of one look-up may make; ``@tostr|@tostr|…`` doubles with every step."""
-
-
-class _Made(threading.local):
-    characters = 0
-
-
-_made = _Made()
-
-
-def made(text: str) -> str:
-    """``text``, counted as made by this look-up. Raises LangError beyond ``LARGEST_TEXT``."""
-    _made.characters += len(text)
-    if _made.characters > LARGEST_TEXT:
-        raise LangError(f"the path makes more than {LARGEST_TEXT // 2**20} million characters of the JSON")
-    return text
-
-
 def get(json: str, path: str) -> Hit:
     """What ``path`` finds in ``json``; a Hit that does not exist if nothing. Raises LangError where ``made`` does."""
-    _made.characters = 0
+    begin()
     return _find(json, path)
 
 
