@@ -16,6 +16,8 @@ from argosy import event as events
 from argosy.errors import EventInvalid
 from argosy.event import Event
 
+_encode = msgspec.json.Encoder().encode
+
 
 def action_id(namespace: str, sensor: str, trigger: str, caused_by: Mapping[str, Event]) -> str:
     """32 hex digits, the same for the same trigger and the same events whoever computes it."""
@@ -23,7 +25,8 @@ def action_id(namespace: str, sensor: str, trigger: str, caused_by: Mapping[str,
     for dependency in sorted(caused_by):
         cause = caused_by[dependency]
         parts += [dependency, cause.source, cause.subject, cause.id]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    # As JSON, so that no text that an event brings along can look like the end of one part and the beginning of another.
+    return hashlib.sha256(_encode(parts)).hexdigest()[:32]
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,7 +51,6 @@ class ActionRecord:
     at: float = 0.0
 
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Record).decode
 
 

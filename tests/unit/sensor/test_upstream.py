@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -91,7 +92,8 @@ def test_parameters_make_the_same_document_to_the_byte(kind: str) -> None:
             # Decided: an entry whose event did not come and that has no value is left out.
             crashes += 1
             assert case["missing"]
-            parameters.payload(entries, events)
+            with suppress(Rejected):
+                parameters.payload(entries, events)
             continue
         try:
             ours = (
