@@ -151,7 +151,7 @@ def unwrap(body: bytes) -> tuple[bytes, str | None]:
     try:
         outer = gojson.loads(body)
     except LangError as error:
-        raise EventInvalid(f"the body is no oslo.messaging notification: it is not JSON ({error})") from error
+        raise EventInvalid(f"the body is no oslo.messaging notification: it is {error}") from error
     if not isinstance(outer, dict):
         raise EventInvalid("the body is no oslo.messaging notification: it is JSON, but not an object")
     if _MESSAGE not in outer:
@@ -167,7 +167,7 @@ def unwrap(body: bytes) -> tuple[bytes, str | None]:
     try:
         inner = gojson.loads(text)
     except LangError as error:
-        raise EventInvalid(f"{_MESSAGE!r} in the oslo.messaging envelope is not JSON ({error})") from error
+        raise EventInvalid(f"{_MESSAGE!r} in the oslo.messaging envelope is {error}") from error
     if not isinstance(inner, dict):
         raise EventInvalid(f"{_MESSAGE!r} in the oslo.messaging envelope is JSON, but not an object")
     return raw_json(text.encode("utf-8", "replace")), _text(inner.get("message_id"))
