@@ -84,7 +84,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
+                if len(body) < length:  # whoever sent it was killed over it: no request at all
+                    self.close_connection = True
+                    return
                 if not receiver._take(self.path, self.headers.get("Idempotency-Key", ""), body):
                     self.close_connection = True
                     return
