@@ -2,11 +2,12 @@
 
 The first delivery of a key has an effect, later ones have none and are counted. A seeded part of the first
 deliveries gets no answer: the connection is cut after the effect, as by a receiver that dies at that moment,
-so that its sender must try again.
+so that its sender must try again. Deliveries wait while ``gate`` is closed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -35,6 +36,10 @@ class Receiver:
         self.effects: dict[str, list[Effect]] = {}
         self.deliveries: Counter[tuple[str, str]] = Counter()
         self.answers_lost = 0
+        self.arrived = 0
+        """Requests that were read, answered or not."""
+        self.gate = threading.Event()
+        self.gate.set()
         self.faults: list[str] = []
         """What no sender may do: a request without a key, one key for two different bodies."""
         self._bodies: dict[tuple[str, str], bytes] = {}
@@ -89,12 +94,15 @@ class Receiver:
                 if len(body) < length:  # whoever sent it was killed over it: no request at all
                     self.close_connection = True
                     return
+                receiver.arrived += 1
+                receiver.gate.wait(60)
                 if not receiver._take(self.path, self.headers.get("Idempotency-Key", ""), body):
                     self.close_connection = True
                     return
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                with contextlib.suppress(OSError):  # who waited for the gate may be gone
+                    self.send_response(200)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
                 """Quiet."""
