@@ -75,8 +75,39 @@ class DeadLetter:
     died_at: float
 
 
+State = Literal["waiting", "held", "resting", "done", "dead", "discarded"]
+"""``held``: a worker has it, or had it when it died. ``resting``: its last try failed and the next is not due."""
+Shelf = Literal["queued", "dead", "ended"]
+"""What ``Queue.items`` lists: what is still to be done, dead letters, or what is done or discarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a queue knows of one id.
+
+    ``place`` is where it stands on its shelf, for paging. ``at`` is when it was put or when it ended, ``not_before`` when its rest is over
+    (0 where it does not rest); both are seconds since the epoch. ``body`` is None where it is not kept any more (done,
+    discarded). ``error`` is what the last try said, why it died, or why it was discarded and by whom.
+    """
+
+    id: str
+    state: State
+    place: int
+    at: float
+    body: bytes | None = None
+    failures: int = 0
+    error: str = ""
+    not_before: float = 0.0
+    outcome: bytes = b""
+
+
+def discarded_because(reason: str, by: str) -> str:
+    """The ``error`` of an item that somebody discarded."""
+    return f"{reason} (discarded by {by})" if by else reason
+
+
 class Lease(ABC):
-    """One item of a queue, held by one worker until one of the four endings below is called.
+    """One item of a queue, held by one worker until one of the five endings below is called.
 
     The engine keeps the lease alive for as long as the worker's process lives and the ``take`` context is open. If the
     process dies, the item is handed out again with the same ``failures``: dying is no failure of the item.
@@ -84,10 +115,14 @@ class Lease(ABC):
 
     id: str
     body: bytes
+    put_at: float
+    """When the item was put, in seconds since the epoch."""
     failures: int
-    """How often ``retry_in`` was called for this item, over all processes."""
+    """How often a try of this item was counted as failed, over all processes."""
     last_error: str
-    """What the last ``retry_in`` said; empty at the first try."""
+    """What the last failed try said; empty at the first try."""
+    rested_before: bool
+    """Whether the item has rested before, be it after a failed try or not, and be it that somebody ended the rest."""
 
     @abstractmethod
     async def done(self, outcome: bytes = b"") -> None:
@@ -97,15 +132,28 @@ class Lease(ABC):
         """
 
     @abstractmethod
-    async def retry_in(self, seconds: float, error: str) -> None:
+    async def retry_in(self, seconds: float, error: str, *, counted: bool = True) -> None:
         """The try failed: count it durably, hand the item out again after ``seconds``.
 
-        With ``max_in_flight=1`` later items wait behind it, so order is kept.
+        With ``max_in_flight=1`` later items wait behind it, so order is kept. With ``counted=False`` it was no try: the item rests, and
+        ``failures`` stays as it is.
         """
+
+    @abstractmethod
+    async def rest(self, seconds: float, error: str, *, counted: bool = True) -> None:
+        """As ``retry_in``, durably, but hold on to the item: ``rested`` then waits for the end of the rest."""
+
+    @abstractmethod
+    async def rested(self) -> bool:
+        """Return True once the item does not rest, at once if it does not. False if somebody ended the item meanwhile: the lease is over."""
 
     @abstractmethod
     async def dead_letter(self, reason: str) -> None:
         """Give the item up: move it to the dead letters, where it stays until a person acts. Durable on return."""
+
+    @abstractmethod
+    async def discard(self, reason: str) -> None:
+        """The item shall not be done: its id is kept as discarded, with the reason, as long as a finished one. Durable on return."""
 
     @abstractmethod
     async def hand_back(self) -> None:
@@ -127,8 +175,13 @@ class Queue(ABC):
         """
 
     @abstractmethod
-    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
-        """Hand out items in the order they were put, at most ``max_in_flight`` at a time over all takers."""
+    def take(self, *, resting: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        """Hand out items in the order they were put, at most ``max_in_flight`` at a time over all takers.
+
+        With ``resting``, items that rest are handed out too, in their order; the taker waits with ``Lease.rested``. So a taker that holds several
+        knows of every item what came before it, also after a crash or a loss of the bus: what a predecessor held comes before
+        what nobody has seen yet. There must be one such taker at a time.
+        """
 
     @abstractmethod
     async def depth(self) -> int:
@@ -141,6 +194,39 @@ class Queue(ABC):
     @abstractmethod
     async def dead_letters(self) -> list[DeadLetter]:
         """All dead letters of this queue, oldest first."""
+
+    # For persons. Any process that reaches the bus may call these, whoever takes from the queue.
+
+    @abstractmethod
+    async def items(self, shelf: Shelf, *, after: int = 0, limit: int = 100, since: float = 0.0) -> list[Item]:
+        """At most ``limit`` items of a shelf: ``queued`` and ``dead`` oldest first, ``ended`` newest first.
+
+        ``after`` is the place of the last one that the caller has seen. ``since`` leaves out what was put, died or ended before (seconds
+        since the epoch).
+        """
+
+    @abstractmethod
+    async def find(self, item_id: str) -> Item | None:
+        """What is known of this id, or None where it never was here or was forgotten."""
+
+    @abstractmethod
+    async def retry_now(self, item_id: str) -> bool:
+        """End the rest of an item: it is handed out as soon as there is room. False if it does not rest."""
+
+    @abstractmethod
+    async def redrive(self, item_id: str) -> bool:
+        """Put a dead letter back into the queue, behind what waits, as if it had never been tried. False if the id is not dead.
+
+        Whatever dies in between: the item is dead or queued, never lost and never both, and calling again completes it.
+        """
+
+    @abstractmethod
+    async def discard(self, item_id: str, reason: str, by: str) -> bool:
+        """End an item that waits, rests or is dead: it is kept as discarded, with the reason and who said so. False if there is none.
+
+        False also for an item that is held: its worker is about to end it. One that is handed out in this very moment may
+        still be done, and then its outcome says so.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +301,11 @@ class Bus(ABC):
         """
 
     @abstractmethod
-    def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
-        """The queue of this name; made when first used."""
+    def queue(self, name: str, *, max_in_flight: int | None = None) -> Queue:
+        """The queue of this name; made when first used.
+
+        Who takes from it says ``max_in_flight`` (1 where nobody has); None leaves it as it is.
+        """
 
     @abstractmethod
     def bucket(self, name: str) -> Bucket:

@@ -14,13 +14,14 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Lease
 from argosy.bus._jetstream_answers import Lost, NoAnswer, NoResponder, Numbers, numbers
 from argosy.bus._jetstream_link import Link
+from argosy.bus._jetstream_records import Conflict
 from argosy.errors import BusError, EventTooLarge
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Taker(AsyncIterator[Lease]):
                         await self._link.send(lease.reply, b"-NAK")
                 if self._link.up:
                     await self._link.flush()
+                    if not self._held:
+                        await self._queue.reclaim()  # nobody holds anything, and it shows
         self._inbox = ""
 
     def __aiter__(self) -> AsyncIterator[Lease]:
@@ -190,6 +193,12 @@ class Taker(AsyncIterator[Lease]):
                 failures, error = int(kept["failures"]), str(kept["error"])
                 rest = float(kept["not_before"]) - time.time()
                 if rest > 0.005:
+                    try:
+                        # Where the rest can be ended from, see ``Queue.retry_now``.
+                        now_at = json.dumps({**kept, "reply": message.reply}).encode()
+                        await queue.kv.put(queue.failures_at(place), now_at, revision=failed.seq)
+                    except Conflict:
+                        return await self._admit(message, at)
                     with contextlib.suppress(Lost):
                         await self._link.request(message.reply, _nak(min(rest, float(kept["seconds"]))))
                     return None
@@ -259,21 +268,25 @@ class _Lease(Lease):
         self.ending = True
         headers = {
             ID: names.header(self.id),
-            REASON: _cut(reason),
+            REASON: cut(reason),
             FAILURES: str(self.failures),
             DIED_AT: f"{time.time():.6f}",
         }
         await self._queue.dead.put(self._queue.subject(DEAD, self._place), self.body, headers=headers)
         await self._ended("dead", b"")
 
+    async def discard(self, reason: str) -> None:
+        await self._ended("discarded", b"", {REASON: cut(reason)})
+
     async def retry_in(self, seconds: float, error: str) -> None:
         self.ending = True
         seconds = max(0.0, seconds)
         record = {
             "failures": self.failures + 1,
-            "error": names.text_of_header(_cut(error)),
+            "error": names.text_of_header(cut(error)),
             "not_before": time.time() + seconds,
             "seconds": seconds,
+            "reply": self.reply,
         }
         await self._queue.kv.put(self._queue.failures_at(self._place), json.dumps(record).encode())
         await self._taker._end(self, _nak(seconds))
@@ -282,9 +295,9 @@ class _Lease(Lease):
         self.ending = True
         await self._taker._end(self, b"-NAK")
 
-    async def _ended(self, ending: str, outcome: bytes) -> None:
+    async def _ended(self, ending: str, outcome: bytes, more: Mapping[str, str] | None = None) -> None:
         self.ending = True
-        headers = {ID: names.header(self.id), ENDING: ending}
+        headers = {ID: names.header(self.id), ENDING: ending, FAILURES: str(self.failures), **(more or {})}
         try:
             await self._queue.outcomes.put(
                 self._queue.subject(OUTCOMES, self._place), outcome, headers=headers, unique=False
@@ -302,7 +315,7 @@ def _nak(seconds: float) -> bytes:
     return b'-NAK {"delay": %d}' % math.ceil(seconds * 1e9) if seconds > 0 else b"-NAK"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """``text`` as a header, cut to what an item leaves room for."""
     while len(encoded := names.header(text)) > _LONGEST_REASON:
         text = text[: min(len(text) - 1, len(text) * _LONGEST_REASON // len(encoded))]

@@ -20,19 +20,17 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from argosy.bus import _jetstream_names as names
-from argosy.bus._base import DeadLetter, Lease, Queue
+from argosy.bus._base import DeadLetter, Item, Lease, Queue, Shelf
 from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV
+from argosy.bus._jetstream_items import Items
 from argosy.bus._jetstream_lease import (
     ACTIONS,
     DEAD,
-    DIED_AT,
     ENDING,
-    FAILURES,
     ID,
     OUTCOMES,
     PUT,
-    REASON,
     Taker,
 )
 from argosy.bus._jetstream_line import Line, Turn
@@ -49,6 +47,7 @@ _RESERVE = 16 * 1024
 its reason.
 """
 _FORGET_SECONDS = 24 * 3600
+_PAGE = 1024
 
 
 class JetStreamQueue(Queue):
@@ -72,7 +71,7 @@ class JetStreamQueue(Queue):
         self._link = link
         self._window = window
         self.kv = records
-        self._actions = Records(link, ACTIONS)
+        self.actions = Records(link, ACTIONS)
         self.outcomes = Records(link, OUTCOMES)
         self.dead = Records(link, DEAD)
         self._max_in_flight = max(1, max_in_flight)
@@ -82,12 +81,17 @@ class JetStreamQueue(Queue):
         self.consumer = f"q-{names.digest(name)}"
         self._puts = 0
         self._line = Line(link)
+        self._items = Items(self, link)
 
     async def put(self, item_id: str, body: bytes, *, again: bool = False) -> bool:
+        return await self.store(item_id, body, names.digest(self.name, item_id), again=again)
+
+    async def store(self, item_id: str, body: bytes, message_id: str, *, again: bool = False) -> bool:
+        """``put`` under a message id of the caller's choice, within which the server stores it once."""
         place = names.digest(item_id)
         self._puts += 1
         ours = f"{id(self):x}.{self._puts:x}.{time.time_ns():x}"
-        headers = {"Nats-Msg-Id": names.digest(self.name, item_id), ID: names.header(item_id), PUT: ours}
+        headers = {"Nats-Msg-Id": message_id, ID: names.header(item_id), PUT: ours}
         size = len(body) + header_size(headers)
         if size > self._link.largest - _RESERVE:
             raise EventTooLarge(
@@ -111,12 +115,12 @@ class JetStreamQueue(Queue):
             except Refused as refused:
                 if refused.code != 10077:
                     raise BusError(f"queue {self.name!r} does not take item {item_id!r}: {refused}") from refused
-                found = await self._actions.find({"last_by_subj": subject})
+                found = await self.actions.find({"last_by_subj": subject})
                 if found is None and "per subject" not in str(refused):
                     raise Lost(f"the action queue is full: {refused}") from refused
                 return tries > 1 and found is not None and found.headers.get(PUT) == ours
             if stored.duplicate and tries > 1:
-                found = await self._actions.find({"seq": stored.seq})
+                found = await self.actions.find({"seq": stored.seq})
                 return found is not None and found.headers.get(PUT) == ours
             return not stored.duplicate
 
@@ -158,21 +162,25 @@ class JetStreamQueue(Queue):
         return record.data if record and record.headers.get(ENDING) == "done" else None
 
     async def dead_letters(self) -> list[DeadLetter]:
-        subjects = await self.dead.subjects(self.subject(DEAD, "*"))
-        found: list[Record] = []
-        for first in range(0, len(subjects), 64):
-            records = await asyncio.gather(*(self.dead.get(subject) for subject in subjects[first : first + 64]))
-            found.extend(record for record in records if record)
-        return [
-            DeadLetter(
-                id=names.text_of_header(record.headers.get(ID, "")),
-                body=record.data,
-                reason=names.text_of_header(record.headers.get(REASON, "")),
-                failures=int(record.headers.get(FAILURES, "0")),
-                died_at=float(record.headers.get(DIED_AT, record.stored_at)),
-            )
-            for record in sorted(found, key=lambda record: record.seq)
-        ]
+        found: list[Item] = []
+        while page := await self.items("dead", after=found[-1].place if found else 0, limit=_PAGE):
+            found += page
+        return [DeadLetter(item.id, item.body or b"", item.error, item.failures, item.at) for item in found]
+
+    async def items(self, shelf: Shelf, *, after: int = 0, limit: int = 100, since: float = 0.0) -> list[Item]:
+        return await self._items.items(shelf, after, limit, since)
+
+    async def find(self, item_id: str) -> Item | None:
+        return await self._items.find(item_id)
+
+    async def retry_now(self, item_id: str) -> bool:
+        return await self._items.retry_now(item_id)
+
+    async def redrive(self, item_id: str) -> bool:
+        return await self._items.redrive(item_id)
+
+    async def discard(self, item_id: str, reason: str, by: str) -> bool:
+        return await self._items.discard(item_id, reason, by)
 
     # ------------------------------------------------------------------ what a taker needs
 

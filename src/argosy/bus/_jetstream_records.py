@@ -51,18 +51,15 @@ class Records:
             if refused.code in _NOT_FOUND:
                 return None
             raise
-        message = answer["message"]
-        return Record(
-            message["subject"],
-            message["seq"],
-            b64decode(message.get("data", "")),
-            _headers(b64decode(message.get("hdrs", ""))),
-            seconds(message["time"]),
-        )
+        return _record(answer["message"])
 
     async def get(self, subject: str) -> Record | None:
         """The newest message on ``subject``."""
         return await self._link.keep("read a record", lambda: self.find({"last_by_subj": subject}))
+
+    async def next(self, pattern: str, seq: int) -> Record | None:
+        """The first message from number ``seq`` on whose subject fits ``pattern``."""
+        return await self._link.keep("read a record", lambda: self.find({"next_by_subj": pattern, "seq": seq}))
 
     async def put(
         self,
@@ -99,12 +96,15 @@ class Records:
     async def delete(self, subject: str) -> None:
         """Remove the message that stands on ``subject`` now; one that is written meanwhile stays."""
         record = await self.get(subject)
-        if record is None:
-            return
+        if record is not None:
+            await self.remove(record.seq)
+
+    async def remove(self, seq: int) -> None:
+        """Remove the message with this number; nothing happens if it is not there."""
 
         async def attempt() -> None:
             try:
-                await self._link.api(f"STREAM.MSG.DELETE.{self.stream}", {"seq": record.seq, "no_erase": True})
+                await self._link.api(f"STREAM.MSG.DELETE.{self.stream}", {"seq": seq, "no_erase": True})
             except Refused as refused:
                 if refused.code not in _NOT_FOUND:
                     raise
@@ -126,6 +126,16 @@ class Records:
             found.extend(page)
             if not page or len(found) >= answer.get("total", 0):
                 return found
+
+
+def _record(message: dict[str, Any]) -> Record:
+    return Record(
+        message["subject"],
+        message["seq"],
+        b64decode(message.get("data", "")),
+        _headers(b64decode(message.get("hdrs", ""))),
+        seconds(message["time"]),
+    )
 
 
 def seconds(moment: str) -> float:

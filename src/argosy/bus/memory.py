@@ -10,10 +10,11 @@ for a service that runs on.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 from argosy.bus._base import (
     Bucket,
@@ -21,11 +22,15 @@ from argosy.bus._base import (
     DeadLetter,
     Delivery,
     Entry,
+    Item,
     Lease,
     Pair,
     Queue,
+    Shelf,
     Start,
+    State,
     Subscription,
+    discarded_because,
 )
 from argosy.clock import Clock, SystemClock
 from argosy.errors import BusError, BusUnavailable, EventInvalid, EventTooLarge
@@ -96,9 +101,10 @@ class MemoryBus(Bus):
             self._positions[consumer] = len(self._log) if start == "new" else 0
         yield _Reader(self, consumer, pairs, max(1, max_in_flight), len(self._log) if known else 0)
 
-    def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
+    def queue(self, name: str, *, max_in_flight: int | None = None) -> Queue:
         store = self._queues.setdefault(name, _Store(self._clock))
-        store.max_in_flight = max(1, max_in_flight)
+        if max_in_flight is not None:
+            store.max_in_flight = max(1, max_in_flight)
         return MemoryQueue(self, name, store)
 
     def bucket(self, name: str) -> Bucket:
@@ -196,11 +202,14 @@ class _Batches(AsyncIterator[list[Delivery]]):
 
 
 class _Item:
-    def __init__(self, item_id: str, body: bytes) -> None:
+    def __init__(self, item_id: str, body: bytes, place: int, put_at: float) -> None:
         self.id = item_id
         self.body = body
+        self.place = place
+        self.put_at = put_at
         self.failures = 0
         self.last_error = ""
+        self.rested_before = False
         self.holder: _Lease | None = None
         self.not_before = 0.0
         """Seconds since the epoch; the item rests until then."""
@@ -214,27 +223,64 @@ class _Store:
         self.max_in_flight = 1
         self.items: dict[str, _Item] = {}
         """In the order in which they were put."""
-        self.outcomes: dict[str, bytes] = {}
-        self.dead: dict[str, DeadLetter] = {}
+        self.ended: dict[str, Item] = {}
+        """What is done, dead or discarded, in the order in which it ended."""
+        self.places = 0
         self.changed = _Signal()
 
-    def next_item(self) -> _Item | None:
-        """The item to hand out now. A resting item counts as out, so that with one in flight the others wait
-        behind it.
+    def next_item(self, resting: bool) -> _Item | None:
+        """The item to hand out now, with ``resting`` also one that rests. Else a resting item counts as out, so that with one in
+        flight the others wait behind it.
         """
-        now = self.clock.now().timestamp()
+        now = math.inf if resting else self.clock.now().timestamp()
         out = sum(1 for item in self.items.values() if item.holder or item.not_before > now)
         if out >= self.max_in_flight:
             return None
         return next((item for item in self.items.values() if not item.holder and item.not_before <= now), None)
 
-    async def wait(self) -> None:
-        """Return when there may be an item to hand out: something changed, or a rest is over."""
+    def add(self, item_id: str, body: bytes) -> None:
+        """Put an item behind what waits."""
+        self.places += 1
+        self.items[item_id] = _Item(item_id, body, self.places, self.clock.now().timestamp())
+        self.changed.tell()
+
+    def end(self, item_id: str, state: State, *, body: bytes | None = None, failures: int = 0, **more: Any) -> None:
+        """Take an item off what waits and remember how it ended."""
+        if item := self.items.pop(item_id, None):
+            item.holder = None
+        self.places += 1
+        self.ended.pop(item_id, None)
+        at = self.clock.now().timestamp()
+        self.ended[item_id] = Item(item_id, state, self.places, at, body, failures, **more)
+        self.changed.tell()
+
+    def look(self, item_id: str) -> Item | None:
+        """What is known of an id."""
+        item = self.items.get(item_id)
+        if item is None:
+            return self.ended.get(item_id)
+        rests = item.not_before > self.clock.now().timestamp()
+        return Item(
+            item_id,
+            "resting" if rests else "held" if item.holder else "waiting",
+            item.place,
+            item.put_at,
+            item.body,
+            item.failures,
+            item.last_error,
+            item.not_before if rests else 0.0,
+        )
+
+    def first_rest(self) -> float | None:
+        """Seconds until the first rest is over; None where nothing rests."""
         now = self.clock.now().timestamp()
-        rests = [item.not_before - now for item in self.items.values() if item.not_before > now]
+        return min((item.not_before - now for item in self.items.values() if item.not_before > now), default=None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Return when something has changed, or after ``seconds``."""
         waits: list[asyncio.Future[None]] = [self.changed.future()]
-        if rests:
-            waits.append(asyncio.ensure_future(self.clock.sleep(min(rests))))
+        if seconds is not None:
+            waits.append(asyncio.ensure_future(self.clock.sleep(seconds)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -258,21 +304,20 @@ class MemoryQueue(Queue):
                 f"item {item_id!r} of queue {self.name!r} has {len(body)} bytes; the bus accepts {self._bus._max_bytes}"
             )
         store = self._store
-        if item_id in store.items or item_id in store.outcomes or item_id in store.dead:
+        if item_id in store.items or item_id in store.ended:
             return False
-        store.items[item_id] = _Item(item_id, body)
-        store.changed.tell()
+        store.add(item_id, body)
         return True
 
-    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
-        return self._take()
+    def take(self, *, resting: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        return self._take(resting)
 
     @asynccontextmanager
-    async def _take(self) -> AsyncIterator[AsyncIterator[Lease]]:
+    async def _take(self, resting: bool) -> AsyncIterator[AsyncIterator[Lease]]:
         self._bus._check_open()
         held: set[_Lease] = set()
         try:
-            yield _Leases(self._bus, self._store, held)
+            yield _Leases(self._bus, self._store, held, resting)
         finally:
             for lease in held:
                 lease.release()
@@ -281,35 +326,76 @@ class MemoryQueue(Queue):
         return len(self._store.items)
 
     async def outcome(self, item_id: str) -> bytes | None:
-        return self._store.outcomes.get(item_id)
+        item = self._store.ended.get(item_id)
+        return item.outcome if item and item.state == "done" else None
 
     async def dead_letters(self) -> list[DeadLetter]:
-        return list(self._store.dead.values())
+        dead = [item for item in self._store.ended.values() if item.state == "dead"]
+        return [DeadLetter(item.id, item.body or b"", item.error, item.failures, item.at) for item in dead]
+
+    async def items(self, shelf: Shelf, *, after: int = 0, limit: int = 100, since: float = 0.0) -> list[Item]:
+        store = self._store
+        if shelf == "queued":
+            found = [item for item_id in store.items if (item := store.look(item_id))]
+        else:
+            found = [item for item in store.ended.values() if (item.state == "dead") == (shelf == "dead")]
+        if shelf == "ended":
+            found = [item for item in reversed(found) if not after or item.place < after]
+        else:
+            found = [item for item in found if item.place > after]
+        return [item for item in found if item.at >= since][:limit]
+
+    async def find(self, item_id: str) -> Item | None:
+        return self._store.look(item_id)
+
+    async def retry_now(self, item_id: str) -> bool:
+        found = self._store.look(item_id)
+        if found is None or found.state != "resting":
+            return False
+        self._store.items[item_id].not_before = 0.0
+        self._store.changed.tell()
+        return True
+
+    async def redrive(self, item_id: str) -> bool:
+        found = self._store.ended.get(item_id)
+        if found is None or found.state != "dead":
+            return False
+        del self._store.ended[item_id]
+        self._store.add(item_id, found.body or b"")
+        return True
+
+    async def discard(self, item_id: str, reason: str, by: str) -> bool:
+        found = self._store.look(item_id)
+        if found is None or found.state not in ("waiting", "resting", "dead"):
+            return False
+        self._store.end(item_id, "discarded", failures=found.failures, error=discarded_because(reason, by))
+        return True
 
 
 class _Leases(AsyncIterator[Lease]):
-    def __init__(self, bus: MemoryBus, store: _Store, held: set[_Lease]) -> None:
+    def __init__(self, bus: MemoryBus, store: _Store, held: set[_Lease], resting: bool) -> None:
         self._bus = bus
         self._store = store
         self._held = held
+        self._resting = resting
 
     async def __anext__(self) -> Lease:
         while True:
             self._bus._check_open()
-            item = self._store.next_item()
+            item = self._store.next_item(self._resting)
             if item:
                 lease = item.holder = _Lease(self._store, item)
                 self._held.add(lease)
                 return lease
-            await self._store.wait()
+            await self._store.wait(None if self._resting else self._store.first_rest())
 
 
 class _Lease(Lease):
     def __init__(self, store: _Store, item: _Item) -> None:
         self._store = store
         self._item = item
-        self.id, self.body = item.id, item.body
-        self.failures, self.last_error = item.failures, item.last_error
+        self.id, self.body, self.put_at = item.id, item.body, item.put_at
+        self.failures, self.last_error, self.rested_before = item.failures, item.last_error, item.rested_before
 
     def release(self) -> None:
         """Let go of the item; nothing happens if it was ended or is somebody else's."""
@@ -318,28 +404,37 @@ class _Lease(Lease):
             self._store.changed.tell()
 
     async def done(self, outcome: bytes = b"") -> None:
-        self._remove()
-        self._store.outcomes[self.id] = outcome
+        self._store.end(self.id, "done", failures=self.failures, outcome=outcome)
 
-    async def retry_in(self, seconds: float, error: str) -> None:
-        if self._item.holder is self:
-            self._item.failures += 1
-            self._item.last_error = error
-            self._item.not_before = self._store.clock.now().timestamp() + max(0.0, seconds)
-            self.release()
+    async def retry_in(self, seconds: float, error: str, *, counted: bool = True) -> None:
+        await self.rest(seconds, error, counted=counted)
+        self.release()
+
+    async def rest(self, seconds: float, error: str, *, counted: bool = True) -> None:
+        item = self._item
+        if item.holder is self:
+            item.rested_before = self.rested_before = True
+            if counted:
+                item.failures = self.failures = item.failures + 1
+                item.last_error = self.last_error = error
+            item.not_before = self._store.clock.now().timestamp() + max(0.0, seconds)
+
+    async def rested(self) -> bool:
+        while self._item.holder is self:
+            left = self._item.not_before - self._store.clock.now().timestamp()
+            if left <= 0:
+                return True
+            await self._store.wait(left)
+        return False
 
     async def dead_letter(self, reason: str) -> None:
-        self._remove()
-        died_at = self._store.clock.now().timestamp()
-        self._store.dead[self.id] = DeadLetter(self.id, self.body, reason, self.failures, died_at)
+        self._store.end(self.id, "dead", body=self.body, failures=self.failures, error=reason)
+
+    async def discard(self, reason: str) -> None:
+        self._store.end(self.id, "discarded", failures=self.failures, error=reason)
 
     async def hand_back(self) -> None:
         self.release()
-
-    def _remove(self) -> None:
-        self._item.holder = None
-        self._store.items.pop(self.id, None)
-        self._store.changed.tell()
 
 
 class MemoryBucket(Bucket):
