@@ -12,7 +12,7 @@ import datetime as dt
 import re
 import zoneinfo
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -217,6 +217,21 @@ class ActionQueue(Model):
     """
 
 
+MOST_COUNTED = 1000
+"""The largest ``count``: so many events of a dependency may have to be remembered."""
+MOST_GATHERED = 10_000
+"""The largest ``maxEvents`` of a batch."""
+
+
+class Absent(Model):
+    """What must not follow (ours)."""
+
+    dependency: str = Field(min_length=1)
+    """A dependency that the condition does not name."""
+    after: Duration = Field(gt=0)
+    """How long it has time, from the event on that completed the condition."""
+
+
 class TriggerTemplate(Model):
     """A trigger's template without its kind's block."""
 
@@ -228,6 +243,53 @@ class TriggerTemplate(Model):
     name: str = Field(min_length=1)
     conditions: str = ""
     conditions_reset: list[ConditionsReset] = Field(default_factory=list)
+    correlate: dict[str, Annotated[str, Field(min_length=1)]] | None = Field(
+        None, min_length=1, json_schema_extra={"x-argosy": True}
+    )
+    """Dependencies and gjson paths into their (transformed) data, such as ``{order: body.id, payment: body.order.id}`` (ours): only events
+    with the same value belong together, and what the condition has collected is kept for each value. Every dependency of the condition
+    needs a path. An event without a value there is not taken in.
+    """
+    within: Duration | None = Field(None, gt=0, json_schema_extra={"x-argosy": True})
+    """An event counts for so long, as ``10m``; by the times at which the events were stored (ours)."""
+    count: dict[str, Annotated[int, Field(ge=1, le=MOST_COUNTED)]] | None = Field(
+        None, min_length=1, json_schema_extra={"x-argosy": True}
+    )
+    """How often an event of a dependency has to come until the dependency holds, as ``{login-failed: 3}`` (ours). The action sees the newest."""
+    absent: Absent | None = Field(None, json_schema_extra={"x-argosy": True})
+    """The trigger runs when its condition holds and then another dependency does *not* follow in time (ours)."""
+    max_pending: int = Field(10_000, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
+    """For how many values of ``correlate`` a condition collects at a time (ours). Beyond that the value that has waited longest is
+    given up, and that is told.
+    """
+
+
+class Batch(Model):
+    """One action for many events (ours)."""
+
+    window: Duration = Field(gt=0)
+    """How long events are gathered, from the first one on."""
+    max_events: int = Field(100, ge=1, le=MOST_GATHERED)
+    """The action runs at once when so many have come."""
+    key: TriggerParameterSource | None = None
+    """A value of the events, such as ``{dependencyName: order, dataKey: body.customer}``: each value has a batch of its own."""
+
+
+class Debounce(Model):
+    """One action for the last of several events, when no more come (ours)."""
+
+    quiet: Duration = Field(gt=0)
+    """The action runs when so much time passed without another event."""
+    at_most: Duration | None = Field(None, gt=0)
+    """The action runs so long after the first event at the latest, however many follow."""
+    key: TriggerParameterSource | None = None
+    """A value of the events, such as ``{dependencyName: push, dataKey: body.branch}``: each value is waited for by itself."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Debounce:
+        if self.at_most is not None and self.at_most < self.quiet:
+            raise ValueError("'atMost' is shorter than 'quiet'")
+        return self
 
 
 class TriggerBlock(Model):
@@ -241,6 +303,12 @@ class TriggerBlock(Model):
     at_least_once: bool | None = None
     queue: ActionQueue | None = Field(None, json_schema_extra={"x-argosy": True})
     """How the actions leave their queue: how many at a time, in which order, how long after their event (ours)."""
+    batch: Batch | None = Field(None, json_schema_extra={"x-argosy": True})
+    """Gathers what the condition lets through and runs one action for all of it (ours). The event that the action sees has all of them as its
+    data, in the JSON Batch Format of CloudEvents: ``#`` counts them, ``#.data.body.id`` lists a value of each.
+    """
+    debounce: Debounce | None = Field(None, json_schema_extra={"x-argosy": True})
+    """Waits until it has become quiet and runs one action for the last event (ours)."""
     dlq_trigger: TriggerBlock | None = None
 
 

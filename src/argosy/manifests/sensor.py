@@ -18,9 +18,11 @@ from argosy import registry
 from argosy.errors import ConfigError
 from argosy.manifests._sensor_models import (
     ActionQueue,
+    Batch,
     ConditionsReset,
     ConditionsResetByTime,
     DataFilter,
+    Debounce,
     Dependency,
     EventContextFilter,
     ExprFilter,
@@ -109,6 +111,9 @@ class TriggerSpec:
     rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
     queue: ActionQueue = field(default_factory=ActionQueue)
+    frame: TriggerTemplate | None = None
+    batch: Batch | None = None
+    debounce: Debounce | None = None
     dlq_trigger: TriggerSpec | None = None
 
     def writes(self, loc: Loc) -> bool:
@@ -235,7 +240,7 @@ def _restored(problem: Problem, spec: Any) -> Problem:
         )
     message = problem.message
     name = way[-1] if way else ""
-    inside = isinstance(name, str) and (name in ("name", "conditions", "conditionsReset") or is_kind(name))
+    inside = isinstance(name, str) and (name in aliases(TriggerTemplate) or is_kind(name))
     if problem.code == "unknown-field" and inside and len(way) > 1 and way[-2] != "template":
         message = f"'{name}' belongs inside 'template'"
     return Problem(problem.code, message, tuple(way), problem.severity, problem.at_key)
@@ -280,6 +285,9 @@ class _Read:
             rate_limit=block.rate_limit,
             at_least_once=block.at_least_once,
             queue=block.queue or ActionQueue(),
+            frame=block.template,
+            batch=block.batch,
+            debounce=block.debounce,
             dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 
@@ -301,7 +309,7 @@ class _Read:
             ),
         )
         if not kinds:
-            known = {"name", "conditions", "conditionsReset", *MISPLACED}
+            known = {*aliases(TriggerTemplate), *MISPLACED}
             if all(key in known or is_kind(key) for key in template):
                 text = f"names no kind of trigger; give one of {', '.join(registry.trigger_kinds())}"
                 self.problems.append(Problem("missing-kind", text, ("template",), at_key=True))

@@ -84,7 +84,7 @@ _WORKFLOW = (
 )
 """Fields of a Workflow's spec (Argo Workflows 3.6). Newer ones are no mistake, so only slips of these are."""
 _PARAMETER = ("default", "description", "enum", "globalName", "name", "value", "valueFrom")
-_TEMPLATE = ("name", "conditions", "conditionsReset")
+_TEMPLATE = ("name", "conditions", "conditionsReset", "correlate", "within", "count", "absent", "maxPending")
 _HARD = re.compile(r"[|#@*?]")
 _MARK = "written by argosy lint"
 
