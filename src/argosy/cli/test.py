@@ -58,8 +58,15 @@ def test(
     from argosy.testing.running import run_all
 
     # What the sensors log is in the verdicts already.
-    logging.getLogger("argosy").addHandler(logging.NullHandler())
-    logging.getLogger("argosy").propagate = False
+    ours, quiet = logging.getLogger("argosy"), logging.NullHandler()
+    ours.addHandler(quiet)
+    ours.propagate = False
+
+    def loud_again() -> None:
+        ours.removeHandler(quiet)
+        ours.propagate = True
+
+    ctx.call_on_close(loud_again)
     began = time.perf_counter()
     loaded = Loader().load(paths)
     for finding in loaded.findings:

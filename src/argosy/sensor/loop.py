@@ -42,7 +42,7 @@ class Observer(Protocol):
     def matched(
         self, delivery: Delivery, decisions: Sequence[Decision], caused: Sequence[Caused], waiting: Sequence[Waiting]
     ) -> None:
-        """An event was decided on, and what it caused is durable."""
+        """An event was decided on, and what it causes is about to be stored; after a crash it is told again."""
 
     def unreadable(self, delivery: Delivery) -> None:
         """An entry of the log is not an event; it is skipped."""
@@ -132,12 +132,13 @@ class SensorLoop:
             told.append((delivery, decisions, caused, waiting))
             if number % 16 == 15:
                 await asyncio.sleep(0)  # matching is pure CPU; let others run between events
+        # Told first: an action that is stored is performed at once, and its story must not come before its cause.
+        for delivery, decisions, caused, waiting in told:
+            self._observer.matched(delivery, decisions, caused, waiting)
         await self._put(puts)
         if puts:
             self._failpoint("actions.put")
         await self._save()
-        for delivery, decisions, caused, waiting in told:
-            self._observer.matched(delivery, decisions, caused, waiting)
 
     def _advance(
         self, delivery: Delivery, decisions: Sequence[Decision], puts: list[_Put]

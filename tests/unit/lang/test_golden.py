@@ -17,6 +17,8 @@ from tests.golden.oracle import Oracle, available
 # expr has its own test, which knows its values and functions.
 LANGUAGES = [name for name in files.languages() if name in ours.LANGUAGES]
 
+_ORDERS = 40
+
 
 def _shown(question: files.Question, mine: files.Answer, theirs: files.Answer) -> str:
     return "\n".join(json.dumps(part, ensure_ascii=False)[:300] for part in (question, mine, theirs))
@@ -61,9 +63,14 @@ def oracle() -> Iterator[Oracle]:
 @pytest.mark.parametrize("language", files.languages())
 def test_the_go_library_still_gives_the_stored_answers(language: str, oracle: Oracle) -> None:
     golden = files.read(language)
+
+    def still(question: files.Question, stored: files.Answer) -> bool:
+        # Several times, because Go goes through a map in a new order each time, and some questions show it.
+        return any(oracle.ask(language, golden.whole(question)) == stored for _ in range(_ORDERS))
+
     changed = [
-        _shown(question, stored, now)
+        _shown(question, stored, oracle.ask(language, golden.whole(question)))
         for question, stored in golden.rows
-        if (now := oracle.ask(language, golden.whole(question))) != stored
+        if not still(question, stored)
     ]
     assert changed[:20] == []
