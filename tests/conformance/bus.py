@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import pytest
 
-from argosy.bus._base import Bus, Delivery, Lease, Pair, Subscription
+from argosy.bus._base import At, Bus, Delivery, Lease, Pair, Subscription
 from argosy.errors import BusError, EventTooLarge
-from argosy.event import Event
+from argosy.event import Event, encode
 
 T = TypeVar("T")
 PAIR = Pair("webhook", "example")
@@ -86,6 +86,18 @@ def ids(deliveries: Iterable[Delivery]) -> list[str]:
 async def read_ids(subscription: Subscription, count: int) -> list[str]:
     """The ids of the next ``count`` entries."""
     return ids(await read(aiter(subscription), count))
+
+
+async def look(
+    bus: Bus, pairs: Iterable[Pair] = (), *, at: At | None = None, until: int | None = None
+) -> list[Delivery]:
+    """What the log holds."""
+    found: list[Delivery] = []
+    async with contextlib.aclosing(bus.history(list(pairs), at=at, until=until)) as batches:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for batch in batches:
+                found += batch
+    return found
 
 
 async def take(leases: AsyncIterator[Lease]) -> Lease:
@@ -334,6 +346,140 @@ class BusSuite:
             assert await read_ids(other, 2) == ["1", "2"]
         async with bus.subscribe(name, pairs) as subscription:
             assert await read_ids(subscription, 1) == ["2"]
+
+    # ------------------------------------------------------------------ looking into the event log
+
+    async def test_a_consumer_can_begin_at_a_time(self, bus: Bus) -> None:
+        await publish(bus, [0, 1, 2, 3])
+        stored = await look(bus)
+        for number, delivery in enumerate(stored):
+            async with bus.subscribe(f"c{number}", [PAIR], start=At(time=delivery.stored_at)) as subscription:
+                # Several may have been stored in one tick of the clock; the first of them is meant.
+                first = next(other for other in stored if other.stored_at >= delivery.stored_at)
+                [found, *_] = await read(aiter(subscription), 1)
+                assert found.position == first.position
+
+    async def test_a_consumer_that_begins_in_the_future_gets_what_comes_from_now_on(self, bus: Bus) -> None:
+        await publish(bus, ["before"])
+        async with bus.subscribe("c", [PAIR], start=At(time=time.time() + 3600)) as subscription:
+            await publish(bus, ["after"])
+            assert await read_ids(subscription, 1) == ["after"]
+
+    async def test_a_consumer_can_begin_at_a_position(self, bus: Bus) -> None:
+        await publish(bus, range(5))
+        stored = await look(bus)
+        async with bus.subscribe("c", [PAIR], start=At(position=stored[2].position)) as subscription:
+            assert await read_ids(subscription, 3) == ["2", "3", "4"]
+
+    async def test_a_place_counts_only_for_a_consumer_without_a_position(self, bus: Bus) -> None:
+        async with bus.subscribe("c", [PAIR], start="new"):
+            pass
+        await publish(bus, range(3))
+        stored = await look(bus)
+        async with bus.subscribe("c", [PAIR], start=At(position=stored[2].position)) as subscription:
+            assert await read_ids(subscription, 3) == ["0", "1", "2"]
+
+    async def test_the_position_of_a_consumer_can_be_asked_for(self, bus: Bus) -> None:
+        assert await bus.position("c") is None
+        async with bus.subscribe("c", [PAIR], start="earliest") as subscription:
+            await publish(bus, range(3))
+            found = await read(aiter(subscription), 3)
+            await subscription.commit(found[1].position)
+        assert await bus.position("c") == found[1].position
+
+    async def test_an_empty_log_has_no_extent_and_no_history(self, bus: Bus) -> None:
+        first, last = await bus.extent()
+        assert first > last
+        assert await look(bus) == []
+
+    async def test_the_extent_is_the_first_and_the_last_position(self, bus: Bus) -> None:
+        await publish(bus, range(3))
+        stored = await look(bus)
+        assert await bus.extent() == (stored[0].position, stored[-1].position)
+
+    async def test_the_history_is_everything_in_order_and_ends(self, bus: Bus) -> None:
+        await soon(asyncio.gather(*(bus.publish(event(number)) for number in range(700))))
+        await publish(bus, ["other"], OTHER)
+        stored = await look(bus)
+        assert sorted(ids(stored)[:-1], key=int) == [str(number) for number in range(700)]
+        assert ids(stored)[-1] == "other"
+        positions = [delivery.position for delivery in stored]
+        assert positions == sorted(set(positions))
+
+    async def test_the_history_shows_the_pairs_that_are_asked_for(self, bus: Bus) -> None:
+        await publish(bus, [1, 2])
+        await publish(bus, [3], OTHER)
+        await publish(bus, [4])
+        assert ids(await look(bus, [OTHER])) == ["3"]
+        assert ids(await look(bus, [PAIR])) == ["1", "2", "4"]
+        assert await look(bus, [Pair("nobody", "here")]) == []
+
+    async def test_the_history_has_a_beginning_and_an_end(self, bus: Bus) -> None:
+        await publish(bus, range(6))
+        stored = await look(bus)
+        at = At(position=stored[1].position)
+        assert ids(await look(bus, at=at, until=stored[3].position)) == ["1", "2", "3"]
+        assert ids(await look(bus, until=stored[0].position)) == ["0"]
+        assert await look(bus, at=At(position=stored[-1].position + 1)) == []
+        late = [other for other in stored if other.stored_at >= stored[4].stored_at]
+        assert await look(bus, at=At(time=stored[4].stored_at)) == late
+
+    async def test_looking_moves_no_consumer(self, bus: Bus) -> None:
+        async with bus.subscribe("c", [PAIR]) as subscription:
+            await publish(bus, range(3))
+            await look(bus)
+            assert await read_ids(subscription, 3) == ["0", "1", "2"]
+
+    async def test_an_entry_that_is_no_cloudevent_is_in_the_history_with_its_reason(
+        self, store: Store, bus: Bus
+    ) -> None:
+        await store.write_foreign(PAIR, b"not json")
+        [broken] = await look(bus)
+        assert broken.event is None
+        assert "CloudEvent" in broken.error
+
+    async def test_a_history_that_follows_waits_for_what_comes(self, bus: Bus) -> None:
+        await publish(bus, [0])
+        async with contextlib.aclosing(bus.history([PAIR], follow=True)) as batches:
+            assert ids(await soon(anext(batches))) == ["0"]
+            waiting = asyncio.ensure_future(anext(batches))
+            await publish(bus, ["not this"], OTHER)
+            await publish(bus, [1])
+            assert ids(await soon(waiting)) == ["1"]
+            waiting = asyncio.ensure_future(anext(batches))
+            await publish(bus, [2])
+            assert ids(await soon(waiting)) == ["2"]
+
+    @pytest.mark.parametrize("pairs", [[PAIR, OTHER], []])
+    async def test_an_event_is_found_by_its_id(self, bus: Bus, pairs: list[Pair]) -> None:
+        await publish(bus, ["a", "b", "c/d e%"])
+        await publish(bus, ["b"], OTHER)
+        assert [delivery.event for delivery in await bus.find("c/d e%", pairs)] == [event("c/d e%")]
+        # One id of two events is two things.
+        assert {d.event.subject for d in await bus.find("b", pairs) if d.event} == {PAIR.event, OTHER.event}
+        assert await bus.find("nobody", pairs) == []
+
+    async def test_an_event_is_found_by_the_beginning_of_its_id_the_newest_first(self, bus: Bus) -> None:
+        await publish(bus, ["1234-old", "other", "1234-new", "12"])
+        assert ids(await bus.find("1234-")) == ["1234-new", "1234-old"]
+        assert ids(await bus.find("1234-o", [PAIR])) == ["1234-old"]
+        # The whole id of one is not also the beginning of another's.
+        assert ids(await bus.find("12")) == ["12"]
+
+    async def test_looking_for_an_id_leaves_nothing_on_the_log(self, bus: Bus) -> None:
+        await publish(bus, ["there"])
+        before = await bus.extent()
+        await bus.find("there", [PAIR, OTHER])
+        await bus.find("not there", [PAIR, OTHER])
+        assert await bus.extent() == before
+        await publish(bus, ["not there"])
+        assert ids(await look(bus)) == ["there", "not there"]
+
+    async def test_an_event_of_a_process_that_spells_ids_in_another_way_is_found(self, store: Store, bus: Bus) -> None:
+        await publish(bus, ["ours"])
+        await store.write_foreign(PAIR, encode(event("theirs-1")))
+        assert ids(await bus.find("theirs-1")) == ["theirs-1"]
+        assert ids(await bus.find("theirs", [PAIR])) == ["theirs-1"]
 
     # ------------------------------------------------------------------ the action queue
 

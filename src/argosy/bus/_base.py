@@ -11,7 +11,7 @@ Every engine inherits the suite ``tests/conformance/bus.py``; the words here and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -26,8 +26,23 @@ class Pair(NamedTuple):
     event: str
 
 
-Start = Literal["new", "earliest"]
-"""Where a consumer begins that the bus has never seen: after the last stored event, or at the first."""
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in the log: the first entry at or after ``position`` or, if it is not 0, stored at or after ``time`` (seconds since the epoch)."""
+
+    position: int = 0
+    time: float = 0.0
+
+
+Start = Literal["new", "earliest"] | At
+"""Where a consumer begins that the bus has never seen: after the last stored event, at the first, or at a place."""
+
+
+class Extent(NamedTuple):
+    """The first and the last position of the log; of an empty one the first is behind the last."""
+
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +313,31 @@ class Bus(ABC):
         The consumer's position is durable before the context is entered: events stored from then on are not missed,
         also by a later process. ``start`` counts only for a consumer that has no position yet. ``pairs`` may differ from the last
         time; a new pair is read from the consumer's position on.
+        """
+
+    @abstractmethod
+    async def position(self, consumer: str) -> int | None:
+        """The committed position of a consumer; None if the bus has never seen it."""
+
+    @abstractmethod
+    async def extent(self) -> Extent:
+        """Where the log begins and ends now."""
+
+    @abstractmethod
+    def history(
+        self, pairs: Collection[Pair] = (), *, at: At | None = None, until: int | None = None, follow: bool = False
+    ) -> AsyncGenerator[list[Delivery], None]:
+        """Look into the log without being a consumer of it: batches of entries in log order, from ``at`` on.
+
+        Ends at the position ``until``, else where the log ends while it is read; with ``follow`` it waits for what comes. Empty
+        ``pairs`` are all. Close it (``contextlib.aclosing``) where it is not read to its end. Waits through a loss of the bus.
+        """
+
+    @abstractmethod
+    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+        """The entries whose event has this id, else those whose event's id begins with it; newest first, at most ten.
+
+        An event that came within the duplicate window is found fastest where its pair is among ``pairs``; empty ``pairs`` are all.
         """
 
     @abstractmethod

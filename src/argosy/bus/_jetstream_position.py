@@ -12,7 +12,7 @@ import json
 from typing import NamedTuple
 
 from argosy.bus import _jetstream_names as names
-from argosy.bus._base import Start
+from argosy.bus._base import At, Start
 from argosy.bus._jetstream_bucket import KV
 from argosy.bus._jetstream_records import Conflict, Records
 from argosy.errors import BusError
@@ -24,6 +24,15 @@ class LogState(NamedTuple):
     created: str
     first: int
     last: int
+
+
+async def committed(records: Records, consumer: str) -> int | None:
+    """The committed position of a consumer, None if it has none."""
+    record = await records.get(f"$KV.{KV}.p.{names.key(consumer)}")
+    try:
+        return None if record is None else int(json.loads(record.data)["position"])
+    except (ValueError, KeyError, TypeError):
+        return 0  # it is there and cannot be read; who opens the consumer is told
 
 
 class Position:
@@ -46,7 +55,10 @@ class Position:
         record = await self._records.get(self._subject)
         if record is None:
             self.log = state.created
-            self.committed = state.last if start == "new" else max(0, state.first - 1)
+            if isinstance(start, At):
+                self.committed = min(max(start.position - 1, state.first - 1, 0), state.last)
+            else:
+                self.committed = state.last if start == "new" else max(0, state.first - 1)
             try:
                 await self._records.put(self._subject, self._spelled(self.committed), revision=0)
             except Conflict:  # another process opened it at the same moment

@@ -20,8 +20,9 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from argosy.bus import _jetstream_names as names
-from argosy.bus._base import Delivery, Pair, Start, Subscription
+from argosy.bus._base import At, Delivery, Pair, Start, Subscription
 from argosy.bus._jetstream_answers import Lost, Refused, numbers
+from argosy.bus._jetstream_history import position_before
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_position import LogState, Position
 from argosy.bus._jetstream_records import Records
@@ -90,7 +91,7 @@ class Reader(Subscription):
     async def open(self) -> None:
         """Read the position, or record one durably. Waits through a loss of the bus."""
         state = await self._state()
-        if await self._position.open(state, self._start):
+        if await self._position.open(state, await self._placed(self._start)):
             self._maybe_repeated_to = state.last
         self._received = max(self._position.committed, self._position.seen)
         self._idle_look = self._lag_look = asyncio.get_running_loop().time()
@@ -303,6 +304,12 @@ class Reader(Subscription):
         self._wake.set()
 
     # ------------------------------------------------------------------ the log and the position
+
+    async def _placed(self, start: Start) -> Start:
+        """The start with a time made into a position."""
+        if isinstance(start, At) and start.time:
+            return At(position=await position_before(self._link, start.time) + 1)
+        return start
 
     async def _state(self) -> LogState:
         answer = await self._link.keep("look at the event log", lambda: self._link.api(f"STREAM.INFO.{STREAM}"))

@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+from argosy.bus import _jetstream_history as history
 from argosy.bus import _jetstream_names as names
-from argosy.bus._base import Bucket, Bus, Pair, Queue, Start, Subscription
+from argosy.bus._base import At, Bucket, Bus, Delivery, Extent, Pair, Queue, Start, Subscription
 from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV, JetStreamBucket
 from argosy.bus._jetstream_bucket import STREAM as KV_STREAM
 from argosy.bus._jetstream_lease import ACTIONS, DEAD, OUTCOMES
 from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
+from argosy.bus._jetstream_position import committed
 from argosy.bus._jetstream_queue import DUPLICATES_SECONDS, JetStreamQueue
 from argosy.bus._jetstream_reader import Reader
 from argosy.bus._jetstream_records import Records
@@ -164,6 +166,28 @@ class JetStreamBus(Bus):
             yield reader
         finally:
             await reader.close()
+
+    async def position(self, consumer: str) -> int | None:
+        return await committed(self._records, consumer)
+
+    async def extent(self) -> Extent:
+        answer = await self._link.keep("look at the event log", lambda: self._link.api(f"STREAM.INFO.{STREAM}"))
+        return Extent(max(1, answer["state"]["first_seq"]), answer["state"]["last_seq"])
+
+    async def history(
+        self, pairs: Collection[Pair] = (), *, at: At | None = None, until: int | None = None, follow: bool = False
+    ) -> AsyncGenerator[list[Delivery], None]:
+        looking = history.History(self._link, pairs, at=at or At(), until=until, follow=follow)
+        async with aclosing(looking.read()) as batches:
+            async for batch in batches:
+                yield [
+                    history.delivery(message.subject, message.data, message.at.stream, message.at.nanoseconds / 1e9)
+                    for message in batch
+                ]
+
+    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+        first, last = await self.extent()
+        return await history.find(self._link, first, last, event_id, pairs)
 
     def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
         return JetStreamQueue(

@@ -12,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
 from argosy.bus._base import (
+    At,
     Bucket,
     Bus,
     DeadLetter,
     Delivery,
     Entry,
+    Extent,
     Item,
     Lease,
     Pair,
@@ -37,6 +39,7 @@ from argosy.errors import BusError, BusUnavailable, EventInvalid, EventTooLarge
 from argosy.event import Event, decode, encode
 
 _BATCH = 256
+_MOST_FOUND = 10
 
 
 class MemoryBus(Bus):
@@ -98,8 +101,61 @@ class MemoryBus(Bus):
         self._check_open()
         known = consumer in self._positions
         if not known:
-            self._positions[consumer] = len(self._log) if start == "new" else 0
+            self._positions[consumer] = self._before(start)
         yield _Reader(self, consumer, pairs, max(1, max_in_flight), len(self._log) if known else 0)
+
+    async def position(self, consumer: str) -> int | None:
+        return self._positions.get(consumer)
+
+    async def extent(self) -> Extent:
+        return Extent(1, len(self._log))
+
+    async def history(
+        self, pairs: Collection[Pair] = (), *, at: At | None = None, until: int | None = None, follow: bool = False
+    ) -> AsyncGenerator[list[Delivery], None]:
+        position = self._before(at or At())
+        while True:
+            self._check_open()
+            last = min(len(self._log), position + _BATCH, *(() if until is None else (until,)))
+            batch = [
+                delivery(number, text, stored_at)
+                for number, (pair, text, stored_at) in enumerate(self._log[position:last], position + 1)
+                if not pairs or pair in pairs
+            ]
+            if batch:
+                yield batch
+            ended = last <= position
+            position = max(position, last)
+            if until is not None and position >= until:
+                return
+            if ended and not follow:
+                return
+            if ended:
+                await self._changed.wait()
+
+    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+        exact: list[Delivery] = []
+        beginning: list[Delivery] = []
+        for number in range(len(self._log), 0, -1):
+            pair, text, stored_at = self._log[number - 1]
+            found = delivery(number, text, stored_at)
+            if found.event is not None and (not pairs or pair in pairs):
+                if found.event.id == event_id:
+                    exact.append(found)
+                elif found.event.id.startswith(event_id):
+                    beginning.append(found)
+        return (exact or beginning)[:_MOST_FOUND]
+
+    def _before(self, start: Start) -> int:
+        """The position before the first entry that ``start`` means."""
+        if start == "new":
+            return len(self._log)
+        if start == "earliest":
+            return 0
+        if start.time:
+            later = (number for number, (_, _, at) in enumerate(self._log) if at >= start.time)
+            return next(later, len(self._log))
+        return min(max(0, start.position - 1), len(self._log))
 
     def queue(self, name: str, *, max_in_flight: int | None = None) -> Queue:
         store = self._queues.setdefault(name, _Store(self._clock))
@@ -113,6 +169,14 @@ class MemoryBus(Bus):
     def _check_open(self) -> None:
         if not self._users:
             raise BusUnavailable("the bus is closed")
+
+
+def delivery(position: int, text: bytes, stored_at: float, repeated: bool = False) -> Delivery:
+    """The entry, read."""
+    try:
+        return Delivery(position, stored_at, decode(text), "", repeated)
+    except EventInvalid as error:
+        return Delivery(position, stored_at, None, str(error), repeated)
 
 
 class _Signal:
@@ -169,18 +233,11 @@ class _Reader(Subscription):
                 pair, text, stored_at = bus._log[self._read]
                 self._read += 1
                 if pair in self._pairs:
-                    batch.append(self._delivery(self._read, text, stored_at))
+                    batch.append(delivery(self._read, text, stored_at, self._read <= self._repeated_to))
             if batch:
                 self._handed.extend(delivery.position for delivery in batch)
                 return batch
             await bus._changed.wait()
-
-    def _delivery(self, position: int, text: bytes, stored_at: float) -> Delivery:
-        repeated = position <= self._repeated_to
-        try:
-            return Delivery(position, stored_at, decode(text), "", repeated)
-        except EventInvalid as error:
-            return Delivery(position, stored_at, None, str(error), repeated)
 
     async def commit(self, position: int) -> None:
         self._bus._check_open()
