@@ -4,6 +4,11 @@ A taker asks the queue's consumer for one item each time it is asked itself, so 
 may have been handed out before (the server says so, or it is older than the connection) is first looked up:
 an ended one is taken off, a resting one is put back, a failed one gets its count. ``_jetstream_queue`` owns
 the streams and the consumer.
+
+A taker that keeps several items in order (``resting``) is the only one, so it makes the consumer anew whenever it
+connects: everything that has not ended then comes in the order of the stream, what it holds included, and nothing
+overtakes an item that a predecessor held or that was lost on its way. Until an item that it holds has come again, the
+new consumer is told nothing of it: an acknowledgement for what it has not delivered would make it skip all before.
 """
 
 from __future__ import annotations
@@ -44,8 +49,9 @@ _ACK_TRIES, _ACK_SECONDS = 2, 1.0
 class Taker(AsyncIterator[Lease]):
     """Takes items for one process: one request for each item that is asked for, so that nobody hoards."""
 
-    def __init__(self, queue: JetStreamQueue, link: Link, lease_seconds: float) -> None:
+    def __init__(self, queue: JetStreamQueue, link: Link, lease_seconds: float, resting: bool = False) -> None:
         self._queue = queue
+        self._resting = resting
         self._link = link
         self._lease_seconds = lease_seconds
         self._held: dict[int, _Lease] = {}
@@ -128,7 +134,9 @@ class Taker(AsyncIterator[Lease]):
         epoch = self._link.epoch
         if self._end_inbox and self._epoch == epoch:
             await self._end_inbox()
-        if not self._held and not self._waiting:
+        if self._resting:
+            await self._begin_anew()
+        elif not self._held and not self._waiting:
             await self._queue.reclaim()
         await self._queue.ensure_consumer()
         # A server that was killed may not remember that an item was taken off, and lets nothing else out for
@@ -147,6 +155,16 @@ class Taker(AsyncIterator[Lease]):
         self._end_inbox = await self._link.subscribe(f"{inbox}.*", receive)
         self._inbox, self._epoch, self._asked = inbox, epoch, False
         self._heard = asyncio.get_running_loop().time()
+
+    async def _begin_anew(self) -> None:
+        if self._epoch < 0 and not self._queue.sole and await self._queue.held_by_others():
+            # A predecessor that is not quite dead may be about to end what it holds.
+            await asyncio.sleep(self._lease_seconds)
+        await self._queue.forget_consumer()
+        self._waiting.clear()
+        self._taken_off.clear()
+        for lease in self._held.values():
+            lease.known = False
 
     async def _pull(self) -> None:
         self._pulls += 1
@@ -175,11 +193,12 @@ class Taker(AsyncIterator[Lease]):
         queue = self._queue
         held = self._held.get(at.stream)
         if held:
-            # The server forgot that we hold it (it was killed); hold on with the new delivery.
-            held.reply = message.reply
+            # The server forgot that we hold it (it was killed), or somebody ends its rest; hold on with the new delivery.
+            held.reply, held.known = message.reply, True
+            held.stirred.set()
             return None
         place = message.subject.rpartition(".")[2]
-        failures, error = 0, ""
+        failures, error, rest, rested_before = 0, "", 0.0, False
         if at.delivered > 1 or at.stream <= self._known_to:
             ended, failed = await asyncio.gather(
                 queue.outcomes.get(queue.subject(OUTCOMES, place)), queue.kv.get(queue.failures_at(place))
@@ -190,24 +209,27 @@ class Taker(AsyncIterator[Lease]):
                 return None
             if failed:
                 kept = json.loads(failed.data)
-                failures, error = int(kept["failures"]), str(kept["error"])
-                rest = float(kept["not_before"]) - time.time()
-                if rest > 0.005:
+                failures, error, rested_before = int(kept["failures"]), str(kept["error"]), True
+                rest = min(float(kept["not_before"]) - time.time(), float(kept["seconds"]))
+                if rest > 0.005 and (not self._resting or kept.get("reply") != message.reply):
                     try:
                         # Where the rest can be ended from, see ``Queue.retry_now``.
                         now_at = json.dumps({**kept, "reply": message.reply}).encode()
                         await queue.kv.put(queue.failures_at(place), now_at, revision=failed.seq)
                     except Conflict:
                         return await self._admit(message, at)
+                if rest > 0.005 and not self._resting:
                     with contextlib.suppress(Lost):
-                        await self._link.request(message.reply, _nak(min(rest, float(kept["seconds"]))))
+                        await self._link.request(message.reply, _nak(rest))
                     return None
         headers = message.headers or {}
         lease = _Lease(self, at.stream, place, message.reply)
         lease.id = names.text_of_header(headers.get(ID, place))
         lease.body = message.data
-        lease.failures = failures
-        lease.last_error = error
+        lease.put_at = at.nanoseconds / 1e9
+        lease.failures, lease.last_error, lease.rested_before = failures, error, rested_before
+        if rest > 0:
+            lease.rests_until = asyncio.get_running_loop().time() + rest
         return lease
 
     async def _keep_alive(self) -> None:
@@ -217,7 +239,8 @@ class Taker(AsyncIterator[Lease]):
                 for message, _ in list(self._waiting):
                     await self._link.send(message.reply, b"+WPI")
                 for lease in list(self._held.values()):
-                    await self._link.send(lease.reply, b"+WPI")
+                    if lease.known:
+                        await self._link.send(lease.reply, b"+WPI")
 
     # ------------------------------------------------------------------ endings
 
@@ -231,6 +254,8 @@ class Taker(AsyncIterator[Lease]):
 
         async def attempt() -> None:
             nonlocal tries, epoch
+            if not lease.known:
+                return
             if epoch != self._link.epoch:
                 # A server that has just started answers for no consumer yet; giving up then would leave the
                 # item held by nobody until its lease runs out.
@@ -244,7 +269,7 @@ class Taker(AsyncIterator[Lease]):
                     raise Lost(str(lost)) from lost  # not NoResponder: do not make streams for this
 
         await self._link.keep(f"end item {lease.id!r} of queue {self._queue.name!r}", attempt)
-        if word == b"+ACK":
+        if word == b"+ACK" and lease.known:
             self._taken_off.append(lease.reply)
         self._held.pop(lease.stream, None)
         self._wake.set()
@@ -259,6 +284,11 @@ class _Lease(Lease):
         self._place = place
         self.stream = stream
         self.reply = reply
+        self.known = True
+        """Whether the consumer knows that we hold it."""
+        self.rests_until: float | None = None
+        """By the loop's clock, where it rests in our hands."""
+        self.stirred = asyncio.Event()
         self.ending = False
 
     async def done(self, outcome: bytes = b"") -> None:
@@ -278,18 +308,46 @@ class _Lease(Lease):
     async def discard(self, reason: str) -> None:
         await self._ended("discarded", b"", {REASON: cut(reason)})
 
-    async def retry_in(self, seconds: float, error: str) -> None:
+    async def retry_in(self, seconds: float, error: str, *, counted: bool = True) -> None:
         self.ending = True
+        await self._write_rest(seconds, error, counted)
+        await self._taker._end(self, _nak(max(0.0, seconds)))
+
+    async def rest(self, seconds: float, error: str, *, counted: bool = True) -> None:
+        await self._write_rest(seconds, error, counted)
+        self.rests_until = asyncio.get_running_loop().time() + max(0.0, seconds)
+
+    async def _write_rest(self, seconds: float, error: str, counted: bool) -> None:
+        failures = self.failures + counted
+        error = names.text_of_header(cut(error)) if counted else self.last_error
         seconds = max(0.0, seconds)
         record = {
-            "failures": self.failures + 1,
-            "error": names.text_of_header(cut(error)),
+            "failures": failures,
+            "error": error,
             "not_before": time.time() + seconds,
             "seconds": seconds,
             "reply": self.reply,
         }
         await self._queue.kv.put(self._queue.failures_at(self._place), json.dumps(record).encode())
-        await self._taker._end(self, _nak(seconds))
+        self.failures, self.last_error, self.rested_before = failures, error, True
+
+    async def rested(self) -> bool:
+        loop = asyncio.get_running_loop()
+        while self.rests_until is not None:
+            self.stirred.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self.rests_until):
+                    await self.stirred.wait()
+            if await self._queue.outcomes.get(self._queue.subject(OUTCOMES, self._place)):
+                self.ending = True
+                await self._taker._end(self, b"+ACK")
+                return False
+            if loop.time() < self.rests_until:
+                record = await self._queue.failure(self._place, True)
+                if record is not None and float(json.loads(record.data)["not_before"]) > time.time():
+                    continue  # it was delivered again for another reason
+            self.rests_until = None
+        return True
 
     async def hand_back(self) -> None:
         self.ending = True
@@ -306,7 +364,7 @@ class _Lease(Lease):
             raise EventTooLarge(
                 f"the outcome of item {self.id!r} of queue {self._queue.name!r} is too large: {error}"
             ) from error
-        if self.failures:
+        if self.rested_before:
             await self._queue.kv.delete(self._queue.failures_at(self._place))
         await self._taker._end(self, b"+ACK")
 

@@ -60,7 +60,7 @@ class JetStreamQueue(Queue):
         records: Records,
         name: str,
         *,
-        max_in_flight: int,
+        max_in_flight: int | None,
         lease_seconds: float,
         takers: Counter[str] | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class JetStreamQueue(Queue):
         self.actions = Records(link, ACTIONS)
         self.outcomes = Records(link, OUTCOMES)
         self.dead = Records(link, DEAD)
-        self._max_in_flight = max(1, max_in_flight)
+        self._max_in_flight = max_in_flight and max(1, max_in_flight)
         self._lease_seconds = lease_seconds
         self._takers = takers
         self._token = names.token(name)
@@ -127,12 +127,12 @@ class JetStreamQueue(Queue):
         async with self._window:
             return await self._line.keep(f"put into queue {self.name!r}", attempt)
 
-    def take(self) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
-        return self._take()
+    def take(self, *, resting: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Lease]]:
+        return self._take(resting)
 
     @asynccontextmanager
-    async def _take(self) -> AsyncIterator[AsyncIterator[Lease]]:
-        taker = Taker(self, self._link, self._lease_seconds)
+    async def _take(self, resting: bool) -> AsyncIterator[AsyncIterator[Lease]]:
+        taker = Taker(self, self._link, self._lease_seconds, resting)
         takers = self._takers if self._takers is not None else Counter[str]()
         takers[self.consumer] += 1
         try:
@@ -205,8 +205,26 @@ class JetStreamQueue(Queue):
         The consumer is what knows who holds: without it all items wait in the stream, in their order, and
         the taker looks each of them up as one that may have been handed out before.
         """
-        if self._takers is None or self._takers[self.consumer] != 1:
-            return
+        if self._takers is not None and self._takers[self.consumer] == 1:
+            await self.forget_consumer()
+
+    @property
+    def sole(self) -> bool:
+        """Whether nobody outside this process takes from the bus's queues."""
+        return self._takers is not None
+
+    async def held_by_others(self) -> bool:
+        """Whether items are out that were not handed out to us. Raises Lost."""
+        try:
+            info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
+        except Refused as refused:
+            if refused.code not in (10014, 10059):
+                raise
+            return False
+        return int(info["num_ack_pending"]) > 0
+
+    async def forget_consumer(self) -> None:
+        """Remove the consumer and with it all knowledge of who holds what. Raises Lost."""
         try:
             await self._link.api(f"CONSUMER.DELETE.{ACTIONS}.{self.consumer}")
         except Refused as refused:
@@ -222,7 +240,7 @@ class JetStreamQueue(Queue):
             "ack_policy": "explicit",
             "ack_wait": round(self._lease_seconds * 1e9),
             "max_deliver": -1,
-            "max_ack_pending": self._max_in_flight,
+            "max_ack_pending": self._max_in_flight or 1,
             "replay_policy": "instant",
             "filter_subject": self.subject(ACTIONS, "*"),
             "inactive_threshold": _FORGET_SECONDS * 10**9,
@@ -230,9 +248,12 @@ class JetStreamQueue(Queue):
         try:
             await self._link.api(
                 f"CONSUMER.CREATE.{ACTIONS}.{self.consumer}.{config['filter_subject']}",
-                {"stream_name": ACTIONS, "config": config},
+                # Who does not take leaves a consumer as it is.
+                {"stream_name": ACTIONS, "config": config, "action": "" if self._max_in_flight else "create"},
             )
         except Refused as refused:
+            if refused.code in (10105, 10148) and not self._max_in_flight:
+                return
             if refused.code == 10059 and self._link.mend:
                 await self._link.mend()
                 raise Lost("the action queue was removed; it is made anew") from refused

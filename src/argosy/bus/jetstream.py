@@ -189,7 +189,7 @@ class JetStreamBus(Bus):
         first, last = await self.extent()
         return await history.find(self._link, first, last, event_id, pairs)
 
-    def queue(self, name: str, *, max_in_flight: int = 1) -> Queue:
+    def queue(self, name: str, *, max_in_flight: int | None = None) -> Queue:
         return JetStreamQueue(
             self._link,
             self._window,

@@ -1,4 +1,7 @@
-"""One trigger's worker: takes actions from its queue, one after the other, and ends each with done, retry or dead letter.
+"""One trigger's worker: takes actions from its queue and ends each with done, retry, dead letter or discarded.
+
+One after the other, or with ``queue.concurrency`` several side by side (``argosy.runtime.lines``). Before an attempt an action waits until its trigger is
+not suspended, until its ``queue.delay`` is over, and for a grant of the ``rateLimit``; who stops the process then hands it back untouched.
 
 The order within an action: the template's parameters, then the kind, then ``fetch``, then the block's parameters and payload, then
 ``fire``. All but ``fetch`` and ``fire`` are pure (``argosy.sensor.rendering``), so a try repeats them from the record and the sensor as it is now.
@@ -10,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +25,14 @@ from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, Retr
 from argosy.lang import gojson
 from argosy.manifests.fields import Backoff
 from argosy.manifests.sensor import TriggerSpec
-from argosy.runtime import failpoints
+from argosy.runtime import failpoints, suspension
+from argosy.runtime.lines import LOOK_AHEAD, Lines, Taken, taken
+from argosy.runtime.rates import Rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.story import short
+from argosy.runtime.suspension import Switch
 from argosy.runtime.telemetry import Metrics
-from argosy.sensor import actions, parameters, rendering
+from argosy.sensor import parameters, rendering
 from argosy.sensor.actions import ActionRecord
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 
@@ -36,9 +42,8 @@ _story = logging.getLogger("argosy.story")
 DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter": 0.2, "steps": 8})
 """What holds where a trigger has no ``retryStrategy``: eight tries over about two minutes. Upstream tries once and forgets."""
 _LONGEST_PAUSE_SECONDS = 86400.0
-"""What a ``factor`` may make of a pause. A ``duration`` that somebody writes is kept below that."""
-_UNIT_SECONDS = {"Second": 1.0, "Minute": 60.0, "Hour": 3600.0}
-
+"""What a ``factor`` may make of a pause, and the longest that a receiver is given (``Retry-After``), whatever it says."""
+_REASONS_TOLD = 32
 
 MakeTrigger = Callable[[str, TriggerContext], Trigger[Any]]
 """Makes the plug-in of a kind. Raises Rejected or ExtraMissing if it cannot run here."""
@@ -68,8 +73,16 @@ class TriggerDuties:
     """A number in [0, 1): how much of the jitter a pause has."""
 
 
+def in_flight(spec: TriggerSpec) -> int:
+    """How many items the trigger's queue lets out at a time."""
+    return LOOK_AHEAD if spec.queue.concurrency > 1 else 1
+
+
 class TriggerWorker:
-    """Performs the actions of one trigger until cancelled. ``give_up_to`` gets the actions whose tries are used up (``dlqTrigger``)."""
+    """Performs the actions of one trigger until cancelled. ``give_up_to`` gets the actions whose tries are used up (``dlqTrigger``).
+
+    ``queue`` must let as many items out as ``in_flight(spec)`` says; ``rate`` is needed where the trigger has a ``rateLimit``.
+    """
 
     def __init__(
         self,
@@ -79,6 +92,9 @@ class TriggerWorker:
         queue: Queue,
         duties: TriggerDuties,
         give_up_to: Queue | None = None,
+        *,
+        rate: Rate | None = None,
+        switch: Switch | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -86,27 +102,68 @@ class TriggerWorker:
         self._queue = queue
         self._duties = duties
         self._give_up_to = give_up_to
+        self._rate = rate
+        self._switch = switch or Switch()
         self._labels = (namespace, sensor, spec.name)
         self._retry = spec.retry_strategy or DEFAULT_RETRY
-        self._next_at = 0.0
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
+        self._told: set[str] = set()
         metrics = duties.metrics
         for counter in (metrics.actions_triggered, metrics.actions_failed, metrics.actions_given_up):
             counter.labels(*self._labels)  # shown as 0 from the start, as upstream does
 
     async def run(self) -> None:
-        """Take and perform until cancelled. An attempt under way is finished within the grace time, then handed back."""
+        """Take and perform until cancelled. Attempts under way are finished within the grace time, then handed back."""
         async with AsyncExitStack() as stack:
             opened: dict[str, Trigger[Any]] = {}
+            opening = asyncio.Lock()
 
             async def open_kind(kind: str) -> Trigger[Any]:
-                if kind not in opened:
-                    opened[kind] = await stack.enter_async_context(self._make(kind))
+                async with opening:
+                    if kind not in opened:
+                        opened[kind] = await stack.enter_async_context(self._make(kind))
                 return opened[kind]
 
-            leases = await stack.enter_async_context(self._queue.take())
+            async def perform(one: Taken) -> bool:
+                return await self._turn(one, open_kind)
+
+            await self._switch.until_open()
+            side_by_side = self._spec.queue.concurrency > 1
+            leases = await stack.enter_async_context(self._queue.take(resting=side_by_side))
+            if side_by_side:
+                await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
             async for lease in leases:
-                await self._shielded(lease, open_kind)
+                self._count(1, 0)
+                ended = await perform(taken(lease))
+                self._count(0 if ended else 1, 0 if ended else 1)
+                await self._switch.until_open()
+
+    def _count(self, held: int, resting: int) -> None:
+        self._duties.metrics.actions_held.labels(*self._labels).set(held)
+        self._duties.metrics.actions_resting.labels(*self._labels).set(resting)
+
+    def _key(self, one: Taken) -> Hashable:
+        """The line of an action: its key's value; without one a line of its own, or the line of those that have no value."""
+        src = self._spec.queue.key
+        if src is None:
+            return ("id", one.lease.id)
+        if one.record is None or one.record.unusable:
+            return ("none",)
+        found = parameters.look_up(src, one.record.events)
+        if found.value is not None:
+            return ("key", found.value.text)
+        why = "; ".join(found.complaints)
+        if why not in self._told and len(self._told) < _REASONS_TOLD:
+            self._told.add(why)
+            _log.warning(
+                "trigger '%s' of sensor '%s': queue.key has no value for action %s (%s); such actions run one after the other",
+                self._spec.name,
+                self._sensor,
+                short(one.lease.id),
+                why,
+                extra={"action": "action.keyless", "actionID": one.lease.id, **self._fields},
+            )
+        return ("none",)
 
     def _make(self, kind: str) -> Trigger[Any]:
         secrets, namespace = self._duties.secrets, self._namespace
@@ -121,11 +178,24 @@ class TriggerWorker:
         )
         return self._duties.make(kind, context)
 
-    async def _shielded(self, lease: Lease, open_kind: Callable[[str], Any]) -> None:
-        """Perform; when cancelled meanwhile, let the attempt end within the grace time, else hand the action back."""
-        attempt = asyncio.create_task(self._perform(lease, open_kind))
+    async def _turn(self, one: Taken, open_kind: Callable[[str], Any]) -> bool:
+        """Wait until the action may run, and run it. True if it has ended, False if it rests."""
+        failpoints.reach("action.taken")
+        lease = one.lease
+        await self._switch.until_open()
+        if self._switch.mode == "drop":
+            await lease.discard(suspension.DROPPED)
+            return True
+        due = self._due_in(one)
+        if due > 0:
+            await self._rest(lease, due, "", counted=False)
+            return False
+        if self._rate is not None:
+            await self._rate.grant()
+        # When cancelled from here on, let the attempt end within the grace time, else hand the action back.
+        attempt = asyncio.create_task(self._perform(one, open_kind))
         try:
-            await asyncio.shield(attempt)
+            return await asyncio.shield(attempt)
         except asyncio.CancelledError:
             done, _ = await asyncio.wait({attempt}, timeout=self._duties.grace_seconds)
             if not done:
@@ -134,38 +204,42 @@ class TriggerWorker:
                 await lease.hand_back()
             raise
 
-    async def _perform(self, lease: Lease, open_kind: Callable[[str], Any]) -> None:
-        failpoints.reach("action.taken")
+    def _due_in(self, one: Taken) -> float:
+        """Seconds until the action's delay is over. It rests once for that; who ends the rest (``argosy actions retry``) ends the delay."""
+        delay = self._spec.queue.delay
+        if not delay or one.lease.rested_before:
+            return 0.0
+        stored_at = one.record.at if one.record is not None and one.record.at else one.lease.put_at
+        return min(delay, stored_at + delay - self._duties.clock.now().timestamp())
+
+    async def _rest(self, lease: Lease, seconds: float, error: str, *, counted: bool = True) -> None:
+        if self._spec.queue.concurrency > 1:
+            await lease.rest(seconds, error, counted=counted)
+        else:
+            await lease.retry_in(seconds, error, counted=counted)
+
+    async def _perform(self, one: Taken, open_kind: Callable[[str], Any]) -> bool:
+        lease = one.lease
         once = self._spec.at_least_once is False
         if once:
             # Written explicitly: at most once. Whatever happens from here on, it is not done again.
             await lease.done(b'{"message":"at most once: settled before it ran"}')
-        await self._pace()
         began = time.monotonic()
         try:
-            record = actions.decode(lease.body)
-            outcome = await self._attempt(lease, record, open_kind)
+            if one.record is None:
+                raise EventInvalid(one.fault)
+            outcome = await self._attempt(lease, one.record, open_kind)
         except (Rejected, EventInvalid, ConfigError) as error:
-            await self._failed(lease, error, began, once, final=True)
+            return await self._failed(lease, error, began, once, final=True)
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is an attempt that failed
             if not isinstance(error, ArgosyError):
                 _log.debug("trigger '%s' raised", self._spec.name, exc_info=True, extra=self._fields)
-            await self._failed(lease, error, began, once, final=False)
-        else:
-            failpoints.reach("action.fired")
-            if not once:
-                await lease.done(gojson.dumps({"message": outcome.message, "detail": outcome.detail}))
-            self._succeeded(lease, outcome, began)
-
-    async def _pace(self) -> None:
-        limit = self._spec.rate_limit
-        if limit is None or limit.requests_per_unit <= 0:
-            return
-        now = self._duties.clock.monotonic()
-        wait = max(0.0, self._next_at - now)
-        self._next_at = max(now, self._next_at) + _UNIT_SECONDS.get(limit.unit, 1.0) / limit.requests_per_unit
-        if wait:
-            await self._duties.clock.sleep(wait)
+            return await self._failed(lease, error, began, once, final=False)
+        failpoints.reach("action.fired")
+        if not once:
+            await lease.done(gojson.dumps({"message": outcome.message, "detail": outcome.detail}))
+        self._succeeded(lease, outcome, began)
+        return True
 
     async def _attempt(self, lease: Lease, record: ActionRecord, open_kind: Callable[[str], Any]) -> Outcome:
         if record.unusable:
@@ -191,6 +265,7 @@ class TriggerWorker:
 
     def _succeeded(self, lease: Lease, outcome: Outcome, began: float) -> None:
         milliseconds = int((time.monotonic() - began) * 1000)
+        self._duties.metrics.action_tries.labels(*self._labels).observe(lease.failures + 1)
         self._duties.metrics.actions_triggered.labels(*self._labels).inc()
         self._duties.metrics.action_milliseconds.labels(*self._labels).observe(milliseconds)
         if _story.isEnabledFor(logging.INFO):
@@ -204,7 +279,8 @@ class TriggerWorker:
                 extra={"action": "action.done", "actionID": lease.id, **self._fields},
             )
 
-    async def _failed(self, lease: Lease, error: Exception, began: float, once: bool, *, final: bool) -> None:
+    async def _failed(self, lease: Lease, error: Exception, began: float, once: bool, *, final: bool) -> bool:
+        """Retry, or give up; whether the action has ended."""
         sentence = str(error) if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
         metrics = self._duties.metrics
         metrics.actions_failed.labels(*self._labels).inc()
@@ -217,21 +293,25 @@ class TriggerWorker:
             _log.error(
                 "%s: %s; not tried again, because the trigger says atLeastOnce: false", what, sentence, extra=extra
             )
-            return
+            return True
         if not final and tries < self._retry.tries:
+            pause = min(self._retry.pause_seconds(tries, self._duties.chance()), _LONGEST_PAUSE_SECONDS)
             if isinstance(error, RetryAfter):
-                pause = error.seconds
-            else:
-                pause = min(self._retry.pause_seconds(tries, self._duties.chance()), _LONGEST_PAUSE_SECONDS)
+                # The receiver says from when on it likes to be asked; the strategy's own pause is kept at least.
+                pause = max(pause, min(error.seconds, _LONGEST_PAUSE_SECONDS))
+                if error.seconds > _LONGEST_PAUSE_SECONDS:
+                    sentence += f" (it asked for a pause of {error.seconds:g} s)"
             _log.warning(
                 "%s, try %d of %d: %s; next in %.1f s", what, tries, self._retry.tries, sentence, pause, extra=extra
             )
-            await lease.retry_in(pause, sentence)
-            return
+            await self._rest(lease, pause, sentence)
+            return False
         why = "another try cannot help" if final else f"{tries} tries are used up"
+        metrics.action_tries.labels(*self._labels).observe(tries)
         metrics.actions_given_up.labels(*self._labels).inc()
         metrics.actions_dead_lettered.labels(*self._labels).inc()
         _log.error("%s: %s; %s, it is a dead letter now", what, sentence, why, extra={**extra, "action": "action.dead"})
         if self._give_up_to is not None:
             await self._give_up_to.put(lease.id, lease.body, again=True)
         await lease.dead_letter(sentence)
+        return True

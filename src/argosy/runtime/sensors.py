@@ -7,7 +7,8 @@ import asyncio
 from argosy.bus._base import Bus, Queue
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
-from argosy.runtime.actions import TriggerDuties, TriggerWorker
+from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.rates import rate
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
 from argosy.sensor.loop import Observer, SensorLoop
@@ -31,12 +32,17 @@ class SensorRunner:
         self._duties = duties
         self._matcher = Matcher(sensor)
         self._queues: dict[str, Queue] = {}
+        self._in_flight = {trigger.name: in_flight(trigger) for trigger in sensor.triggers}
+        self._in_flight |= {
+            f"{trigger.name}/dlq": in_flight(trigger.dlq_trigger) for trigger in sensor.triggers if trigger.dlq_trigger
+        }
         self._observer = observer or SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
 
     def queue(self, trigger: str) -> Queue:
         """The action queue of this trigger; one object per name, so that its order is kept in one place."""
         if trigger not in self._queues:
-            self._queues[trigger] = self._bus.queue(queue_name(self._sensor.metadata.namespace, self.name, trigger))
+            name = queue_name(self._sensor.metadata.namespace, self.name, trigger)
+            self._queues[trigger] = self._bus.queue(name, max_in_flight=self._in_flight[trigger])
         return self._queues[trigger]
 
     async def run(self) -> None:
@@ -83,12 +89,20 @@ class SensorRunner:
         return workers
 
     def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None) -> TriggerWorker:
-        return TriggerWorker(self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to)
+        limit = rate(spec.rate_limit, self._bus, queue.name, self._duties.clock) if spec.rate_limit else None
+        return TriggerWorker(
+            self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to, rate=limit
+        )
 
     async def _count(self) -> None:
-        """Keep the gauge of waiting actions about right; scrapes must not ask the bus."""
+        """Keep the gauges of waiting actions about right; scrapes must not ask the bus."""
         while True:
             for trigger in self._sensor.triggers:
                 labels = (self._sensor.metadata.namespace, self.name, trigger.name)
-                self._duties.metrics.actions_waiting.labels(*labels).set(await self.queue(trigger.name).depth())
+                queue, age = self.queue(trigger.name), 0.0
+                depth = await queue.depth()
+                if depth and (oldest := await queue.items("queued", limit=1)):
+                    age = max(0.0, self._duties.clock.now().timestamp() - oldest[0].at)
+                self._duties.metrics.actions_waiting.labels(*labels).set(depth)
+                self._duties.metrics.actions_oldest_seconds.labels(*labels).set(age)
             await self._duties.clock.sleep(5.0)

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator
 
 import prometheus_client as prometheus
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
 
 import argosy
 
@@ -78,6 +78,25 @@ class Metrics:
         )
         self.actions_waiting = Gauge(
             "argosy_actions_waiting", "Actions in the queue, waiting or held", _TRIGGER, registry=registry
+        )
+        self.actions_held = Gauge(
+            "argosy_actions_held", "Actions that their trigger holds now: under way, or in line", _TRIGGER, registry=registry
+        )
+        self.actions_resting = Gauge(
+            "argosy_actions_resting",
+            "Of the actions that are held, those that wait for their next try or for the end of their delay",
+            _TRIGGER,
+            registry=registry,
+        )
+        self.actions_oldest_seconds = Gauge(
+            "argosy_actions_oldest_seconds", "Age of the oldest action in the queue, 0 where it is empty", _TRIGGER, registry=registry
+        )
+        self.action_tries = Histogram(
+            "argosy_action_tries",
+            "How many tries actions took until they succeeded or were given up",
+            _TRIGGER,
+            buckets=(1, 2, 3, 5, 8, 13, 21),
+            registry=registry,
         )
         self.sensors_running = Gauge(
             "argosy_sensors_running", "Sensors that read the log now", ("namespace",), registry=registry

@@ -15,7 +15,8 @@ from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.event import Event
 from argosy.manifests.fields import Backoff, Json
 from argosy.manifests.sensor import TriggerSpec, parse_sensor
-from argosy.runtime.actions import TriggerDuties, TriggerWorker
+from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import actions
@@ -104,7 +105,7 @@ def _play(
     async def main(clock: VirtualClock) -> None:
         world.clock = clock
         async with MemoryBus(clock=clock) as bus:
-            queue, below = bus.queue("q"), bus.queue("q/dlq")
+            queue, below = bus.queue("q", max_in_flight=in_flight(spec)), bus.queue("q/dlq")
             record = actions.encode(actions.ActionRecord(EVENT.time, {"d": EVENT}))
             for item in ids or ("1",):
                 await queue.put(item, record if body is None else body)
@@ -117,7 +118,8 @@ def _play(
                 chance=lambda: chance,
             )
             give_up_to = below if spec.dlq_trigger else None
-            worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, give_up_to).run())
+            limit = spec.rate_limit and rate(spec.rate_limit, bus, "q", clock)
+            worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, give_up_to, rate=limit).run())
             await clock.sleep(hours * 3600)
             assert not worker.done(), worker.exception()
             worker.cancel()
