@@ -426,7 +426,9 @@ class BusOutside:
 class BusInside:
     """The embedded server, which the run itself brings back when it dies."""
 
-    options: Sequence[str] = ()
+    def __init__(self, *options: str) -> None:
+        """``options`` are more words of the run's command line."""
+        self.options = options
 
     def __enter__(self) -> BusInside:
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,14 @@ class Effect(NamedTuple):
     body: dict[str, Any]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # senders are killed here
+            super().handle_error(request, client_address)
+
+
 class Receiver:
     """A context manager; ``url`` is where it listens. ``effects`` are by path, in the order in which they came."""
 
@@ -30,8 +39,7 @@ class Receiver:
         self._random = random.Random(seed)
         self._lost_answers = lost_answers
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.effects: dict[str, list[Effect]] = {}
         self.deliveries: Counter[tuple[str, str]] = Counter()

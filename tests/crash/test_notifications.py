@@ -20,11 +20,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("where", ["outside", "inside"])
+@pytest.mark.parametrize("where", ["outside", "inside", "inside, for two workers"])
 def test_every_notification_is_acted_upon_exactly_once_whatever_is_killed(
     where: str, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    bus = BusOutside(tmp_path / "nats") if where == "outside" else BusInside()
+    workers = ["--workers", "2"] if "workers" in where else []
+    bus = BusOutside(tmp_path / "nats") if where == "outside" else BusInside(*workers)
 
     result = Course(Plan(count=2000), tmp_path, rabbitmq, bus).play()
 
