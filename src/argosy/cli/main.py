@@ -9,6 +9,8 @@ import click
 COMMANDS = {
     "run": "Run the event sources and sensors of manifests.",
     "demo": "Play the quickstart by itself, explained.",
+    "actions": "List, show, retry, redrive or discard the actions of a run that goes on.",
+    "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
     "lint": "Check manifests and say what is wrong, where, and what to do.",
     "explain": "Say why an event makes a sensor fire, or why not.",
     "test": "Run the tests that stand beside manifests, offline and in virtual time.",

@@ -1,0 +1,324 @@
+"""``argosy actions``: the action queues of a run that goes on."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from argosy.cli._client import Client, connected, path
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+STATES = ("waiting", "resting", "held", "dead", "done", "discarded")
+
+
+def output(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that chooses text or JSON."""
+    return click.option(
+        "-o", "--output", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format."
+    )(command)
+
+
+def namespaced(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that says which namespace, where a name stands in several."""
+    return click.option("-n", "--namespace", default="", help="Namespace of the sensor; needed where several have it.")(
+        command
+    )
+
+
+def since_option(ctx: click.Context, parameter: click.Parameter, given: str) -> float:
+    """Seconds since the epoch of ``10m``, ``2h``, ``3d`` ago, or of an RFC 3339 time; 0 where nothing is given."""
+    if not given:
+        return 0.0
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", given):
+        return time.time() - float(found[1]) * _UNITS[found[2]]
+    import datetime as dt
+
+    try:
+        moment = dt.datetime.fromisoformat(given)
+    except ValueError:
+        raise click.BadParameter(f"{given!r} is neither a while (30s, 10m, 2h, 3d) nor an RFC 3339 time") from None
+    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+
+
+def who() -> str:
+    """The person at the terminal, as the record of what was done names them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+@click.group()
+def actions() -> None:
+    """List, show, retry, redrive or discard the actions of a run that goes on.
+
+    An action is "this trigger shall run for these events". It waits in its trigger's queue, rests after a failed try, and
+    ends as done, dead (given up, kept until a person acts) or discarded. ID is an action's id or its first 8 characters or more.
+
+    \b
+    Examples:
+      argosy actions list --state dead
+      argosy actions show 1f2e3d4c
+      argosy actions redrive --all --sensor orders
+    """
+
+
+@actions.command("list")
+@connected
+@click.option("--sensor", default="", metavar="NAME", help="Only of this sensor.")
+@click.option("--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger).")
+@click.option("--state", multiple=True, type=click.Choice(STATES), help="Only in this state. May be repeated.")
+@click.option("--since", default="", callback=since_option, metavar="10m|TIME", help="Put, died or ended since then.")
+@click.option("--where", default="", metavar="EXPR", help="Only where this expr expression holds, see below.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@namespaced
+@output
+def list_actions(
+    client: Client,
+    sensor: str,
+    trigger: str,
+    state: Sequence[str],
+    since: float,
+    where: str,
+    limit: int,
+    namespace: str,
+    form: str,
+) -> None:
+    """List actions, newest first.
+
+    EXPR may use id, sensor, trigger, state, error, tries, event (the newest) and events (by dependency), each event with id,
+    source, name, time and data: 'events.order.data.body.total > 100'.
+    """
+    answer = client.get(
+        "/actions",
+        sensor=sensor,
+        trigger=trigger,
+        state=",".join(state),
+        since=since or None,
+        where=where,
+        limit=limit,
+        namespace=namespace,
+    )
+    if form == "json":
+        return _json(answer)
+    rows = answer["actions"]
+    if not rows:
+        click.echo("no actions" + (" fit" if any((sensor, trigger, state, since, where)) else ""))
+        return None
+    for line in table(["ID", "STATE", "TRIGGER", "AGE", "TRIES", "SAYS"], [_row(one) for one in rows]):
+        click.echo(line)
+    if answer["more"]:
+        click.echo(f"there are more; --limit shows more than {limit}")
+    return None
+
+
+@actions.command("show")
+@connected
+@click.argument("id")
+@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
+@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
+@namespaced
+@output
+def show(client: Client, id: str, sensor: str, trigger: str, namespace: str, form: str) -> None:
+    """Show one action: its events, every parameter, its tries and what can be done."""
+    answer = client.get(path("actions", id), sensor=sensor, trigger=trigger, namespace=namespace)
+    if form == "json":
+        return _json(answer)
+    for line in _page(answer):
+        click.echo(line)
+    return None
+
+
+@actions.command("retry")
+@connected
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@output
+def retry(client: Client, ids: Sequence[str], form: str) -> None:
+    """End the rest of actions whose last try failed: they are tried as soon as there is room."""
+    _act(client, "retry", {"ids": list(ids)}, form)
+
+
+@actions.command("redrive")
+@connected
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--all", "every", is_flag=True, help="All dead letters of the sensor; needs --sensor.")
+@click.option("--sensor", default="", metavar="NAME", help="With --all: of this sensor.")
+@click.option("--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger).")
+@click.option("--where", default="", metavar="EXPR", help="With --all: only where it holds; see 'argosy actions list'.")
+@namespaced
+@output
+def redrive(
+    client: Client,
+    ids: Sequence[str],
+    every: bool,
+    sensor: str,
+    trigger: str,
+    where: str,
+    namespace: str,
+    form: str,
+) -> None:
+    """Put dead letters back into their queues, with fresh tries, behind what waits there.
+
+    An action keeps its id: a receiver that honours the Idempotency-Key recognises one that had an effect already.
+    """
+    if every == bool(ids):
+        raise click.UsageError("name actions by id, or say --all --sensor NAME")
+    if every and not sensor:
+        raise click.UsageError("--all needs --sensor NAME")
+    if where and not every:
+        raise click.UsageError("--where goes with --all")
+    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
+    _act(client, "redrive", {"ids": list(ids), "all": every, "where": where, **narrow}, form)
+
+
+@actions.command("discard")
+@connected
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the action, with your user name.")
+@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
+@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
+@namespaced
+@output
+def discard(
+    client: Client, ids: Sequence[str], reason: str, sensor: str, trigger: str, namespace: str, form: str
+) -> None:
+    """End actions that wait, rest or are dead, without doing them."""
+    if not reason.strip():
+        raise click.UsageError("--reason says why; it must not be empty")
+    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
+    _act(client, "discard", {"ids": list(ids), "reason": reason, **narrow}, form)
+
+
+_DID = {"retry": "is tried as soon as there is room", "redrive": "is back in the queue", "discard": "is discarded"}
+_SHORT_LINES = 20
+
+
+def _act(client: Client, verb: str, body: dict[str, Any], form: str) -> None:
+    did, failed = 0, 0
+    for one in client.lines("POST", path("actions", verb), {**body, "by": who()}):
+        did, failed = did + one["done"], failed + (not one["done"])
+        if form == "json":
+            click.echo(json.dumps(one))
+        elif one["done"] and did <= _SHORT_LINES:
+            click.echo(f"{one['id'][:12]} of {one['sensor']}/{one['trigger']} {_DID[verb]}")
+        elif not one["done"]:
+            click.echo(f"{one['id'][:12]}: {one['why']}", err=True)
+    if form == "text" and did > _SHORT_LINES:
+        click.echo(f"… and {did - _SHORT_LINES} more; {did} in all")
+    if form == "text" and not did and not failed:
+        click.echo("there is none")
+    if failed:
+        sys.exit(1)
+
+
+# ---------------------------------------------------------------------- pages
+
+
+def _json(answer: Any) -> None:
+    click.echo(json.dumps(answer, indent=2))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Aligned columns; the last one is as long as it is."""
+    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads) - 1)]
+    for row in [heads, *rows]:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+
+
+def age(seconds: float) -> str:
+    """A while as a person says it."""
+    seconds = max(0.0, seconds)
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{letter}"
+    return f"{int(seconds)}s"
+
+
+def clock(at: float) -> str:
+    """A moment as a person reads it, in local time with its offset."""
+    import datetime as dt
+
+    return dt.datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    says = _line(one["error"])
+    if one.get("nextTry"):
+        says = f"next try in {age(one['nextTry'] - time.time())}: {says}"
+    return [
+        one["id"][:12],
+        one["state"],
+        f"{one['sensor']}/{one['trigger']}",
+        age(time.time() - one["at"]),
+        str(one["tries"]),
+        says,
+    ]
+
+
+def _line(text: str, most: int = 100) -> str:
+    folded = " ".join(text.split())
+    return folded if len(folded) <= most else folded[: most - 1] + "…"
+
+
+_AT = {"done": "done", "dead": "given up", "discarded": "discarded"}
+
+
+def _page(one: dict[str, Any]) -> Iterator[str]:
+    yield f"action   {one['id']}"
+    yield f"state    {one['state']}"
+    yield f"trigger  {one['trigger']} of sensor {one['sensor']} in {one['namespace']} ({one['kind']})"
+    yield f"{_AT.get(one['state'], 'queued').ljust(8)} {clock(one['at'])}, {age(time.time() - one['at'])} ago"
+    yield f"tries    {one['tries']}"
+    if one.get("nextTry"):
+        yield f"next try {clock(one['nextTry'])}, in {age(one['nextTry'] - time.time())}"
+    if one["error"]:
+        label = {"dead": "reason", "discarded": "reason"}.get(one["state"], "error")
+        yield f"{label.ljust(8)} {_line(one['error'], 2000)}"
+    outcome = one.get("outcome") or {}
+    if outcome.get("message"):
+        yield f"answer   {_line(str(outcome['message']), 2000)}"
+    if one["events"]:
+        yield ""
+        yield "events"
+        for event in one["events"]:
+            at = f", {event['time']}" if event.get("time") else ""
+            yield f"  {event['dependency']}: {event['id']} from {event['source']}/{event['name']}{at}"
+    parameters = one.get("parameters")
+    if parameters:
+        yield from _parameters(parameters)
+    for other in one.get("also", []):
+        yield ""
+        yield f"also in {other['sensor']}/{other['trigger']}: {other['state']}, tries {other['tries']}"
+        if other["error"]:
+            yield f"  {_line(other['error'], 2000)}"
+    yield ""
+    yield f"what now: {one['advice']}"
+
+
+def _parameters(parameters: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    if parameters.get("set"):
+        yield "parameters, as the sensor says now"
+    for setting in parameters.get("set", []):
+        source = ", ".join(f"{name}: {value}" for name, value in setting["source"].items())
+        place = f"{setting['in']}: {setting['dest'] or '(the whole)'}"
+        if setting["state"] == "set":
+            value = setting["value"] if setting["raw"] else json.dumps(setting["value"], ensure_ascii=False)
+            yield f"  {place} = {value}   ({source})"
+        else:
+            yield f"  {place} {setting['state']}   ({source})"
+        for complaint in setting.get("complaints", []):
+            yield f"      {complaint}"
+        if setting.get("failure"):
+            yield f"      {setting['failure']}"
+    if parameters.get("failure"):
+        yield f"it cannot be sent as it is: {parameters['failure']}"
+    if parameters.get("unknown"):
+        yield f"not known before it is tried: {parameters['unknown']}"
