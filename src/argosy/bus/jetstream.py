@@ -22,6 +22,7 @@ from argosy.bus._base import At, Bucket, Bus, Delivery, Extent, Pair, Queue, Sta
 from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV, JetStreamBucket
 from argosy.bus._jetstream_bucket import STREAM as KV_STREAM
+from argosy.bus._jetstream_feed import Feeds
 from argosy.bus._jetstream_lease import ACTIONS, DEAD, OUTCOMES
 from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
@@ -80,6 +81,7 @@ class JetStreamBus(Bus):
         self._timeout = connect_timeout_seconds
         self._window = asyncio.Semaphore(_WINDOW)
         self._line = Line(self._link)
+        self._feeds = Feeds(self._link)
         self._records = Records(self._link, KV_STREAM)
         self._takers: Counter[str] | None = Counter() if sole else None
         self._mending = asyncio.Lock()
@@ -160,7 +162,9 @@ class JetStreamBus(Bus):
     async def _subscribed(
         self, consumer: str, pairs: Collection[Pair], start: Start, max_in_flight: int
     ) -> AsyncIterator[Subscription]:
-        reader = Reader(self._link, self._records, consumer, pairs, start=start, max_in_flight=max_in_flight)
+        reader = Reader(
+            self._link, self._feeds, self._records, consumer, pairs, start=start, max_in_flight=max_in_flight
+        )
         await reader.open()
         try:
             yield reader
