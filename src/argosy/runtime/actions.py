@@ -13,9 +13,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from argosy import registry
@@ -30,7 +30,7 @@ from argosy.runtime.lines import LOOK_AHEAD, Lines, Taken, taken
 from argosy.runtime.rates import Rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.story import short
-from argosy.runtime.suspension import Switch
+from argosy.runtime.suspension import Switch, Switchboards
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import parameters, rendering
 from argosy.sensor.actions import ActionRecord
@@ -45,6 +45,8 @@ _LONGEST_PAUSE_SECONDS = 86400.0
 """What a ``factor`` may make of a pause, and the longest that a receiver is given (``Retry-After``), whatever it says."""
 _REASONS_TOLD = 32
 
+Perform = Callable[[Taken], Awaitable[bool]]
+"""Performs an action now, and says whether it has ended."""
 MakeTrigger = Callable[[str, TriggerContext], Trigger[Any]]
 """Makes the plug-in of a kind. Raises Rejected or ExtraMissing if it cannot run here."""
 
@@ -71,6 +73,8 @@ class TriggerDuties:
     """Makes a trigger's plug-in."""
     chance: Callable[[], float] = random.random
     """A number in [0, 1): how much of the jitter a pause has."""
+    switchboards: Switchboards = field(default_factory=Switchboards)
+    """Which triggers are suspended."""
 
 
 def in_flight(spec: TriggerSpec) -> int:
@@ -127,16 +131,23 @@ class TriggerWorker:
             async def perform(one: Taken) -> bool:
                 return await self._turn(one, open_kind)
 
-            await self._switch.until_open()
             side_by_side = self._spec.queue.concurrency > 1
-            leases = await stack.enter_async_context(self._queue.take(resting=side_by_side))
-            if side_by_side:
-                await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
-            async for lease in leases:
-                self._count(1, 0)
-                ended = await perform(taken(lease))
-                self._count(0 if ended else 1, 0 if ended else 1)
+            while True:
                 await self._switch.until_open()
+                async with self._queue.take(resting=side_by_side) as leases:
+                    if side_by_side:
+                        await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
+                    await self._one_after_the_other(leases, perform)
+
+    async def _one_after_the_other(self, leases: AsyncIterator[Lease], perform: Perform) -> None:
+        """Perform in turn until the trigger is suspended; then nothing is held, so what waits can be looked at and discarded."""
+        async for lease in leases:
+            if self._switch.mode == "queue":
+                await lease.hand_back()
+                return
+            self._count(1, 0)
+            ended = await perform(taken(lease))
+            self._count(0 if ended else 1, 0 if ended else 1)
 
     def _count(self, held: int, resting: int) -> None:
         self._duties.metrics.actions_held.labels(*self._labels).set(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from argosy.bus._base import Bus, Queue
 from argosy.manifests.sensor import Sensor, TriggerSpec
@@ -11,8 +12,11 @@ from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
 from argosy.runtime.rates import rate
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
+from argosy.runtime.suspension import Mode, Switch, Switchboard
 from argosy.sensor.loop import Observer, SensorLoop
 from argosy.sensor.matching import Matcher
+
+_log = logging.getLogger("argosy.sensor")
 
 
 def queue_name(namespace: str, sensor: str, trigger: str) -> str:
@@ -48,20 +52,24 @@ class SensorRunner:
     async def run(self) -> None:
         """Match and act until cancelled. The loop is stopped first, so that no action is written that nobody takes."""
         clock = self._duties.clock
-        workers = [
-            asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
-            for worker_name, worker in self.workers()
-        ]
-        counting = asyncio.create_task(keep(f"queue depth of sensor '{self.name}'", self._count, clock))
-        running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
-        running.inc()
-        try:
-            await keep(f"sensor '{self.name}'", self.match, clock)
-        finally:
-            running.dec()
-            for task in (*workers, counting):
-                task.cancel()
-            await asyncio.gather(*workers, counting, return_exceptions=True)
+        async with self._duties.switchboards.of(self._bus, clock).kept() as board:
+            workers = [
+                asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
+                for worker_name, worker in self.workers(board)
+            ]
+            watching = [
+                asyncio.create_task(keep(f"queue depth of sensor '{self.name}'", self._count, clock)),
+                asyncio.create_task(self._show_suspended(board)),
+            ]
+            running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
+            running.inc()
+            try:
+                await keep(f"sensor '{self.name}'", self.match, clock)
+            finally:
+                running.dec()
+                for task in (*workers, *watching):
+                    task.cancel()
+                await asyncio.gather(*workers, *watching, return_exceptions=True)
 
     async def match(self) -> None:
         """Read the log and write actions until cancelled; ``run`` does it, and the workers beside it."""
@@ -77,22 +85,47 @@ class SensorRunner:
         loop.opened = self.opened
         await loop.run()
 
-    def workers(self) -> list[tuple[str, TriggerWorker]]:
-        """A worker for each trigger and each ``dlqTrigger``, with the trigger's name."""
+    def workers(self, board: Switchboard | None = None) -> list[tuple[str, TriggerWorker]]:
+        """A worker for each trigger and each ``dlqTrigger``, with the trigger's name. Without a board none is suspended."""
         workers = []
         for trigger in self._sensor.triggers:
             give_up_to = None
+            switch = self._switch(board, trigger)
             if trigger.dlq_trigger is not None:
                 give_up_to = self.queue(f"{trigger.name}/dlq")
-                workers.append((f"{trigger.name}/dlq", self._worker(trigger.dlq_trigger, give_up_to, None)))
-            workers.append((trigger.name, self._worker(trigger, self.queue(trigger.name), give_up_to)))
+                workers.append((f"{trigger.name}/dlq", self._worker(trigger.dlq_trigger, give_up_to, None, switch)))
+            workers.append((trigger.name, self._worker(trigger, self.queue(trigger.name), give_up_to, switch)))
         return workers
 
-    def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None) -> TriggerWorker:
+    def _switch(self, board: Switchboard | None, trigger: TriggerSpec) -> Switch:
+        name = queue_name(self._sensor.metadata.namespace, self.name, trigger.name)
+        return Switch(board, name, trigger.queue.suspend or "run")
+
+    def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None, switch: Switch) -> TriggerWorker:
         limit = rate(spec.rate_limit, self._bus, queue.name, self._duties.clock) if spec.rate_limit else None
         return TriggerWorker(
-            self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to, rate=limit
+            self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to, rate=limit, switch=switch
         )
+
+    async def _show_suspended(self, board: Switchboard) -> None:
+        """Keep the gauge of suspended triggers right, and tell each change once."""
+        labels, before = (self._sensor.metadata.namespace, self.name), dict[str, Mode]()
+        while True:
+            for trigger in self._sensor.triggers:
+                mode = self._switch(board, trigger).mode
+                self._duties.metrics.trigger_suspended.labels(*labels, trigger.name).set(mode != "run")
+                if mode != before.get(trigger.name, "run"):
+                    does = {
+                        "run": "goes on",
+                        "queue": "is suspended, its actions wait",
+                        "drop": "is suspended and drops",
+                    }
+                    _log.info(
+                        "trigger '%s' of sensor '%s' %s", trigger.name, self.name, does[mode],
+                        extra={"action": "trigger.suspended", "sensorName": self.name, "triggerName": trigger.name},
+                    )  # fmt: skip
+                before[trigger.name] = mode
+            await board.changed()
 
     async def _count(self) -> None:
         """Keep the gauges of waiting actions about right; scrapes must not ask the bus."""

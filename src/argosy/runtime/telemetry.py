@@ -98,6 +98,9 @@ class Metrics:
             buckets=(1, 2, 3, 5, 8, 13, 21),
             registry=registry,
         )
+        self.trigger_suspended = Gauge(
+            "argosy_trigger_suspended", "1 while a trigger is suspended, else 0", _TRIGGER, registry=registry
+        )
         self.sensors_running = Gauge(
             "argosy_sensors_running", "Sensors that read the log now", ("namespace",), registry=registry
         )
