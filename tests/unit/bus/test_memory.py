@@ -10,6 +10,7 @@ from argosy.bus._base import Bus, Pair
 from argosy.bus.memory import MemoryBus
 from argosy.errors import BusUnavailable
 from tests.conformance.bus import PAIR, BusSuite, Store, event, soon
+from tests.conformance.items import ItemsSuite
 
 
 class MemoryStore(Store):
@@ -23,7 +24,7 @@ class MemoryStore(Store):
         self.bus.store_text(pair, text)
 
 
-class TestMemoryBus(BusSuite):
+class TestMemoryBus(BusSuite, ItemsSuite):
     @pytest.fixture
     async def store(self) -> Store:
         return MemoryStore()
