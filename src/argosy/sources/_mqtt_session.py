@@ -1,0 +1,203 @@
+"""One connection to an MQTT broker: greeting, subscription, keep-alive, and messages that are acknowledged in
+order once their work is done.
+
+A message is a task from the moment it is read. At most ``IN_FLIGHT`` are under way; while they are, nothing is
+read, so the broker keeps the rest. Acknowledgements leave in the order in which the messages came, as the
+standard demands (MQTT 3.1.1, 4.6); what was not acknowledged comes again at the next connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from argosy.errors import SourceError
+from argosy.sources import _mqtt_packets as packets
+from argosy.sources._mqtt_packets import Packet, Published
+from argosy.sources._reaching import Address, closed, opened
+
+IN_FLIGHT = 64
+KEEP_ALIVE_SECONDS = 30
+_ANSWER_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who we are at a broker."""
+
+    client_id: str
+    clean: bool
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+class Session:
+    """A connection that was accepted. ``resumed`` says that the broker still knows the session of our clientId."""
+
+    def __init__(self, where: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.where = where
+        self.resumed = False
+        self._reader = reader
+        self._writer = writer
+        self._early: deque[Packet] = deque()
+        self._under_way: deque[tuple[Published, asyncio.Task[None]]] = deque()
+        self._free = asyncio.Semaphore(IN_FLIGHT)
+        self._pings: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def begin(cls, where: Address, tls: ssl.SSLContext | None, login: Login) -> Session:
+        """Connect and greet. Raises SourceError with the reason."""
+        session = cls(where, *await opened(where, tls))
+        try:
+            await session._greet(login)
+        except BaseException:
+            await closed(session._writer)
+            raise
+        session._pings = asyncio.create_task(session._ping())
+        return session
+
+    async def end(self) -> None:
+        """Say goodbye and close. What is still under way is broken off, and comes again another time."""
+        tasks = [task for _, task in self._under_way]
+        if self._pings is not None:
+            tasks.append(self._pings)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._write(packets.DISCONNECT)
+        await closed(self._writer)
+
+    async def subscribe(self, topic: str, qos: int) -> int:
+        """Ask for a topic; the QoS that the broker grants. Raises SourceError if it does not."""
+        self._write(packets.subscribe(1, topic, qos))
+        answer = await self._answer(packets.SUBACK)
+        granted = answer.body[2] if len(answer.body) > 2 else 0x80
+        if granted >= 0x80:
+            raise SourceError(f"{self.where} refuses the topic {topic!r}; grant the user the right to read it")
+        return granted
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Give a topic up."""
+        self._write(packets.unsubscribe(2, topic))
+        await self._answer(packets.UNSUBACK)
+
+    async def receive(self, keep: Callable[[Published], Coroutine[Any, Any, None]]) -> None:
+        """Until cancelled: a call of ``keep`` for each message, which is acknowledged when the call returns.
+
+        Raises SourceError if the connection is lost, and what ``keep`` raised. In each case no message is taken any
+        more, and what is under way is finished first; a second cancellation breaks that off.
+        """
+        fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        taking = asyncio.create_task(self._take(keep, fault))
+        try:
+            first: set[asyncio.Future[Any]] = {taking, fault}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+            await self._finish()
+        if fault.done():
+            raise fault.result()
+        taking.result()
+
+    async def _take(
+        self, keep: Callable[[Published], Coroutine[Any, Any, None]], fault: asyncio.Future[BaseException]
+    ) -> None:
+        def settle(task: asyncio.Task[None]) -> None:
+            self._free.release()
+            self._acknowledge()
+            # One failure ends the run; the broker keeps the message.
+            if not task.cancelled() and (error := task.exception()) is not None and not fault.done():
+                fault.set_result(error)
+
+        while True:
+            await self._free.acquire()
+            message = await self._next_message()
+            task = asyncio.create_task(keep(message))
+            self._under_way.append((message, task))
+            task.add_done_callback(settle)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what is done, from the oldest up to the first that is not."""
+        while self._under_way:
+            message, task = self._under_way[0]
+            if not task.done() or task.cancelled() or task.exception() is not None:
+                return
+            self._under_way.popleft()
+            if message.packet_id:
+                self._write(packets.puback(message.packet_id))
+
+    async def _finish(self) -> None:
+        running = [task for _, task in self._under_way if not task.done()]
+        if running:
+            await asyncio.wait(running)
+
+    async def _next_message(self) -> Published:
+        packet = await self._next()
+        while packet.kind != packets.PUBLISH:
+            packet = await self._next()
+        return packets.published(packet)
+
+    async def _next(self) -> Packet:
+        if self._early:
+            return self._early.popleft()
+        return await self._read(KEEP_ALIVE_SECONDS * 1.5)
+
+    async def _read(self, patience_seconds: float) -> Packet:
+        try:
+            async with asyncio.timeout(patience_seconds):
+                return await packets.read_packet(self._reader)
+        except TimeoutError as error:
+            raise SourceError(f"{self.where} has not answered for {patience_seconds:.0f} s") from error
+        except asyncio.IncompleteReadError as error:
+            raise SourceError(
+                f"{self.where} ended the connection; if it does so again and again, another client may have our clientId"
+            ) from error
+        except OSError as error:
+            raise SourceError(f"the connection to {self.where} was lost: {error.strerror or error}") from error
+
+    async def _answer(self, kind: int) -> Packet:
+        """The packet of this kind; messages that come before it wait for ``receive``."""
+        while True:
+            packet = await self._read(_ANSWER_SECONDS)
+            if packet.kind == kind:
+                return packet
+            if packet.kind == packets.PUBLISH:
+                self._early.append(packet)
+
+    async def _greet(self, login: Login) -> None:
+        self._write(
+            packets.connect(
+                login.client_id,
+                keep_alive=KEEP_ALIVE_SECONDS,
+                clean=login.clean,
+                user=login.user,
+                password=login.password,
+            )
+        )
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                answer = await packets.read_packet(self._reader)
+        except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            raise SourceError(f"{self.where} does not greet; is it an MQTT port, does it want TLS (ssl://)?") from error
+        if answer.kind != packets.CONNACK or len(answer.body) != 2:
+            raise SourceError(f"{self.where} does not speak MQTT")
+        if code := answer.body[1]:
+            raise SourceError(f"{self.where}: {packets.REFUSALS.get(code, f'it refuses us with code {code}')}")
+        self.resumed = bool(answer.body[0] & 1)
+
+    async def _ping(self) -> None:
+        # Twice as often as promised, and also while nothing is read because the bus waits.
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_SECONDS / 2)
+            self._write(packets.PINGREQ)
+
+    def _write(self, data: bytes) -> None:
+        # A few bytes for each message in flight at most: nothing piles up if the broker does not read. Where the
+        # connection is gone, the reading side says so.
+        if not self._writer.is_closing():
+            self._writer.write(data)

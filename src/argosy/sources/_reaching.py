@@ -1,0 +1,103 @@
+"""Reaching a server that a manifest names: TCP and TLS where ``--resolve`` leads, and failures as sentences.
+
+For kinds whose protocol rides on a plain byte stream. Nothing in here connects again: ``patiently`` makes
+the tries that a manifest's ``connectionBackoff`` asks for, and the rest is the runtime's work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from argosy.connecting import target
+from argosy.errors import SourceError
+from argosy.manifests.fields import Backoff
+from argosy.sources._base import SourceContext
+
+T = TypeVar("T")
+_CONNECT_SECONDS = 30.0
+
+
+class Address(NamedTuple):
+    """Where a server listens. As text: ``scheme://host:port``, as it stands in sentences."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def host_and_port(text: str, port: int) -> tuple[str, int]:
+    """``host``, ``host:port`` or ``[v6]:port``, with ``port`` where there is none. Raises ValueError."""
+    try:
+        parts = urlsplit(f"//{text}")
+        given = parts.port
+    except ValueError:
+        parts, given = urlsplit("//"), None
+    if not parts.hostname or parts.username is not None or parts.path or parts.query or parts.fragment:
+        raise ValueError(f"is no address of a server; write for example server.example:{port}")
+    return parts.hostname, given or port
+
+
+async def opened(address: Address, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection, encrypted if ``tls`` is given. Raises SourceError with the reason in a sentence."""
+    host, port = target(address.host, address.port)
+    # The certificate is that of the host in the manifest, wherever the connection goes.
+    secured: dict[str, Any] = {"ssl": tls, "server_hostname": address.host} if tls is not None else {}
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await asyncio.open_connection(host, port, **secured)
+    except TimeoutError as error:
+        raise SourceError(f"{address} did not answer within {_CONNECT_SECONDS:.0f} s") from error
+    except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+        led = "" if (host, port) == (address.host, address.port) else f" (--resolve leads to {host}:{port})"
+        raise SourceError(_unreachable(address, error) + led) from error
+
+
+def _unreachable(address: Address, error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {address} is not trusted: {error.verify_message}; check tls.caCertSecret"
+    if isinstance(error, ssl.SSLError):
+        return f"{address} does not take our TLS ({error.reason or type(error).__name__}); is it a TLS port?"
+    if isinstance(error, socket.gaierror):
+        return f"no host {address.host!r} is known"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {address}; is the server running, is the port right?"
+    if isinstance(error, ConnectionResetError | asyncio.IncompleteReadError):
+        return f"{address} hung up while greeting; does it want another kind of connection (TLS or not)?"
+    return f"{address} cannot be reached: {getattr(error, 'strerror', None) or error}"
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, whatever has become of it."""
+    writer.close()
+    with contextlib.suppress(OSError, ssl.SSLError):
+        try:
+            async with asyncio.timeout(1.0):
+                await writer.wait_closed()
+        except TimeoutError:
+            writer.transport.abort()
+
+
+async def patiently(ctx: SourceContext[Any], backoff: Backoff | None, connect: Callable[[], Awaitable[T]]) -> T:
+    """What ``connect`` yields, tried as often and as slowly as ``connectionBackoff`` says; once without it."""
+    failures = 0
+    while True:
+        try:
+            return await connect()
+        except SourceError as error:
+            failures += 1
+            if backoff is None or failures >= backoff.tries:
+                raise
+            pause = backoff.pause_seconds(failures, random.random())
+            ctx.log.warning("%s; next try in %.0f s, as connectionBackoff says", error, pause)
+        await ctx.clock.sleep(pause)

@@ -1,0 +1,77 @@
+"""A real Mosquitto: users with passwords, TLS with client certificates, sessions that survive SIGKILL, and a log that says
+what was acknowledged.
+
+``argosy`` may read and write everything but ``forbidden``. The TLS port wants a client's certificate.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from tests.brokers.sources.server import Server, program
+
+PASSWORD = "p@ss/w:rd%41"
+
+
+class Mosquitto(Server):
+    """One broker."""
+
+    persistent = True
+    """Whether sessions survive the broker."""
+
+    def command(self) -> list[str]:
+        found = program("mosquitto", "mosquitto")
+        passwords = self.folder / "passwords"
+        if not passwords.exists():
+            self.set_password(PASSWORD)
+            passwords.chmod(0o644)  # the server may run as a user of its own
+        (self.folder / "acl").write_text("user argosy\ntopic readwrite #\ntopic deny forbidden/#\n")
+        config = self.folder / "mosquitto.conf"
+        # Run by root it changes to the user that this names.
+        config.write_text(
+            f"""\
+user root
+allow_anonymous false
+password_file {passwords}
+acl_file {self.folder}/acl
+max_inflight_messages 200
+max_queued_messages 10000
+log_dest stderr
+log_type all
+connection_messages true
+persistence {"true" if self.persistent else "false"}
+persistence_location {self.folder}/
+autosave_on_changes true
+autosave_interval 1
+
+listener {self.port} 127.0.0.1
+
+listener {self.tls_port} 127.0.0.1
+cafile {self.folder}/ca.crt
+certfile {self.folder}/server.crt
+keyfile {self.folder}/server.key
+require_certificate true
+"""
+        )
+        return [found, "-c", str(config)]
+
+    def set_password(self, password: str) -> None:
+        """From the next start or SIGHUP on, this is the password of ``argosy``."""
+        passwords = self.folder / "passwords"
+        command = [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), "argosy", password]
+        subprocess.run(command, check=True, capture_output=True)
+
+    @property
+    def url(self) -> str:
+        """Without a user."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def acknowledged(self, client: str) -> int:
+        """How many messages this client has acknowledged."""
+        return len(re.findall(rf"Received PUBACK from {re.escape(client)} ", self.output()))
+
+    def outstanding(self, client: str) -> int:
+        """How many messages were delivered to this client and not acknowledged by it since."""
+        sent = len(re.findall(rf"Sending PUBLISH to {re.escape(client)} \(d\d, q1", self.output()))
+        return sent - self.acknowledged(client)

@@ -1,0 +1,446 @@
+"""The ``mqtt`` source against a real Mosquitto: the suite of every source, and what is MQTT's own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import orjson
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.manifests.fields import Json
+from argosy.sources import _mqtt_packets as packets
+from argosy.sources._raw import Raw, wrap
+from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
+from tests.brokers.sources.server import CLIENT_TLS
+from tests.conformance.source import SourceSuite, Stage, Upstream, ended, eventually, on_stage
+
+_numbers = itertools.count(1)
+_AUTH = {"username": {"name": "mqtt", "key": "user"}, "password": {"name": "mqtt", "key": "password"}}
+_SECRETS = {("mqtt", "user"): "argosy", ("mqtt", "password"): PASSWORD}
+
+
+class Publisher(Upstream):
+    """A publisher with QoS 1 beside the source, by a client library of others."""
+
+    redelivers = True
+    keeps = True
+    secrets = _SECRETS
+
+    def __init__(self, broker: Mosquitto) -> None:
+        number = next(_numbers)
+        self.broker = broker
+        self.client = f"client-{number}"
+        self.topic = f"topic-{number}"
+        self.block = {
+            "url": broker.url,
+            "topic": f"{self.topic}/#",
+            "clientId": self.client,
+            "jsonBody": True,
+            "auth": _AUTH,
+        }
+
+    def __enter__(self) -> Publisher:
+        self._paho = paho.Client(CallbackAPIVersion.VERSION2)
+        self._paho.username_pw_set("argosy", PASSWORD)
+        self._paho.connect("127.0.0.1", self.broker.port)
+        self._paho.loop_start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._paho.disconnect()
+        self._paho.loop_stop()
+
+    async def publish(self, body: bytes, *, topic: str = "", qos: int = 1, retain: bool = False) -> None:
+        """Return once the broker has confirmed that it has the message."""
+        await eventually(self._paho.is_connected, "the publisher is connected")
+        info = self._paho.publish(topic or f"{self.topic}/a", body, qos=qos, retain=retain)
+        await eventually(info.is_published, "the broker confirmed")
+
+    async def send(self, text: str) -> None:
+        await self.publish(orjson.dumps({"text": text}))
+
+    def text_of(self, data: Json) -> str:
+        assert list(data) == ["topic", "messageId", "body"] or list(data)[3:] == ["metadata"]
+        assert data["topic"] == f"{self.topic}/a"
+        assert 1 <= data["messageId"] <= 0xFFFF
+        return str(data["body"]["text"])
+
+    async def acknowledged(self) -> int:
+        return self.broker.acknowledged(self.client)
+
+
+@pytest.fixture
+async def upstream(mosquitto: Mosquitto) -> AsyncIterator[Publisher]:
+    with Publisher(mosquitto) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
+    async with on_stage("mqtt", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+        yield stage
+
+
+@contextlib.asynccontextmanager
+async def _raising(block: dict[str, Json], secrets: Any = None) -> AsyncIterator[str]:
+    """What the source says when it starts with this block and cannot."""
+    async with on_stage("mqtt", block, secrets={**_SECRETS, **(secrets or {})}) as stage:
+        with pytest.raises(SourceError) as raised:
+            await stage.plugin().run(stage.context())
+        assert stage.listening == []
+        yield str(raised.value)
+
+
+class TestMqtt(SourceSuite):
+    kind = "mqtt"
+    _good: ClassVar[dict[str, Json]] = {"url": "tcp://b:1883", "topic": "t", "clientId": "c"}
+    bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
+        ({"topic": "t", "clientId": "c"}, "url"),
+        ({"url": "tcp://b:1883", "clientId": "c"}, "topic"),
+        ({"url": "tcp://b:1883", "topic": "t"}, "clientId"),
+        ({**_good, "clientId": ""}, "clientId"),
+        ({**_good, "url": "http://b"}, "ssl://"),
+        ({**_good, "url": "wss://b"}, "TCP or TLS"),
+        ({**_good, "url": "tcp://b:port"}, "url"),
+        ({**_good, "topic": ""}, "topic"),
+        ({**_good, "topic": "a/#/b"}, "topic"),
+        ({**_good, "topic": "a+/b"}, "topic"),
+        ({**_good, "qos": 2}, "qos"),
+        ({**_good, "auth": {"username": {"name": "s", "key": "k"}}}, "auth"),
+        ({**_good, "tls": {}}, "caCertSecret"),
+    ]
+
+    @pytest.fixture
+    async def upstream(self, mosquitto: Mosquitto) -> AsyncIterator[Upstream]:
+        with Publisher(mosquitto) as publisher:
+            yield publisher
+
+    def test_the_password_of_a_url_that_cannot_be_read_is_not_shown(self) -> None:
+        with pytest.raises(ValueError) as raised:
+            self.plugin().config.model_validate({**self._good, "url": "tcp://user:pass/word@broker:1883"})
+        assert "word@" not in str(raised.value)
+
+
+async def test_the_data_has_upstreams_keys_and_the_body_as_go_embeds_it(upstream: Publisher, stage: Stage) -> None:
+    # Given a source that reads JSON
+    await stage.start()
+    # When a message comes
+    await upstream.publish(b'{ "a" : 1.0, "b": "<x>" }')
+    # Then the data is upstream's, to the byte
+    (event,) = await stage.events(1)
+    number = event.data["messageId"]
+    topic = upstream.topic.encode()
+    assert event.raw == (b'{"topic":"%b/a","messageId":%d,"body":{"a":1.0,"b":"\\u003cx\\u003e"}}' % (topic, number))
+    assert event.id is None
+
+
+async def test_without_json_body_the_bytes_are_base64_and_test_tools_make_the_same(
+    upstream: Publisher, stage: Stage
+) -> None:
+    # Given a source without jsonBody, with metadata
+    stage.block |= {"jsonBody": False, "metadata": {"a": "b"}}
+    await stage.start()
+    # When bytes come
+    await upstream.publish(b"\x00\xff")
+    # Then they are base64, and what wrap makes of the same message is the same
+    (event,) = await stage.events(1)
+    assert event.data["body"] == base64.b64encode(b"\x00\xff").decode()
+    headers = {"topic": event.data["topic"], "messageId": str(event.data["messageId"])}
+    config = stage.context().config
+    assert wrap("mqtt", config, Raw(b"\x00\xff", headers)).data == event.raw
+    with pytest.raises(EventInvalid, match="messageId"):
+        wrap("mqtt", config, Raw(b"", {"messageId": "x"}))
+
+
+async def test_messages_of_every_qos_and_retained_ones_become_events(upstream: Publisher, stage: Stage) -> None:
+    # Given a message that the broker retained before the source came
+    await upstream.publish(b'"retained"', topic=f"{upstream.topic}/kept", retain=True)
+    await stage.start()
+    # When messages of each QoS come
+    for qos in (0, 1, 2):
+        await upstream.publish(str(qos).encode(), qos=qos)
+    # Then all are events; those of QoS 0 have no number
+    events = await stage.events(4)
+    assert sorted(str(event.data["body"]) for event in events) == ["0", "1", "2", "retained"]
+    assert [event.data["messageId"] for event in events if event.data["body"] == 0] == [0]
+
+
+@pytest.mark.parametrize("failure", ["not JSON", "too large"])
+async def test_a_message_that_cannot_become_an_event_is_counted_and_does_not_block(
+    upstream: Publisher, stage: Stage, failure: str
+) -> None:
+    # Given a message that is no JSON, or that the bus will never take
+    await stage.start()
+    if failure == "too large":
+        stage.failure = EventTooLarge("the event has 2 MB, the bus takes 1 MB")
+        await upstream.send("large")
+    else:
+        await upstream.publish(b"{no")
+    # When it has come
+    await eventually(lambda: len(stage.refused) == 1)
+    stage.failure = None
+    await upstream.send("good")
+    # Then it is counted in a sentence with its topic, acknowledged, and the next is served
+    (event,) = await stage.events(1)
+    assert upstream.text_of(event.data) == "good"
+    assert upstream.topic in stage.refused[0]
+    await eventually(lambda: upstream.broker.acknowledged(upstream.client) == 2)
+    assert not stage.errors
+
+
+async def test_no_more_than_64_messages_are_under_way_and_the_rest_waits_unread(
+    upstream: Publisher, stage: Stage
+) -> None:
+    # Given a bus that does not answer, and a broker that would deliver 200 at once
+    await stage.start()
+    stage.close_gate()
+    # When more messages come, enough to fill what the network buffers
+    texts = [f"{number:03}" for number in range(150)]
+    for text in texts:
+        await upstream.send(text)
+    await eventually(lambda: stage.under_way == 64)
+    await upstream.settle()
+    # Then 64 are under way
+    assert stage.under_way == 64
+    # And all arrive once, in the broker's order
+    stage.open_gate()
+    await stage.events(150)
+    assert [upstream.text_of(event.data) for event in stage.offered] == texts
+    await eventually(lambda: upstream.broker.outstanding(upstream.client) == 0)
+
+
+async def test_acknowledgements_leave_in_the_order_of_the_messages(upstream: Publisher, stage: Stage) -> None:
+    # Given two messages, of which the first takes longer
+    await stage.start()
+    first = asyncio.Event()
+    plain = stage.emit
+
+    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
+        if b"slow" in bytes(data):
+            await first.wait()
+        await plain(data, id=id)
+
+    stage.emit = emit  # type: ignore[method-assign]
+    await stage.stop()
+    await stage.start()
+    await upstream.send("slow")
+    await upstream.send("fast")
+    await stage.events(1)
+    # When only the second is stored, nothing is acknowledged
+    await upstream.settle()
+    assert upstream.broker.acknowledged(upstream.client) == 0
+    # And when the first is too, both are
+    first.set()
+    await eventually(lambda: upstream.broker.acknowledged(upstream.client) == 2)
+
+
+async def test_with_qos_0_nothing_waits_for_the_source_as_in_argo_events(upstream: Publisher, stage: Stage) -> None:
+    # Given a source that asks for QoS 0, and was there once
+    stage.block["qos"] = 0
+    await stage.start()
+    await stage.stop()
+    # When a message comes while it is away, and one after it has come back
+    await upstream.send("lost")
+    await stage.start()
+    await upstream.publish(orjson.dumps("seen"))
+    # Then only the second is an event
+    (event,) = await stage.events(1)
+    assert (event.data["body"], event.data["messageId"]) == ("seen", 0)
+
+
+async def test_the_topic_of_an_older_manifest_is_given_up(upstream: Publisher, stage: Stage) -> None:
+    # Given a source that received one topic
+    await stage.start()
+    await stage.stop()
+    # When its manifest names another
+    stage.block["topic"] = f"other-{upstream.topic}"
+    await stage.start()
+    await upstream.send("old")
+    await upstream.publish(b'"new"', topic=f"other-{upstream.topic}")
+    # Then messages of the old one do not come
+    (event,) = await stage.events(1)
+    assert event.data["body"] == "new"
+    await upstream.settle()
+    assert len(stage.offered) == 1
+
+
+async def test_a_killed_broker_is_come_back_to_and_what_it_kept_arrives(upstream: Publisher, stage: Stage) -> None:
+    # Given a message whose emit is under way
+    await stage.start()
+    stage.close_gate()
+    await upstream.send("before")
+    await eventually(lambda: stage.under_way == 1)
+    # When the broker is killed and comes back
+    await upstream.broker.restart()
+    stage.open_gate()
+    # Then the source goes on, nothing is missing, and the broker learns of it
+    await eventually(lambda: len(stage.listening) >= 2, f"{stage.errors}")
+    await upstream.send("after")
+    await eventually(lambda: {upstream.text_of(each.data) for each in stage.emitted} == {"before", "after"})
+    assert all(isinstance(error, SourceError) for error in stage.errors)
+    assert all("127.0.0.1" in str(error) for error in stage.errors)
+
+
+async def test_a_broker_that_forgot_the_session_is_named_in_the_log(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a broker that keeps nothing over a restart
+    broker = Mosquitto(tmp_path)
+    broker.persistent = False
+    with broker, Publisher(broker) as upstream:
+        async with on_stage("mqtt", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+            await stage.start()
+            assert "does not know" not in caplog.text
+            # When it is killed and comes back
+            await broker.restart()
+            await eventually(lambda: len(stage.listening) == 2)
+            # Then an error says what may be lost, and what to do
+            (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+            assert upstream.client in record.getMessage() and "persistence" in record.getMessage()
+            # And the source receives
+            await upstream.send("one")
+            await stage.events(1)
+
+
+async def test_a_source_is_cancelled_while_the_broker_does_not_answer() -> None:
+    # Given a server that accepts connections and says nothing
+    came, gone = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        while await reader.read(100):
+            pass
+        writer.close()
+        gone.set()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with on_stage("mqtt", {"url": f"tcp://127.0.0.1:{port}", "topic": "t", "clientId": "c"}) as stage:
+        task = asyncio.create_task(stage.plugin().run(stage.context()))
+        await came.wait()
+        # When the source is cancelled, then it ends, and its connection with it
+        task.cancel()
+        await ended(task)
+        await gone.wait()
+    silent.close()
+
+
+async def test_a_rotated_password_is_taken_up_at_the_next_connection(tmp_path: Any) -> None:
+    with Mosquitto(tmp_path) as broker, Publisher(broker) as upstream:
+        async with on_stage("mqtt", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+            await stage.start()
+            # Given a broker that has a new password
+            broker.set_password("the new one")
+            await broker.restart()
+            # When the source is refused, and the secret changes
+            await eventually(lambda: bool(stage.errors) and "auth" in str(stage.errors[-1]))
+            stage.secrets["mqtt", "password"] = "the new one"
+            # Then it receives again
+            await eventually(lambda: len(stage.listening) == 2)
+            assert "the new one" not in f"{stage.errors} {stage.listening}"
+
+
+async def test_tls_with_our_authority_and_our_certificate(upstream: Publisher, stage: Stage) -> None:
+    # Given a tls block, and a URL that does not speak of TLS
+    broker = upstream.broker
+    stage.block |= {"url": f"tcp://127.0.0.1:{broker.tls_port}", "tls": CLIENT_TLS}
+    stage.secrets |= broker.tls_secrets()
+    # When the source starts, then the connection is encrypted, and messages come
+    await stage.start()
+    assert "ssl://" in stage.listening[0]
+    await upstream.send("one")
+    await stage.events(1)
+
+
+async def test_a_host_that_is_led_elsewhere_keeps_its_name(
+    upstream: Publisher, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the name of a cluster that the certificate has, and one that it does not have
+    broker = upstream.broker
+    names = ("kubernetes.default.svc", "other.svc")
+    monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(f"{name}:8883=127.0.0.1:{broker.tls_port}" for name in names))
+    stage.block |= {"url": "ssl://kubernetes.default.svc", "tls": CLIENT_TLS}
+    stage.secrets |= broker.tls_secrets()
+    # When the source starts, then it comes to the broker by the first, and does not trust the second
+    await stage.start()
+    await upstream.send("one")
+    await stage.events(1)
+    async with _raising({**stage.block, "url": "ssl://other.svc"}, stage.secrets) as sentence:
+        assert "certificate of ssl://other.svc:8883 is not trusted" in sentence
+
+
+async def test_refusals_are_sentences_that_show_no_password(upstream: Publisher) -> None:
+    broker, block = upstream.broker, upstream.block
+    anonymous = {key: value for key, value in block.items() if key != "auth"}
+    cases: list[tuple[dict[str, Json], list[str]]] = [
+        ({**anonymous, "url": f"tcp://argosy:wrong@127.0.0.1:{broker.port}"}, ["auth"]),
+        (anonymous, ["auth"]),
+        ({**block, "url": "tcp://127.0.0.1:9"}, ["nothing listens at tcp://127.0.0.1:9"]),
+        ({**block, "url": "tcp://no.such.invalid"}, ["no host 'no.such.invalid'"]),
+        ({**block, "url": f"tcp://127.0.0.1:{broker.tls_port}"}, ["want TLS"]),
+        ({**block, "url": f"ssl://127.0.0.1:{broker.port}"}, ["TLS"]),
+        ({**block, "url": f"ssl://127.0.0.1:{broker.tls_port}"}, ["not trusted", "caCertSecret"]),
+    ]
+    for faulty, named in cases:
+        async with _raising(faulty) as sentence:
+            assert all(text in sentence for text in named), sentence
+            assert "wrong" not in sentence and PASSWORD not in sentence
+
+
+async def test_user_and_password_of_the_url_are_read_percent_decoded(upstream: Publisher, stage: Stage) -> None:
+    # Given a URL with both
+    del stage.block["auth"]
+    stage.block["url"] = f"mqtt://argosy:p%40ss%2Fw%3Ard%2541@127.0.0.1:{upstream.broker.port}"
+    # When the source starts, then it is let in
+    await stage.start()
+    await upstream.send("one")
+    await stage.events(1)
+
+
+async def test_connection_backoff_pauses_before_the_failure_is_reported(upstream: Publisher) -> None:
+    # Given a broker that is not there, and three tries
+    slept: list[float] = []
+
+    class Clock:
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+
+    backoff = {"duration": "10s", "factor": 2, "jitter": 0, "steps": 3}
+    block = {**upstream.block, "url": "tcp://127.0.0.1:9", "connectionBackoff": backoff}
+    async with on_stage("mqtt", block, secrets=dict(_SECRETS), clock=Clock()) as stage:
+        # When the source starts, then it pauses as the block says, and gives up
+        with pytest.raises(SourceError, match="nothing listens"):
+            await stage.plugin().run(stage.context())
+    assert slept == [10.0, 20.0]
+
+
+async def _packet(data: bytes) -> packets.Packet:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await packets.read_packet(reader)
+
+
+@pytest.mark.parametrize("size", [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, packets.LARGEST])
+async def test_a_packet_of_any_length_is_read_back(size: int) -> None:
+    text = packets._framed(0x32, b"\0\1t\0\7" + b"x" * size)
+    message = packets.published(await _packet(text))
+    assert (message.topic, message.packet_id, len(message.payload)) == ("t", 7, min(size, packets.LARGEST - 5))
+    assert message.cut == (size + 5 > packets.LARGEST)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x30\xff\xff\xff\xff\x01", b"\x30\x01\x00", b"\x36\x05\0\1t\0\1", b"\x30\x02\0\x09"]
+)
+async def test_bytes_that_are_no_mqtt_end_the_connection_with_a_sentence(data: bytes) -> None:
+    with pytest.raises(SourceError, match="no MQTT"):
+        packets.published(await _packet(data))
