@@ -95,14 +95,21 @@ class Client:
         """The answer to an order; ``body`` is sent as JSON."""
         return self._answer("POST", path, query, body)
 
-    def lines(self, method: str, path: str, body: object = None, **query: object) -> Iterator[Any]:
-        """The values of an answer in lines, as they come. Raises Refused if the last one is an error or they break off."""
+    def lines(
+        self, method: str, path: str, body: object = None, *, text_of: str = "", **query: object
+    ) -> Iterator[Any]:
+        """The values of an answer in lines, as they come. Raises Refused if the last one is an error or they break off.
+
+        The member ``text_of`` is left as its JSON text: every digit of it is the sender's.
+        """
         connection, answer = self._ask(method, path, query, body, _LINE_SECONDS)
         try:
             while line := answer.readline():
                 if not line.strip():
                     continue
                 value = json.loads(line)
+                if text_of and isinstance(value, dict) and text_of in value:
+                    value[text_of] = _member(line, text_of)
                 if isinstance(value, dict) and set(value) == {"error"}:
                     raise Refused(str(value["error"]), answer.status)
                 yield value
@@ -162,6 +169,12 @@ class Client:
         if answer.status == 401:
             sentence = f"the run at {self._shown} does not accept the token of {self._known_by}: {sentence}"
         return Refused(sentence, answer.status)
+
+
+def _member(line: bytes, name: str) -> str:
+    import msgspec
+
+    return bytes(msgspec.json.decode(line, type=dict[str, msgspec.Raw])[name]).decode()
 
 
 def path(*segments: str) -> str:

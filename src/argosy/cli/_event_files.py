@@ -60,6 +60,22 @@ def read_events(files: Sequence[str], naming: Naming, bundle: Bundle) -> list[Ev
     return found
 
 
+def texts(file: str) -> list[bytes]:
+    """The JSON documents of a file as they stand, those of a list each for itself; ``-`` is standard input.
+
+    Raises EventInvalid or ConfigError, with the file named.
+    """
+    try:
+        found: list[bytes] = []
+        for text in _documents(_content(file)):
+            found += [bytes(raw) for raw in _raws.decode(text)] if text.startswith(b"[") else [text]
+    except msgspec.DecodeError as error:
+        raise EventInvalid(f"{file}: {error}") from error
+    except ArgosyError as error:
+        raise type(error)(str(error) if str(error).startswith(f"{file}:") else f"{file}: {error}") from error
+    return found
+
+
 def hint(event: Event, naming: Naming, bundle: Bundle) -> str:
     """A sentence where the event would never come, or its source would make other data of it; empty where nothing is odd."""
     if any(
