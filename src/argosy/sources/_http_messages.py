@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,10 @@ class Request:
     query_string: str
     headers: Mapping[str, list[str]]
     body: bytes
+    client: str = ""
+    """The sender's address as the connection has it; behind a proxy, the proxy's."""
+    credentials: str = field(default="", repr=False)
+    """The Authorization header before it was masked; for checks only, never for events."""
 
     @cached_property
     def query(self) -> Mapping[str, list[str]]:

@@ -213,6 +213,7 @@ class Port:
                 return Response(503, "the event source is starting anew", retry_after_seconds=1)
         route, params = found
         headers = routes.headers(exchange.scope["headers"])
+        credentials = headers.get("Authorization", [""])[0]
         if refusal := _unauthorized(route, headers) or self._unacceptable(route, exchange):
             route.refused(f"answered {refusal.status}: {refusal.text}")
             return refusal
@@ -220,7 +221,7 @@ class Port:
         assert task is not None
         route.under_way.add(task)
         try:
-            return await self._handle(route, params, headers, exchange)
+            return await self._handle(route, params, headers, credentials, exchange)
         finally:
             route.under_way.discard(task)
             route.idle.set()
@@ -243,7 +244,12 @@ class Port:
         return None
 
     async def _handle(
-        self, route: Route, params: dict[str, str], headers: dict[str, list[str]], exchange: Exchange
+        self,
+        route: Route,
+        params: dict[str, str],
+        headers: dict[str, list[str]],
+        credentials: str,
+        exchange: Exchange,
     ) -> Response:
         body = await exchange.body(route.max_payload_size)
         if isinstance(body, Response):
@@ -252,7 +258,14 @@ class Port:
             return refusal
         scope = exchange.scope
         request = Request(
-            scope["method"], scope["path"], params, scope["query_string"].decode("latin-1"), headers, body
+            scope["method"],
+            scope["path"],
+            params,
+            scope["query_string"].decode("latin-1"),
+            headers,
+            body,
+            (scope.get("client") or ("",))[0],
+            credentials,
         )
         try:
             async with asyncio.timeout(self._settings.wait_seconds) as waiting:
