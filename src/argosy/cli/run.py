@@ -112,7 +112,7 @@ def run(
     """
     from argosy import connecting
     from argosy.errors import ArgosyError
-    from argosy.runtime import logs
+    from argosy.runtime import garbage, logs
     from argosy.runtime.process import Options, Process
 
     logs.configure(log_format, log_level)
@@ -132,6 +132,7 @@ def run(
     )
     import uvloop
 
+    garbage.collect_rarely()
     try:
         connecting.resolve(resolve)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -28,7 +28,7 @@ from prometheus_client import Metric
 from argosy.bus._jetstream_settings import Connection
 from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
-from argosy.runtime import logs
+from argosy.runtime import garbage, logs
 from argosy.runtime.app import App, Shard, Step
 from argosy.runtime.buses import Buses, Given
 from argosy.runtime.secrets import Secrets
@@ -148,5 +148,6 @@ def main() -> None:
     """Work until told to stop."""
     import uvloop
 
+    garbage.collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main())
