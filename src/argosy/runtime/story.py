@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from prometheus_client import Counter
+
 from argosy.bus._base import Delivery
 from argosy.event import Event
 from argosy.runtime.telemetry import Metrics
@@ -51,6 +53,7 @@ class SensorStory:
         self._sensor = sensor
         self._metrics = metrics
         self._fields = {"namespace": namespace, "sensorName": sensor}
+        self._filtered: dict[tuple[str, bool], Counter] = {}
 
     def matched(
         self, delivery: Delivery, decisions: Sequence[Decision], caused: Sequence[Caused], waiting: Sequence[Waiting]
@@ -61,8 +64,11 @@ class SensorStory:
             if decision.event is not None:
                 continue
             failed = decision.verdict.failed
-            labels = (self._namespace, self._sensor, decision.dependency, "failed" if failed else "rejected")
-            self._metrics.events_filtered.labels(*labels).inc()
+            counter = self._filtered.get((decision.dependency, failed))
+            if counter is None:
+                labels = (self._namespace, self._sensor, decision.dependency, "failed" if failed else "rejected")
+                counter = self._filtered[decision.dependency, failed] = self._metrics.events_filtered.labels(*labels)
+            counter.inc()
             if failed:
                 _log.warning(
                     "sensor '%s' dropped event %s: dependency '%s' could not decide: %s",
