@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -234,7 +234,7 @@ class TriggerWorker:
         once = self._spec.at_least_once is False
         if once:
             # Written explicitly: at most once. Whatever happens from here on, it is not done again.
-            await lease.done(b'{"message":"at most once: settled before it ran"}')
+            await lease.done(_outcome(one, "at most once: settled before it ran"))
         began = time.monotonic()
         try:
             if one.record is None:
@@ -248,7 +248,7 @@ class TriggerWorker:
             return await self._failed(lease, error, began, once, final=False)
         failpoints.reach("action.fired")
         if not once:
-            await lease.done(gojson.dumps({"message": outcome.message, "detail": outcome.detail}))
+            await lease.done(_outcome(one, outcome.message, outcome.detail))
         self._succeeded(lease, outcome, began)
         return True
 
@@ -326,3 +326,13 @@ class TriggerWorker:
             await self._give_up_to.put(lease.id, lease.body, again=True)
         await lease.dead_letter(sentence)
         return True
+
+
+def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None) -> bytes:
+    """What is kept of a finished action: what its trigger answered, and which events caused it (their data are not kept)."""
+    caused_by = one.record.events if one.record is not None else {}
+    events = [
+        {"dependency": name, "id": event.id, "source": event.source, "name": event.subject, "time": event.time}
+        for name, event in caused_by.items()
+    ]
+    return gojson.dumps({"message": message, "detail": detail or {}, "events": events})

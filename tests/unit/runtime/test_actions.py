@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import datetime as dt
 from typing import Any
 
@@ -221,7 +222,11 @@ class TestAtLeastOnce:
         end = _play(_spec(LOG + word), world)
 
         assert len(world.tries) == 2
-        assert end.outcomes["1"] == b'{"detail":{},"message":"done"}'
+        assert end.outcomes["1"] is not None
+        outcome = json.loads(end.outcomes["1"])
+        assert (outcome["message"], outcome["detail"]) == ("done", {})
+        [caused_by] = outcome["events"]
+        assert (caused_by["dependency"], caused_by["id"], caused_by["source"]) == ("d", EVENT.id, EVENT.source)
 
     def test_false_is_at_most_once_also_when_it_fails(self) -> None:
         world = _Fake(TriggerError("no"))
