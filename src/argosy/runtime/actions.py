@@ -249,6 +249,7 @@ class TriggerWorker:
         failpoints.reach("action.fired")
         if not once:
             await lease.done(_outcome(one, outcome.message, outcome.detail))
+            failpoints.reach("action.done")
         self._succeeded(lease, outcome, began)
         return True
 
@@ -316,6 +317,7 @@ class TriggerWorker:
                 "%s, try %d of %d: %s; next in %.1f s", what, tries, self._retry.tries, sentence, pause, extra=extra
             )
             await self._rest(lease, pause, sentence)
+            failpoints.reach("action.rested")
             return False
         why = "another try cannot help" if final else f"{tries} tries are used up"
         metrics.action_tries.labels(*self._labels).observe(tries)
@@ -324,7 +326,9 @@ class TriggerWorker:
         _log.error("%s: %s; %s, it is a dead letter now", what, sentence, why, extra={**extra, "action": "action.dead"})
         if self._give_up_to is not None:
             await self._give_up_to.put(lease.id, lease.body, again=True)
+            failpoints.reach("action.given-up")
         await lease.dead_letter(sentence)
+        failpoints.reach("action.dead")
         return True
 
 

@@ -193,6 +193,7 @@ class SourceRunner:
             time=events.format_time(self._duties.clock.now()),
             data=text,
         )
+        failpoints.reach("event.received")
         try:
             await self._bus.publish(event)
         except BusError:

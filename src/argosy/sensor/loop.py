@@ -190,6 +190,7 @@ class SensorLoop:
     async def _write(self, put: _Put) -> None:
         try:
             await put.queue.put(put.id, actions.encode(put.record), again=put.again)
+            self._failpoint("action.put")
         except EventTooLarge as error:
             # The event itself fitted; joined with others, or grown by a transform, it no longer does.
             reason = f"the events of this action are together too large for the bus: {error}"
@@ -204,7 +205,7 @@ class SensorLoop:
                 except EventTooLarge as error:
                     await self._give_up_waiting(plan, state, error)
                 state.changed = False
-                self._failpoint("join.saved")
+                self._failpoint("join.written" if state.pending else "join.cleared")
 
     async def _give_up_waiting(self, plan: Plan, state: JoinState, error: EventTooLarge) -> None:
         """Events that cannot be remembered together become an action that cannot be performed: a dead letter, which a person sees."""
