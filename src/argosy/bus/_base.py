@@ -158,6 +158,11 @@ class Lease(ABC):
     async def rest(self, seconds: float, error: str, *, counted: bool = True) -> None:
         """As ``retry_in``, durably, but hold on to the item: ``rested`` then waits for the end of the rest."""
 
+    @property
+    @abstractmethod
+    def resting(self) -> bool:
+        """Whether the item rests now, in the hands of whoever has the lease."""
+
     @abstractmethod
     async def rested(self) -> bool:
         """Return True once the item does not rest, at once if it does not. False if somebody ended the item meanwhile: the lease is over."""

@@ -333,6 +333,10 @@ class _Lease(Lease):
         await self._queue.kv.put(self._queue.failures_at(self._place), json.dumps(record).encode())
         self.failures, self.last_error, self.rested_before = failures, error, True
 
+    @property
+    def resting(self) -> bool:
+        return self.rests_until is not None
+
     async def rested(self) -> bool:
         loop = asyncio.get_running_loop()
         while self.rests_until is not None:

@@ -476,6 +476,10 @@ class _Lease(Lease):
                 item.last_error = self.last_error = error
             item.not_before = self._store.clock.now().timestamp() + max(0.0, seconds)
 
+    @property
+    def resting(self) -> bool:
+        return self._item.not_before > self._store.clock.now().timestamp()
+
     async def rested(self) -> bool:
         while self._item.holder is self:
             left = self._item.not_before - self._store.clock.now().timestamp()

@@ -64,7 +64,7 @@ class Lines:
         self._watch = watch
         self._slots = asyncio.Semaphore(concurrency)
         self._lines: dict[Hashable, deque[Taken]] = {}
-        self._held = self._bytes = self._resting = self._ready = 0
+        self._held = self._bytes = self._resting = 0
         self._room = asyncio.Event()
 
     async def run(self, leases: AsyncIterator[Lease]) -> None:
@@ -91,31 +91,31 @@ class Lines:
 
     async def _follow(self, key: Hashable, line: deque[Taken]) -> None:
         while line:
-            if not await self._rested(line[0].lease) or await self._in_a_slot(line[0]):
+            if not await self._rested(line[0].lease) or await self._performed(line[0]):
                 self._held -= 1
                 self._bytes -= len(line.popleft().lease.body)
             self._changed()
         del self._lines[key]
+        self._changed()
 
     async def _rested(self, lease: Lease) -> bool:
+        if not lease.resting:
+            return True
         self._resting += 1
         self._changed()
         try:
             return await lease.rested()
         finally:
             self._resting -= 1
+            self._changed()
 
-    async def _in_a_slot(self, one: Taken) -> bool:
-        self._ready += 1
-        self._changed()
-        try:
-            async with self._slots:
-                return await self._perform(one)
-        finally:
-            self._ready -= 1
+    async def _performed(self, one: Taken) -> bool:
+        async with self._slots:
+            return await self._perform(one)
 
     def _changed(self) -> None:
-        if self._ready < 2 * self._concurrency and self._held < LOOK_AHEAD and self._bytes < LOOK_AHEAD_BYTES:
+        ready = len(self._lines) - self._resting
+        if ready < 2 * self._concurrency and self._held < LOOK_AHEAD and self._bytes < LOOK_AHEAD_BYTES:
             self._room.set()
         else:
             self._room.clear()
