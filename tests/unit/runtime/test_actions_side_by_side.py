@@ -1,9 +1,8 @@
-"""Several actions of a trigger at a time: order for each key, pauses that hold up nobody else, delays; in virtual time on a bus in memory."""
+"""Several actions of a trigger at a time: order for each key, and pauses that hold up nobody else; in virtual time on a bus in memory."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -245,7 +244,7 @@ class TestTheLookAhead:
         _played(_spec(LOG + _BY_KEY % 2 + _RETRY % (4, "1h")), world, items)
 
         # While x0 rests, five are held; y stands behind more of its own, so it has to wait.
-        assert dict((item, when) for when, item in world.began)["y"] == 3600
+        assert {item: when for when, item in world.began}["y"] == 3600
 
     def test_is_bounded_in_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lines, "LOOK_AHEAD_BYTES", 3 * len(_body("x")))
@@ -254,7 +253,7 @@ class TestTheLookAhead:
 
         _played(_spec(LOG + _BY_KEY % 2 + _RETRY % (4, "1h")), world, items)
 
-        assert dict((item, when) for when, item in world.began)["y"] == 3600
+        assert {item: when for when, item in world.began}["y"] == 3600
 
     def test_goes_no_further_than_it_must(self) -> None:
         world = _World()
@@ -272,152 +271,6 @@ class TestTheLookAhead:
         assert held is not None
         assert 2 <= held <= 5
         assert resting == 0
-
-
-class TestADelay:
-    def _delayed(self, words: str, *, at: list[float]) -> list[tuple[float, str]]:
-        world = _World()
-
-        async def main(clock: VirtualClock) -> None:
-            async with _Play(clock, _spec(LOG + words), world) as play:
-                for number, moment in enumerate(at):
-                    await play.queue.put(str(number), _body(str(number), START.timestamp() + moment))
-                play.start()
-                await clock.sleep(7200)
-                assert await play.queue.depth() == 0
-
-        run_virtually(START, main)
-        return world.began
-
-    @pytest.mark.parametrize(
-        "words",
-        [
-            "queue: {delay: 10m}",
-            "queue: {delay: 10m, concurrency: 4}",
-            "queue: {delay: 10m, concurrency: 4, key: {dependencyName: d, dataKey: key}}",
-        ],
-    )
-    def test_counts_from_the_moment_when_the_event_was_stored(self, words: str) -> None:
-        began = self._delayed(words, at=[-700, -590, -590, -1, -0.5])
-
-        assert began == [(0, "0"), (10, "1"), (10, "2"), (599, "3"), (599.5, "4")]
-
-    def test_of_an_action_of_an_older_version_counts_from_its_coming(self) -> None:
-        began = self._delayed("queue: {delay: 10m}", at=[-START.timestamp()])
-
-        assert began == [(600, "0")]
-
-    @pytest.mark.parametrize("concurrency", [1, 3])
-    def test_outlives_the_process(self, concurrency: int) -> None:
-        world = _World()
-
-        async def main(clock: VirtualClock) -> None:
-            spec = _spec(LOG + f"queue: {{delay: 10m, concurrency: {concurrency}}}")
-            async with _Play(clock, spec, world) as play:
-                await play.queue.put("a", _body(None, START.timestamp()))
-                for _ in range(3):
-                    play.start()
-                    await clock.sleep(100)
-                    await play.stop()
-                play.start()
-                await clock.sleep(1000)
-
-        run_virtually(START, main)
-
-        assert world.began == [(600, "a")]
-
-    @pytest.mark.parametrize("concurrency", [1, 3])
-    def test_comes_once_and_is_no_failed_try(self, concurrency: int) -> None:
-        world = _World(lambda item, attempt: TriggerError("no") if attempt == 1 else None)
-        attempts: list[int] = []
-        answers = world.answers
-
-        def answer(item: str, attempt: int) -> Exception | None:
-            attempts.append(attempt)
-            return answers(item, attempt)
-
-        world.answers = answer
-        spec = _spec(LOG + f"queue: {{delay: 10m, concurrency: {concurrency}}}\n" + _RETRY % (3, "5s"))
-
-        async def main(clock: VirtualClock) -> None:
-            async with _Play(clock, spec, world) as play:
-                await play.queue.put("a", _body(None, START.timestamp()))
-                play.start()
-                await clock.sleep(3600)
-
-        run_virtually(START, main)
-
-        assert world.began == [(600, "a"), (605, "a")]
-        assert attempts == [1, 2]
-
-    @pytest.mark.parametrize("concurrency", [1, 3])
-    def test_ends_when_a_person_says_so(self, concurrency: int) -> None:
-        world = _World()
-
-        async def main(clock: VirtualClock) -> None:
-            spec = _spec(LOG + f"queue: {{delay: 10m, concurrency: {concurrency}}}")
-            async with _Play(clock, spec, world) as play:
-                await play.queue.put("a", _body(None, START.timestamp()))
-                play.start()
-                await clock.sleep(60)
-                found = await play.queue.find("a")
-                assert found is not None
-                assert found.state == "resting"
-                assert await play.queue.retry_now("a")
-                await clock.sleep(60)
-
-        run_virtually(START, main)
-
-        assert world.began == [(60, "a")]
-
-    def test_is_never_longer_than_it_says_whatever_the_record_says(self) -> None:
-        assert self._delayed("queue: {delay: 10m}", at=[86400]) == [(600, "0")]
-
-
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_an_action_that_is_to_run_at_most_once_and_waits_for_its_turn_outlives_the_process(concurrency: int) -> None:
-    world = _World()
-    words = (
-        f"atLeastOnce: false\nrateLimit: {{unit: Minute, requestsPerUnit: 1}}\nqueue: {{concurrency: {concurrency}}}"
-    )
-
-    async def main(clock: VirtualClock) -> None:
-        async with _Play(clock, _spec(LOG + words), world) as play:
-            for item in "ab":
-                await play.queue.put(item, _body(None))
-            play.start()
-            await clock.sleep(30)
-            await play.stop()
-            play.start()
-            await clock.sleep(120)
-
-    run_virtually(START, main)
-
-    assert world.began == [(0, "a"), (pytest.approx(60, abs=1), "b")]
-
-
-def test_a_rate_limited_backlog_survives_a_restart() -> None:
-    """In Argo Events what waits for the limiter is acknowledged and in memory: it is lost with the process."""
-    world = _World()
-
-    async def main(clock: VirtualClock) -> None:
-        spec = _spec(LOG + "rateLimit: {unit: Minute, requestsPerUnit: 3}")
-        async with _Play(clock, spec, world) as play:
-            for number in range(9):
-                await play.queue.put(str(number), _body(None))
-            for _ in range(8):
-                play.start()
-                await clock.sleep(15)
-                await play.stop()
-            play.start()
-            await clock.sleep(3600)
-            assert await play.queue.depth() == 0
-
-    run_virtually(START, main)
-
-    assert [item for _, item in world.began] == [str(number) for number in range(9)]
-    times = [when for when, _ in world.began]
-    assert all(later - first >= 60 - 1e-6 for first, later in zip(times, times[3:], strict=False))
 
 
 _ANSWERS = st.lists(st.sampled_from(["ok", "fails", "rejected"]), max_size=3)
@@ -485,7 +338,3 @@ def test_each_key_is_in_order_one_at_a_time_and_nothing_is_lost_whatever_fails_a
             attempts[item[0]].append(item)
     for key, seen in attempts.items():
         assert seen == [name for name in order if name[0] == key]
-
-
-def test_the_first_moment_is_what_these_tests_count_from() -> None:
-    assert START == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
