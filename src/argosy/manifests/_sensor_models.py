@@ -14,8 +14,10 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from argosy.errors import EventInvalid
+from argosy.event import parse_time
 from argosy.manifests.fields import (
     Backoff,
     Duration,
@@ -244,21 +246,21 @@ class TriggerTemplate(Model):
     conditions: str = ""
     conditions_reset: list[ConditionsReset] = Field(default_factory=list)
     correlate: dict[str, Annotated[str, Field(min_length=1)]] | None = Field(
-        None, min_length=1, json_schema_extra={"x-argosy": True}
+        default=None, min_length=1, json_schema_extra={"x-argosy": True}
     )
     """Dependencies and gjson paths into their (transformed) data, such as ``{order: body.id, payment: body.order.id}`` (ours): only events
     with the same value belong together, and what the condition has collected is kept for each value. Every dependency of the condition
     needs a path. An event without a value there is not taken in.
     """
-    within: Duration | None = Field(None, gt=0, json_schema_extra={"x-argosy": True})
+    within: Duration | None = Field(default=None, gt=0, json_schema_extra={"x-argosy": True})
     """An event counts for so long, as ``10m``; by the times at which the events were stored (ours)."""
     count: dict[str, Annotated[int, Field(ge=1, le=MOST_COUNTED)]] | None = Field(
-        None, min_length=1, json_schema_extra={"x-argosy": True}
+        default=None, min_length=1, json_schema_extra={"x-argosy": True}
     )
     """How often an event of a dependency has to come until the dependency holds, as ``{login-failed: 3}`` (ours). The action sees the newest."""
-    absent: Absent | None = Field(None, json_schema_extra={"x-argosy": True})
+    absent: Absent | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """The trigger runs when its condition holds and then another dependency does *not* follow in time (ours)."""
-    max_pending: int = Field(10_000, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
+    max_pending: int = Field(default=10_000, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
     """For how many values of ``correlate`` a condition collects at a time (ours). Beyond that the value that has waited longest is
     given up, and that is told.
     """
@@ -269,7 +271,7 @@ class Batch(Model):
 
     window: Duration = Field(gt=0)
     """How long events are gathered, from the first one on."""
-    max_events: int = Field(100, ge=1, le=MOST_GATHERED)
+    max_events: int = Field(default=100, ge=1, le=MOST_GATHERED)
     """The action runs at once when so many have come."""
     key: TriggerParameterSource | None = None
     """A value of the events, such as ``{dependencyName: order, dataKey: body.customer}``: each value has a batch of its own."""
@@ -280,7 +282,7 @@ class Debounce(Model):
 
     quiet: Duration = Field(gt=0)
     """The action runs when so much time passed without another event."""
-    at_most: Duration | None = Field(None, gt=0)
+    at_most: Duration | None = Field(default=None, gt=0)
     """The action runs so long after the first event at the latest, however many follow."""
     key: TriggerParameterSource | None = None
     """A value of the events, such as ``{dependencyName: push, dataKey: body.branch}``: each value is waited for by itself."""
@@ -303,13 +305,39 @@ class TriggerBlock(Model):
     at_least_once: bool | None = None
     queue: ActionQueue | None = Field(None, json_schema_extra={"x-argosy": True})
     """How the actions leave their queue: how many at a time, in which order, how long after their event (ours)."""
-    batch: Batch | None = Field(None, json_schema_extra={"x-argosy": True})
+    batch: Batch | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """Gathers what the condition lets through and runs one action for all of it (ours). The event that the action sees has all of them as its
     data, in the JSON Batch Format of CloudEvents: ``#`` counts them, ``#.data.body.id`` lists a value of each.
     """
-    debounce: Debounce | None = Field(None, json_schema_extra={"x-argosy": True})
+    debounce: Debounce | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """Waits until it has become quiet and runs one action for the last event (ours)."""
     dlq_trigger: TriggerBlock | None = None
+
+
+class StartAt(Model):
+    """A place in the log (ours). Exactly one of both."""
+
+    time: str = ""
+    """At the first event that was stored at this time or after it, as ``2026-01-31T09:30:00Z``."""
+    event: str = ""
+    """At the event with this id, that one included."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StartAt:
+        if bool(self.time) == bool(self.event):
+            raise ValueError("needs either 'time' or 'event'")
+        if self.time:
+            try:
+                parse_time(self.time)
+            except EventInvalid as error:
+                raise ValueError(
+                    f"has a 'time' that is none: {error}; write for example 2026-01-31T09:30:00Z"
+                ) from error
+        return self
+
+
+def _word_or_place(value: object) -> str:
+    return "place" if isinstance(value, dict | StartAt) else "word"
 
 
 class SensorSpec(Model):
@@ -331,6 +359,17 @@ class SensorSpec(Model):
     replicas: int | None = None
     revision_history_limit: int | None = None
     logging_fields: dict[str, str] = Field(default_factory=dict)
+    start: Annotated[
+        Annotated[Literal["new", "earliest"], Tag("word")] | Annotated[StartAt, Tag("place")],
+        Discriminator(_word_or_place),
+    ] = Field("new", json_schema_extra={"x-argosy": True})
+    """Where a sensor begins that the bus has never seen (ours): ``new`` (with what comes), ``earliest`` (with all that the log still has),
+    ``{time: …}`` or ``{event: ID}``. A sensor that has read before goes on where it was, whatever stands here.
+    """
+    shadow: bool = Field(False, json_schema_extra={"x-argosy": True})
+    """The sensor decides and says what it would do, and fires nothing (ours). ``argosy actions list --shadow`` shows it. What it would have
+    done is not made up for when this is taken away; ``argosy replay`` does that.
+    """
     strict: bool = Field(False, json_schema_extra={"x-argosy": True})
     """Filters and scripts mean what they seem to say where upstream's meaning is a trap (ours): every value of ``!=``
     must differ, a regular expression must match the whole text, what is no number or boolean passes no
