@@ -21,8 +21,8 @@ from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit github "  # noqa: SIM905
-    "gitlab hdfs kafka minio mns nats nsq pubSub pulsar redis redisStream sftp slack sns sqs "
+    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit "  # noqa: SIM905
+    "gitlab hdfs kafka minio mns nats nsq pubSub pulsar sftp slack sns sqs "
     "storageGrid stripe".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""

@@ -1,22 +1,25 @@
 """The ``webhook`` block that the HTTP kinds of upstream share, and how it becomes a route.
 
 ``webhook`` has these fields directly in its event; ``github``, ``slack`` and the others have them in a block
-of that name.
+of that name. ``verify`` is ours, and every kind has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from argosy.manifests.fields import Model, SecretKeySelector
+from argosy.sources import _verify
+from argosy.sources._verify import Verify
 
 if TYPE_CHECKING:
     from argosy.sources._base import SourceContext
-    from argosy.sources._http import Handler, Route
+    from argosy.sources._http import Handler, Request, Response, Route
+    from argosy.sources._verify_replay import Recorded
 
 
 class WebhookContext(Model):
@@ -41,6 +44,8 @@ class WebhookContext(Model):
     """The bearer token that requests must carry."""
     max_payload_size: int = Field(1024 * 1024, ge=0)
     """Bytes."""
+    verify: Verify | None = Field(None, json_schema_extra={"x-argosy": True})
+    """What requests must prove, beside what their kind asks for."""
 
     @field_validator("port")
     @classmethod
@@ -58,6 +63,8 @@ class WebhookContext(Model):
             raise ValueError(
                 "needs serverCertSecret and serverKeySecret together; with one of them the port would not be HTTPS"
             )
+        if self.auth_secret is not None and self.verify is not None and self.verify.basic:
+            raise ValueError("'authSecret' and 'verify.basic' want the same header; keep one of them")
         try:
             PathTemplate(self.endpoint)
         except ConfigError as error:
@@ -65,19 +72,62 @@ class WebhookContext(Model):
         return self
 
 
-def route(
+@asynccontextmanager
+async def route(
     ctx: SourceContext[Any], webhook: WebhookContext, handler: Handler, *, method: str = ""
-) -> AbstractAsyncContextManager[Route]:
+) -> AsyncIterator[Route]:
     """The route that ``webhook`` describes, answered by ``handler``. Empty ``method`` allows all."""
-    cert, key, token = webhook.server_cert_secret, webhook.server_key_secret, webhook.auth_secret
-    return ctx.http.route(
-        port=int(webhook.port),
-        endpoint=webhook.endpoint,
-        handler=handler,
-        name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
-        methods=(method,) if method else (),
-        tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
-        token=None if token is None else lambda: ctx.secret(token),
-        max_payload_size=webhook.max_payload_size,
-        refused=ctx.refused,
+    cert, key, token, rule = (
+        webhook.server_cert_secret,
+        webhook.server_key_secret,
+        webhook.auth_secret,
+        webhook.verify,
     )
+    guard = None
+    if rule is not None and rule.replay is not None:
+        from argosy.sources._verify_replay import Recorded
+
+        guard = Recorded(ctx.bucket, ctx.clock, rule.replay.window)
+    try:
+        async with ctx.http.route(
+            port=int(webhook.port),
+            endpoint=webhook.endpoint,
+            handler=handler if rule is None else _verified(ctx, rule, guard, handler),
+            name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
+            methods=(method,) if method else (),
+            tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
+            token=None if token is None else lambda: ctx.secret(token),
+            max_payload_size=webhook.max_payload_size,
+            refused=ctx.refused,
+        ) as place:
+            yield place
+    finally:
+        if guard is not None:
+            await guard.close()
+
+
+def _verified(ctx: SourceContext[Any], rule: Verify, guard: Recorded | None, handler: Handler) -> Handler:
+    """``handler`` for requests that pass; the others are answered 401."""
+    from argosy.sources._http import SUCCESS, Response
+
+    async def answer(request: Request) -> Response:
+        reason = _verify.fault(rule, request, ctx.secret, ctx.clock)
+        if not reason and rule.replay is not None:
+            assert guard is not None
+            name = _verify.nonce(rule.replay, request)
+            if name:
+                async with guard.alone(name):
+                    if await guard.knows(name):
+                        ctx.refused("the request was recorded before; it makes no second event")
+                        return SUCCESS
+                    response = await handler(request)
+                    if response.status < 300:
+                        await guard.remember(name)
+                    return response
+            reason = f"header {rule.replay.header!r}, which names the request, is missing"
+        if reason:
+            ctx.refused(f"answered 401: {reason}")
+            return Response(401, reason)
+        return await handler(request)
+
+    return answer

@@ -1,0 +1,191 @@
+"""``github``: each delivery of a GitHub webhook becomes one event, named by its delivery id.
+
+The body gets two more members, ``X-GitHub-Event`` and ``X-GitHub-Delivery``, as upstream adds them. A signature
+is checked whenever a secret is given, and a signed delivery is refused where none is. Pings are events, too.
+Sources: docs.github.com "Validating webhook deliveries"; upstream ``pkg/eventsources/sources/github``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from argosy.errors import EventInvalid
+from argosy.manifests.fields import Model, SecretKeySelector
+from argosy.sources import _hooked, _verify
+from argosy.sources._base import Source, SourceContext
+from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
+from argosy.sources._raw import Raw, Wrapped
+
+if TYPE_CHECKING:
+    from argosy.sources._http import Request, Response
+
+_ALGORITHMS = ("sha256", "sha1", "sha512")
+
+
+class OwnedRepositories(Model):
+    """Repositories of one owner."""
+
+    owner: str = ""
+    names: list[str] = Field(default_factory=list)
+
+
+class GithubApp(Model):
+    """Credentials of a GitHub App, instead of a person's token."""
+
+    private_key: SecretKeySelector
+    """PEM."""
+    app_id: int = Field(alias="appID")
+    installation_id: int = Field(alias="installationID")
+
+
+class GithubConfig(HookedConfig):
+    """Which repositories or organizations send, and how they prove it.
+
+    Webhooks are registered where ``webhook.url`` and ``apiToken`` (or ``githubApp``) are given.
+    """
+
+    dropped: ClassVar[Mapping[str, str]] = NAMESPACE_DROPPED
+
+    id: int = 0
+    """Deprecated, without meaning."""
+    owner: str = ""
+    """Deprecated; write ``repositories``."""
+    repository: str = ""
+    """Deprecated; write ``repositories``."""
+    repositories: list[OwnedRepositories] = Field(default_factory=list)
+    organizations: list[str] = Field(default_factory=list)
+    events: list[str] = Field(default_factory=list)
+    """Which events are asked for; ``*`` for all. Counts where webhooks are registered."""
+    api_token: SecretKeySelector | None = None
+    github_app: GithubApp | None = None
+    webhook_secret: SecretKeySelector | None = None
+    """The secret that deliveries are signed with."""
+    previous_webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
+    """A secret that is taken as well while ``webhookSecret`` is being changed."""
+    insecure: bool = False
+    """GitHub does not verify the certificate of ``webhook.url``."""
+    active: bool = False
+    """Whether a registered webhook sends."""
+    content_type: Literal["", "json", "form"] = ""
+    github_base_url: str = Field("", alias="githubBaseURL")
+    """The API of a GitHub Enterprise server."""
+    github_upload_url: str = Field("", alias="githubUploadURL")
+    delete_hook_on_finish: bool = False
+
+    @property
+    def places(self) -> list[str]:
+        """The API paths of what has webhooks: ``repos/OWNER/NAME``, ``orgs/NAME``."""
+        owned = [(each.owner, name) for each in self.repositories for name in each.names]
+        if not owned and self.owner and self.repository:
+            owned = [(self.owner, self.repository)]
+        return [f"repos/{owner}/{name}" for owner, name in owned] + [f"orgs/{name}" for name in self.organizations]
+
+    @property
+    def managed(self) -> bool:
+        """Whether webhooks are registered."""
+        return bool(self.webhook.url and (self.api_token or self.github_app))
+
+    @model_validator(mode="after")
+    def _complete(self) -> GithubConfig:
+        places = self.places
+        if not places:
+            raise ValueError("needs 'repositories' or 'organizations'")
+        if self.organizations and len(places) > len(self.organizations):
+            raise ValueError("has 'repositories' and 'organizations'; keep one of them, or write two events")
+        if self.managed and not self.events:
+            raise ValueError("needs 'events', because webhooks are registered; write \"*\" for all")
+        if bool(self.github_base_url) != bool(self.github_upload_url):
+            raise ValueError("needs 'githubBaseURL' and 'githubUploadURL' together")
+        return self
+
+
+class Github(Source[GithubConfig]):
+    """Receives GitHub's webhooks. A redelivery has the id of the first delivery, so it is stored once."""
+
+    kind: ClassVar[str] = "github"
+    config = GithubConfig
+    exclusive: ClassVar[bool] = False
+    acknowledges: ClassVar[bool] = True
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata:
+  name: github
+spec:
+  github:
+    example:
+      repositories:
+        - owner: my-organization
+          names:
+            - my-repository
+      webhook:
+        port: "12000"
+        endpoint: /push
+        method: POST
+      events:
+        - "*"
+      webhookSecret:
+        name: github-access
+        key: secret
+      active: true
+      contentType: json
+"""
+
+    @classmethod
+    def wrap(cls, config: GithubConfig, raw: Raw) -> Wrapped:
+        from argosy.sources._http_messages import recorded
+
+        return _event(config, recorded(raw, "POST"))
+
+    async def run(self, ctx: SourceContext[GithubConfig]) -> None:
+        from argosy.sources._http import SUCCESS
+
+        config = ctx.config
+
+        async def answer(request: Request) -> Response:
+            _check(ctx, request)
+            data, name = _event(config, request)
+            await ctx.emit(data, id=name)
+            return SUCCESS
+
+        await _hooked.serve(ctx, config.webhook, answer)
+
+
+def _check(ctx: SourceContext[GithubConfig], request: Request) -> None:
+    """Raise EventInvalid unless the delivery is signed as the manifest says."""
+    given = request.header("X-Hub-Signature-256") or request.header("X-Hub-Signature")
+    if ctx.config.webhook_secret is None and ctx.config.previous_webhook_secret is None:
+        if given:
+            raise EventInvalid("the delivery is signed, and the manifest has no webhookSecret to check it with")
+        return
+    if not given:
+        raise EventInvalid("the delivery has no signature; give the webhook at GitHub the secret of webhookSecret")
+    algorithm, _, text = given.partition("=")
+    if algorithm not in _ALGORITHMS:
+        raise EventInvalid(f"the signature is of none of the sorts {', '.join(_ALGORITHMS)}")
+    secrets = _verify.keys(ctx.secret, ctx.config.webhook_secret, ctx.config.previous_webhook_secret)
+    if not _verify.signed(secrets, request.body, [text], algorithm=algorithm):
+        raise EventInvalid("the signature is wrong; is webhookSecret the secret of the webhook at GitHub?")
+
+
+def _event(config: GithubConfig, request: Request) -> Wrapped:
+    body: dict[str, Any] = _hooked.document(_payload(request))
+    delivery = request.header("X-Github-Delivery")
+    body["X-GitHub-Event"] = request.header("X-Github-Event")
+    body["X-GitHub-Delivery"] = delivery
+    return _hooked.named(_hooked.envelope(config, request, _hooked.written(body)), delivery)
+
+
+def _payload(request: Request) -> bytes:
+    from argosy.sources._http_routes import query
+
+    media = request.header("Content-Type").partition(";")[0].strip().lower()
+    if media == "application/json":
+        return request.body
+    if media == "application/x-www-form-urlencoded":
+        form = query(request.body.decode("utf-8", "replace"), strict=True)
+        return form.get("payload", [""])[0].encode()
+    raise EventInvalid(f"the content type is {media!r}; GitHub sends application/json or a form")
