@@ -193,16 +193,20 @@ class TriggerWorker:
         """Wait until the action may run, and run it. True if it has ended, False if it rests."""
         failpoints.reach("action.taken")
         lease = one.lease
-        await self._switch.until_open()
-        if self._switch.mode == "drop":
-            await lease.discard(suspension.DROPPED)
-            return True
-        due = self._due_in(one)
-        if due > 0:
-            await self._rest(lease, due, "", counted=False)
-            return False
-        if self._rate is not None:
+        while True:
+            await self._switch.until_open()
+            if self._switch.mode == "drop":
+                await lease.discard(suspension.DROPPED)
+                return True
+            due = self._due_in(one)
+            if due > 0:
+                await self._rest(lease, due, "", counted=False)
+                return False
+            if self._rate is None:
+                break
             await self._rate.grant()
+            if self._switch.mode == "run":
+                break  # else a grant is lost: kept until the trigger is resumed, it would come on top of another
         # When cancelled from here on, let the attempt end within the grace time, else hand the action back.
         attempt = asyncio.create_task(self._perform(one, open_kind))
         try:

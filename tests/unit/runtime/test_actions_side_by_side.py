@@ -22,6 +22,7 @@ from argosy.runtime import lines
 from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
 from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.suspension import Switch
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import actions
 from argosy.triggers._base import Action, Outcome
@@ -103,7 +104,7 @@ class _Play:
         await self.stop()
         await self.bus.__aexit__(*exc)
 
-    def start(self) -> None:
+    def start(self, switch: Switch | None = None) -> None:
         duties = TriggerDuties(
             secrets=Secrets(),
             clock=self.clock,
@@ -113,7 +114,7 @@ class _Play:
             chance=lambda: 0.0,
         )
         limit = rate(self.spec.rate_limit, self.bus, "q", self.clock) if self.spec.rate_limit else None
-        worker = TriggerWorker("ns", "s", self.spec, self.queue, duties, rate=limit)
+        worker = TriggerWorker("ns", "s", self.spec, self.queue, duties, rate=limit, switch=switch)
         self._task = asyncio.create_task(worker.run())
 
     async def stop(self) -> None:

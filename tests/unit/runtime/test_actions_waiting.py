@@ -6,6 +6,7 @@ import pytest
 
 from argosy.clock import VirtualClock, run_virtually
 from argosy.errors import TriggerError
+from argosy.runtime.suspension import Switch, Switchboard, say
 from tests.unit.runtime.test_actions import LOG, START, _spec
 from tests.unit.runtime.test_actions_side_by_side import _RETRY, _body, _Play, _World
 
@@ -154,3 +155,26 @@ def test_a_rate_limited_backlog_survives_a_restart() -> None:
     assert [item for _, item in world.began] == [str(number) for number in range(9)]
     times = [when for when, _ in world.began]
     assert all(later - first >= 60 - 1e-6 for first, later in zip(times, times[3:], strict=False))
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_trigger_that_is_suspended_while_an_action_waits_for_a_grant_does_not_fire(concurrency: int) -> None:
+    world = _World()
+    words = f"rateLimit: {{unit: Minute, requestsPerUnit: 1}}\nqueue: {{concurrency: {concurrency}}}"
+
+    async def main(clock: VirtualClock) -> None:
+        async with _Play(clock, _spec(LOG + words), world) as play, Switchboard(play.bus, clock).kept() as board:
+            for item in "ab":
+                await play.queue.put(item, _body(None))
+            play.start(Switch(board, "q"))
+            await clock.sleep(30)
+            await say(play.bus, {"q": ("queue", "run")})
+            await clock.sleep(300)
+            await say(play.bus, {"q": ("run", "run")})
+            await clock.sleep(300)
+
+    run_virtually(START, main)
+
+    (first, second) = world.began
+    assert first == (0, "a")
+    assert second[0] >= 330
