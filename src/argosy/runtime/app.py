@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from argosy.bus._base import Bus
 from argosy.clock import Clock, SystemClock
 from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
@@ -26,7 +27,9 @@ from argosy.runtime.actions import TriggerDuties
 from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner
+from argosy.runtime.sinks import ShadowBook
 from argosy.runtime.sources import SourceDuties, SourceRunner
+from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import end
 from argosy.runtime.telemetry import Metrics
 from argosy.sources._http import HttpServers
@@ -190,7 +193,7 @@ class App:
 
             async def run() -> None:
                 bus = await self._buses.get(sensor.metadata.namespace, sensor.event_bus_name)
-                runner = SensorRunner(sensor, bus, self._triggers)
+                runner = self._shadow(sensor, bus) if sensor.spec.shadow else SensorRunner(sensor, bus, self._triggers)
                 runner.opened = unit.opened
                 await runner.run()
 
@@ -198,6 +201,17 @@ class App:
             return unit
 
         return start
+
+    def _shadow(self, sensor: Sensor, bus: Bus) -> SensorRunner:
+        """The runner of a sensor that only decides."""
+        namespace, name = sensor.metadata.namespace, sensor.metadata.name
+
+        def count(trigger: str) -> None:
+            self.metrics.actions_shadowed.labels(namespace, name, trigger).inc()
+
+        book = ShadowBook(bus, namespace, name, self._clock, count)
+        story = SensorStory(namespace, name, self.metrics, shadow=True)
+        return SensorRunner(sensor, bus, self._triggers, story, put_into=book.sink)
 
     def _source_starter(self, source: EventSource, spec: EventSpec) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
-from argosy.bus._base import Bus, Queue
+from argosy.bus._base import At, Bus, Queue, Start
+from argosy.errors import ConfigError
+from argosy.event import parse_time
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
 from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
@@ -25,9 +28,20 @@ def queue_name(namespace: str, sensor: str, trigger: str) -> str:
 
 
 class SensorRunner:
-    """Runs one sensor until cancelled. Raises ConfigError when made if a text of the sensor does not parse."""
+    """Runs one sensor until cancelled. Raises ConfigError when made if a text of the sensor does not parse.
 
-    def __init__(self, sensor: Sensor, bus: Bus, duties: TriggerDuties, observer: Observer | None = None) -> None:
+    With ``put_into``, which gives a queue for a trigger's name, actions are put there and nothing is performed.
+    """
+
+    def __init__(
+        self,
+        sensor: Sensor,
+        bus: Bus,
+        duties: TriggerDuties,
+        observer: Observer | None = None,
+        *,
+        put_into: Callable[[str], Queue] | None = None,
+    ) -> None:
         self.name = sensor.metadata.name
         self.opened = asyncio.Event()
         """Set once no event can be missed any more."""
@@ -36,6 +50,7 @@ class SensorRunner:
         self._duties = duties
         self._matcher = Matcher(sensor)
         self._queues: dict[str, Queue] = {}
+        self._put_into = put_into
         self._in_flight = {trigger.name: in_flight(trigger) for trigger in sensor.triggers}
         self._in_flight |= {
             f"{trigger.name}/dlq": in_flight(trigger.dlq_trigger) for trigger in sensor.triggers if trigger.dlq_trigger
@@ -44,6 +59,8 @@ class SensorRunner:
 
     def queue(self, trigger: str) -> Queue:
         """The action queue of this trigger; one object per name, so that its order is kept in one place."""
+        if trigger not in self._queues and self._put_into is not None:
+            self._queues[trigger] = self._put_into(trigger)
         if trigger not in self._queues:
             name = queue_name(self._sensor.metadata.namespace, self.name, trigger)
             self._queues[trigger] = self._bus.queue(name, max_in_flight=self._in_flight[trigger])
@@ -52,6 +69,10 @@ class SensorRunner:
     async def run(self) -> None:
         """Match and act until cancelled. The loop is stopped first, so that no action is written that nobody takes."""
         clock = self._duties.clock
+        if self._put_into is not None:
+            running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
+            with running.track_inprogress():
+                await keep(f"sensor '{self.name}'", self._begin_and_match, clock)
         async with self._duties.switchboards.of(self._bus, clock).kept() as board:
             workers = [
                 asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
@@ -64,12 +85,37 @@ class SensorRunner:
             running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
             running.inc()
             try:
-                await keep(f"sensor '{self.name}'", self.match, clock)
+                await keep(f"sensor '{self.name}'", self._begin_and_match, clock)
             finally:
                 running.dec()
                 for task in (*workers, *watching):
                     task.cancel()
                 await asyncio.gather(*workers, *watching, return_exceptions=True)
+
+    async def _begin_and_match(self) -> None:
+        if self._sensor.spec.start != "new":
+            await self._begin()
+        await self.match()
+
+    async def _begin(self) -> None:
+        """Fix the place where a sensor starts that the bus has never seen; nothing happens for one that it has."""
+        consumer, start = f"{self._sensor.metadata.namespace}/{self.name}", self._sensor.spec.start
+        if await self._bus.position(consumer) is not None:
+            return
+        place: Start
+        if isinstance(start, str):
+            place = start
+        elif start.time:
+            place = At(time=parse_time(start.time).timestamp())
+        else:
+            found = [one for one in await self._bus.find(start.event) if one.event and one.event.id == start.event]
+            if not found:
+                raise ConfigError(
+                    f"it cannot start at event {start.event!r}, which is not on the log (any more); write another start"
+                )
+            place = At(position=min(one.position for one in found))
+        async with self._bus.subscribe(consumer, self._matcher.pairs, start=place):
+            pass  # the position is durable now
 
     async def match(self) -> None:
         """Read the log and write actions until cancelled; ``run`` does it, and the workers beside it."""
@@ -81,6 +127,7 @@ class SensorRunner:
             queue_of=self.queue,
             observer=self._observer,
             failpoint=failpoints.reach,
+            clock=self._duties.clock,
         )
         loop.opened = self.opened
         await loop.run()

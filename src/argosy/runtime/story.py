@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 
 from prometheus_client import Counter
@@ -15,6 +17,7 @@ from argosy.sensor.matching import Decision
 
 _story = logging.getLogger("argosy.story")
 _log = logging.getLogger("argosy.sensor")
+_WARN_SECONDS = 60.0
 
 
 def short(text: str) -> str:
@@ -48,11 +51,13 @@ def received(namespace: str, event: Event) -> None:
 class SensorStory:
     """The observer of one sensor's loop."""
 
-    def __init__(self, namespace: str, sensor: str, metrics: Metrics) -> None:
+    def __init__(self, namespace: str, sensor: str, metrics: Metrics, *, shadow: bool = False) -> None:
         self._namespace = namespace
         self._sensor = sensor
+        self._runs = "would run" if shadow else "will run"
         self._metrics = metrics
         self._fields = {"namespace": namespace, "sensorName": sensor}
+        self._warned: dict[str, float] = {}
         self._filtered: dict[tuple[str, bool], Counter] = {}
 
     def matched(
@@ -82,8 +87,13 @@ class SensorStory:
             return
         said = []
         if caused:
-            said.append(f"will run {_and([item.trigger for item in caused])}")
-        said += [f"holds it for '{item.trigger}' until {_and(item.for_dependencies)} comes" for item in waiting]
+            said.append(f"{self._runs} {_and([item.trigger for item in caused])}")
+        said += [
+            f"holds it for '{item.trigger}', which {item.sentence}"
+            if item.sentence
+            else f"holds it for '{item.trigger}' until {_and(item.for_dependencies)} comes"
+            for item in waiting
+        ]
         if not said and all(decision.verdict.failed for decision in decisions):
             return
         if not said:
@@ -97,6 +107,32 @@ class SensorStory:
             delivery.event.subject,
             ", ".join(said),
             extra={"action": "event.matched", "eventID": delivery.event.id, **self._fields},
+        )
+
+    def came_due(self, caused: Caused, why: str) -> None:
+        """Tell what time alone caused."""
+        _story.info(
+            "sensor '%s' %s '%s': %s",
+            self._sensor,
+            self._runs,
+            caused.trigger,
+            why,
+            extra={"action": "action.due", "actionID": caused.id, "triggerName": caused.trigger, **self._fields},
+        )
+
+    def gave_up(self, trigger: str, values: Sequence[str]) -> None:
+        """Count what was given up, and warn at most once a minute for each trigger."""
+        self._metrics.pending_given_up.labels(self._namespace, self._sensor, trigger).inc(len(values))
+        now = time.monotonic()
+        if now - self._warned.get(trigger, -math.inf) < _WARN_SECONDS:
+            return
+        self._warned[trigger] = now
+        _log.warning(
+            "trigger '%s' of sensor '%s' gives up what has waited longest (%s), because more values wait than maxPending allows",
+            trigger,
+            self._sensor,
+            ", ".join(short(value) for value in values[:3]),
+            extra={"action": "sensor.gave_up", "triggerName": trigger, **self._fields},
         )
 
     def unreadable(self, delivery: Delivery) -> None:

@@ -55,6 +55,15 @@ class Metrics:
         self.source_restarts = Counter(
             "argosy_source_restarts", "How often a source ended and was started again", _EVENT, registry=registry
         )
+        self.actions_shadowed = Counter(
+            "argosy_actions_shadowed", "Actions that a shadow sensor would have run", _TRIGGER, registry=registry
+        )
+        self.pending_given_up = Counter(
+            "argosy_pending_given_up",
+            "Values of correlate whose collected events were given up, because more waited than maxPending allows",
+            _TRIGGER,
+            registry=registry,
+        )
         self.events_filtered = Counter(
             "argosy_events_filtered",
             "Events that a dependency did not accept; result is rejected or failed (could not be decided)",
