@@ -13,6 +13,7 @@ COMMANDS = {
     "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
     "lint": "Check manifests and say what is wrong, where, and what to do.",
     "events": "Look into the event log of a run, and put events there.",
+    "replay": "Drive events of the log through a sensor once more.",
     "explain": "Say why an event makes a sensor fire, or why not.",
     "test": "Run the tests that stand beside manifests, offline and in virtual time.",
     "new": "Print a working example of an event source or trigger kind.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import datetime as dt
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -42,14 +43,16 @@ class Choice:
             condition(ask.text("where")),
         )
 
-    def pairs(self, system: System) -> list[Pair] | None:
-        """The pairs of the log that are meant; an empty list for all, None where there can be none.
-
-        Names that no manifest has may still stand on the log, so only a source and an event together make a pair of their own.
-        """
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs of the log that are meant, an empty list for all: names that no manifest has may still stand on the log."""
         if self.source and self.event:
             return [Pair(self.source, self.event)]
         return []
+
+    def has_pair(self, pair: Pair) -> bool:
+        """Whether events of this pair may be meant."""
+        return self.source in ("", pair.source) and self.event in ("", pair.event)
 
     def has(self, delivery: Delivery) -> bool:
         """Whether the entry is meant. Raises ConfigError if ``where`` fails on it."""
@@ -137,19 +140,20 @@ def told(delivery: Delivery, bus: str, *, whole: bool) -> dict[str, Any]:
 
 def spoken(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 text."""
-    import datetime as dt
-
     return events.format_time(dt.datetime.fromtimestamp(seconds, dt.UTC))
 
 
 async def forwards(
-    system: System, bus: Bus, choice: Choice, *, until: int | None = None, follow: bool = False
+    bus: Bus, choice: Choice, *, pairs: Collection[Pair] = (), until: int | None = None
 ) -> AsyncGenerator[Delivery, None]:
-    """The entries that are meant, oldest first. Without ``follow`` they end where the log ends now."""
-    if until is None and not follow:
+    """The entries that are meant, of these pairs if some are given, oldest first; to the end that the log has now, or to ``until``."""
+    if until is None:
         until = (await bus.extent()).last
+    wanted = [pair for pair in pairs or choice.pairs if choice.has_pair(pair)]
+    if pairs and not wanted:
+        return
     at = At(time=choice.since) if choice.since else At()
-    async with aclosing(bus.history(choice.pairs(system) or (), at=at, until=until, follow=follow)) as batches:
+    async with aclosing(bus.history(wanted, at=at, until=until)) as batches:
         async for batch in batches:
             for delivery in batch:
                 if choice.until and delivery.stored_at > choice.until:
@@ -158,7 +162,7 @@ async def forwards(
                     yield delivery
 
 
-async def backwards(system: System, bus: Bus, choice: Choice, before: int, limit: int) -> tuple[list[Delivery], int]:
+async def backwards(bus: Bus, choice: Choice, before: int, limit: int) -> tuple[list[Delivery], int]:
     """At most ``limit`` entries that are meant, newest first, from before a position (0: the end) on; and the position before which
     to go on, 0 where there is nothing more.
     """
@@ -170,7 +174,7 @@ async def backwards(system: System, bus: Bus, choice: Choice, before: int, limit
         low = max(first, high - size + 1)
         window: list[Delivery] = []
         early = False
-        async with aclosing(bus.history(choice.pairs(system) or (), at=At(position=low), until=high)) as batches:
+        async with aclosing(bus.history(choice.pairs, at=At(position=low), until=high)) as batches:
             async for batch in batches:
                 early = early or bool(choice.since and batch[0].stored_at < choice.since)
                 window += [delivery for delivery in batch if choice.has(delivery)]

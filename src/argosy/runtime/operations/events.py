@@ -33,7 +33,7 @@ async def listed(system: System, ask: Ask) -> dict[str, Any]:
     pages = {}
     for name, bus in (await system.buses(ask.text("namespace"))).items():
         if not before or name in before:
-            pages[name] = await _log.backwards(system, bus, choice, before.get(name, 0), limit)
+            pages[name] = await _log.backwards(bus, choice, before.get(name, 0), limit)
     merged = sorted(
         ((delivery.stored_at, name, delivery) for name, (found, _) in pages.items() for delivery in found),
         key=lambda each: each[:2],
@@ -60,30 +60,28 @@ async def logged(system: System, ask: Ask) -> AsyncGenerator[dict[str, Any], Non
     _log.check_names(system, choice)
     buses = await system.buses(ask.text("namespace"))
     if ask.yes("follow"):
-        return _followed(system, buses, choice, ask.number("last", 0))
-    return _recorded(system, buses, choice)
+        return _followed(buses, choice, ask.number("last", 0))
+    return _recorded(buses, choice)
 
 
-async def _recorded(system: System, buses: dict[str, Bus], choice: Choice) -> AsyncGenerator[dict[str, Any], None]:
+async def _recorded(buses: dict[str, Bus], choice: Choice) -> AsyncGenerator[dict[str, Any], None]:
     for name, bus in buses.items():
-        async with aclosing(_log.forwards(system, bus, choice)) as deliveries:
+        async with aclosing(_log.forwards(bus, choice)) as deliveries:
             async for delivery in deliveries:
                 yield _log.told(delivery, name, whole=True)
 
 
-async def _followed(
-    system: System, buses: dict[str, Bus], choice: Choice, last: int
-) -> AsyncGenerator[dict[str, Any], None]:
+async def _followed(buses: dict[str, Bus], choice: Choice, last: int) -> AsyncGenerator[dict[str, Any], None]:
     coming: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue(256)
 
     async def follow(name: str, bus: Bus) -> None:
         try:
             end = (await bus.extent()).last
             if last:
-                newest, _ = await _log.backwards(system, bus, choice, end + 1, last)
+                newest, _ = await _log.backwards(bus, choice, end + 1, last)
                 for delivery in reversed(newest):
                     await coming.put(_log.told(delivery, name, whole=True))
-            history = bus.history(choice.pairs(system) or (), at=At(position=end + 1), follow=True)
+            history = bus.history(choice.pairs, at=At(position=end + 1), follow=True)
             async with aclosing(history) as batches:
                 async for batch in batches:
                     for delivery in batch:
