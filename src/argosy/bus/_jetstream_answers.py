@@ -31,13 +31,6 @@ class Refused(BusError):
         self.code = code
 
 
-class Reply(NamedTuple):
-    """A message that came back. ``headers`` is empty where there are none."""
-
-    data: bytes
-    headers: dict[str, str]
-
-
 class ApiError(msgspec.Struct):
     code: int = 0
     err_code: int = 0

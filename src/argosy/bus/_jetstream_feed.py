@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Delivery
 from argosy.bus._jetstream_answers import Lost, Refused, numbers
+from argosy.bus._jetstream_client import Message
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_settings import STREAM
 from argosy.errors import BusError, EventInvalid
@@ -52,9 +53,12 @@ class Follower(Protocol):
 
     place: int
     """Everything up to here that matches has been taken."""
-    log: str
-    """When the stream was created that ``place`` belongs to."""
     wake: asyncio.Event
+
+    @property
+    def log(self) -> str:
+        """When the stream was created that ``place`` belongs to."""
+        ...
 
     def fit(self, created: str, first: int, last: int) -> bool:
         """Look whether ``place`` still means something in this log; move it and return True if it does not."""
@@ -227,7 +231,7 @@ class Feed:
             self.asked = self.sequence = self._pulls = self.pending = 0
             self.heard = asyncio.get_running_loop().time()
 
-            async def receive(message: Any) -> None:
+            async def receive(message: Message) -> None:
                 if self._inbox == inbox:
                     self.receive(message)
 
@@ -272,12 +276,11 @@ class Feed:
             with contextlib.suppress(Refused):  # gone already
                 await self._link.api(f"CONSUMER.DELETE.{STREAM}.{name}")
 
-    def receive(self, message: Any) -> None:
+    def receive(self, message: Message) -> None:
         """Take in one message of the consumer."""
         self.heard = asyncio.get_running_loop().time()
-        headers = message.headers
-        if headers and "Status" in headers and message.subject.startswith(self._inbox):
-            self._receive_status(headers)
+        if message.is_status and message.subject.startswith(self._inbox):
+            self._receive_status(message.headers)
             return
         at = numbers(message.reply)
         if at.consumer != self.sequence + 1:
@@ -327,7 +330,8 @@ class Feed:
         """Notice a log that is no longer the one the places belong to, or that has forgotten entries."""
         answer = await self._link.api(f"STREAM.INFO.{STREAM}")
         created, first, last = answer["created"], answer["state"]["first_seq"], answer["state"]["last_seq"]
-        if any([follower.fit(created, first, last) for follower in self.followers]):
+        moved = [follower.fit(created, first, last) for follower in self.followers]
+        if any(moved):
             self._first += len(self._entries)
             self._entries, self._sizes, self._size, self._jump = [], [], 0, None
             self._since = self.received = min(follower.place for follower in self.followers)

@@ -25,14 +25,13 @@ from argosy.bus._jetstream_answers import (
     NoAnswer,
     NoResponder,
     Refused,
-    Reply,
     Stored,
     decode_json,
     decode_stored,
     encode_json,
     header_size,
 )
-from argosy.bus._jetstream_client import new_client, options
+from argosy.bus._jetstream_client import Message, Receive, new_client, options
 from argosy.bus._jetstream_settings import Connection, server_urls, shown_url
 from argosy.errors import BusError, BusUnavailable, EventTooLarge
 
@@ -47,7 +46,7 @@ _PING_SECONDS = 4.0
 
 @dataclass(slots=True)
 class _Waiting:
-    future: asyncio.Future[Reply]
+    future: asyncio.Future[Message]
     until: float
 
 
@@ -161,7 +160,7 @@ class Link:
         headers: dict[str, str] | None = None,
         *,
         seconds: float = _ANSWER_SECONDS,
-    ) -> Reply:
+    ) -> Message:
         """Send and wait for the reply. Raises Lost after ``seconds`` or when the connection goes."""
         client = self._client
         if client is None or not self.up:
@@ -179,7 +178,7 @@ class Link:
             reply = await waiting.future
         finally:
             self._waiting.pop(token, None)
-        if reply.headers.get("Status") == "503":
+        if reply.is_status and reply.headers.get("Status") == "503":
             raise NoResponder(f"nobody listens at {subject.split('.')[0]!r}")
         return reply
 
@@ -209,7 +208,7 @@ class Link:
             self._refuse(stored.error)
         return stored
 
-    async def subscribe(self, subject: str, receive: Callable[[Any], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    async def subscribe(self, subject: str, receive: Receive) -> Callable[[], Awaitable[None]]:
         """Call ``receive`` with every message, on the present connection only. Returns what ends it (never
         raises).
         """
@@ -217,14 +216,13 @@ class Link:
         if client is None or not self.up:
             raise Lost("there is no connection")
         try:
-            subscription = await client.subscribe(subject, cb=receive, pending_bytes_limit=0)
-        except Exception as error:
-            raise Lost(f"the connection broke: {type(error).__name__}") from error
+            unsubscribe = client.receive(subject, receive)
+        except ConnectionError as error:
+            raise Lost("the connection broke") from error
 
         async def end() -> None:
-            # Nothing is left to end where the client is gone already.
-            with contextlib.suppress(Exception):
-                await subscription.unsubscribe()
+            with contextlib.suppress(ConnectionError):  # nothing is left to end
+                unsubscribe()
 
         return end
 
@@ -246,9 +244,9 @@ class Link:
         self, client: Any, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None
     ) -> None:
         try:
-            await client.publish(subject, payload, reply=reply, headers=headers)
-        except Exception as error:
-            raise Lost(f"the connection broke: {type(error).__name__}") from error
+            client.send(subject, payload, reply, headers)
+        except ConnectionError as error:
+            raise Lost("the connection broke") from error
 
     def _refuse(self, error: ApiError) -> None:
         # 503 says "not now" (no leader, no JetStream yet), except for 10077, where a limit of a stream
@@ -266,7 +264,7 @@ class Link:
         try:
             await client.connect(**self._options(url, client))
             inbox = self.inbox() + "."
-            await client.subscribe(inbox + "*", cb=self._on_reply, pending_bytes_limit=0)
+            client.receive(inbox + "*", self._on_reply)
             await client.flush(timeout=2)
         except asyncio.CancelledError:
             await self._drop(client)
@@ -368,10 +366,10 @@ class Link:
         for call in list(self.changed):
             call()
 
-    async def _on_reply(self, message: Any) -> None:
+    async def _on_reply(self, message: Message) -> None:
         waiting = self._waiting.get(message.subject.rpartition(".")[2])
         if waiting and not waiting.future.done():
-            waiting.future.set_result(Reply(message.data, message.headers or {}))
+            waiting.future.set_result(message)
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:
