@@ -78,6 +78,10 @@ class Subscription(ABC):
         Returns once that is durable; waits through a loss of the bus.
         """
 
+    @abstractmethod
+    async def caught_up(self) -> bool:
+        """Whether everything that was stored before this call has been handed out. Waits through a loss of the bus."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

@@ -94,6 +94,11 @@ class Reader(Subscription, Follower):
             self._handed.popleft()
         self.wake.set()
 
+    async def caught_up(self) -> bool:
+        log = Records(self._link, STREAM)
+        newest = await asyncio.gather(*(log.get(subject) for subject in self._filters))
+        return all(record is None or record.seq <= self.place for record in newest)
+
     def __aiter__(self) -> AsyncIterator[list[Delivery]]:
         return _Batches(self)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from argosy import registry
 from argosy.errors import ConfigError
+from argosy.manifests._collecting import check_collecting
 from argosy.manifests._sensor_models import (
     ActionQueue,
     Batch,
@@ -196,7 +197,7 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
         for index, one in read.items():
             problems += [problem.inside("spec", "triggers", index) for problem in one.problems]
     if spec:
-        problems += [problem.inside("spec") for problem in check_whole(spec)]
+        problems += [problem.inside("spec") for problem in (*check_whole(spec), *check_collecting(spec))]
     if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
         return None, problems
     both = list(zip(spec.triggers, read.values(), strict=True))

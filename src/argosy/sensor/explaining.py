@@ -28,9 +28,10 @@ from argosy.sensor.explaining_stories import (
     TriggerStory,
     leaves,
 )
-from argosy.sensor.join import JoinState
 from argosy.sensor.matching import Decision, Matcher, Plan
+from argosy.sensor.remembering import Completed, TriggerMemory
 from argosy.sensor.rendering import Offline, rehearse
+from argosy.sensor.waiting import Wait
 from argosy.sources import _filter
 
 Pairs = Mapping[tuple[str, str], Sequence[str]]
@@ -87,11 +88,7 @@ class _Replay:
         self._offline = offline
         self._matcher = Matcher(sensor)
         self._dependencies = {one.name: one for one in sensor.dependencies}
-        self._states = {
-            plan.trigger: JoinState.load(None, plan.condition, plan.definitions, plan.resets)
-            for plan in self._matcher.plans
-            if plan.condition.joins
-        }
+        self._memories = {plan.trigger: TriggerMemory(plan) for plan in self._matcher.plans}
 
     def listens(self, event: Event) -> bool:
         return any(
@@ -101,29 +98,31 @@ class _Replay:
     def take(self, event: Event, position: int) -> SensorStory:
         decisions = self._matcher.decide(event)
         dependencies = [self._dependency(decision, event) for decision in decisions]
-        fired = self._advance(decisions, event, position)
+        became = self._advance(decisions, event, position)
         specs = {spec.name: spec for spec in self.sensor.triggers}
         triggers = [
-            self._trigger(plan, specs[plan.trigger], fired.get(plan.trigger, []), dependencies)
-            for plan in self._matcher.plans
+            self._trigger(plan, specs[plan.trigger], became[plan.trigger], dependencies) for plan in self._matcher.plans
         ]
         result, because = _summary(dependencies, triggers, self.sensor.not_run)
         return SensorStory(self.namespace, self.name, result, because, dependencies, triggers, self.sensor.not_run)
 
-    def _advance(self, decisions: Sequence[Decision], event: Event, position: int) -> dict[str, list[dict[str, Event]]]:
+    def _advance(self, decisions: Sequence[Decision], event: Event, position: int) -> dict[str, _Became]:
         try:
             at = parse_time(event.time).timestamp()
         except EventInvalid:
-            at = 0.0  # a time that is no time resets nothing
-        fired: dict[str, list[dict[str, Event]]] = {}
+            at = 0.0  # a time that is no time resets nothing, and nothing is due
+        became = {trigger: _Became(memory.ring_to(at, position)) for trigger, memory in self._memories.items()}
         for decision in decisions:
-            for plan in self._matcher.plans if decision.event is not None else ():
-                assert decision.event is not None
-                state = self._states.get(plan.trigger)
-                together = plan.advance(state, decision.dependency, decision.event, position=position, at=at)
-                if together is not None:
-                    fired.setdefault(plan.trigger, []).append(together)
-        return fired
+            for plan in self._matcher.plans:
+                if decision.event is None or decision.dependency not in plan.names:
+                    continue
+                memory = self._memories[plan.trigger]
+                advance = memory.take(decision.dependency, decision.event, position=position, at=at)
+                became[plan.trigger].completed += advance.completed
+                became[plan.trigger].waits = advance.waits
+                if advance.refused is not None:
+                    became[plan.trigger].refused = advance.refused.reason
+        return became
 
     def _dependency(self, decision: Decision, event: Event) -> DependencyStory:
         spec = self._dependencies[decision.dependency]
@@ -136,35 +135,48 @@ class _Replay:
         self,
         plan: Plan,
         spec: TriggerSpec,
-        fired: Sequence[Mapping[str, Event]],
+        became: _Became,
         dependencies: Sequence[DependencyStory],
     ) -> TriggerStory:
         condition = str(plan.condition)
         done = [
             ActionStory(
-                actions.action_id(self.namespace, self.name, plan.trigger, events),
-                events,
-                rehearse(spec, events, self._offline),
+                actions.action_id(self.namespace, self.name, plan.trigger, each.events),
+                each.events,
+                rehearse(spec, each.events, self._offline),
             )
-            for events in fired
+            for each in became.completed
         ]
         if done:
             failure = next((each.rehearsal.failure for each in done if each.rehearsal.failure), "")
             all_fail = all(each.rehearsal.failure for each in done)
             kind = done[-1].rehearsal.kind
-            because = failure or f"its condition {condition} holds"
+            why = next((each.why for each in became.completed if each.why), "")
+            because = failure or why or f"its condition {condition} holds"
             instead = spec.dlq_trigger.name if failure and spec.dlq_trigger else ""
             result: Literal["fires", "fails"] = "fails" if all_fail else "fires"
             return TriggerStory(plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead)
-        mine = [each for each in dependencies if each.name in plan.condition.names]
+        mine = [each for each in dependencies if each.name in plan.names]
         if not any(each.accepted for each in mine):
             said = [f"{_quoted([each.name for each in mine])} did not accept the event"] if mine else []
             because = said[0] if said else f"it waits for {condition}, and the event is none of these"
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
-        state = self._states[plan.trigger]
-        waiting = plan.condition.waiting_for(state.pending.keys())
-        because = f"it waits for {_quoted(waiting)}"
-        return TriggerStory(plan.trigger, spec.kind, condition, "waits", because, list(state.pending), waiting)
+        waits = became.waits
+        if waits is None:
+            because = became.refused or "nothing was collected that the event could end"
+            return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
+        held = list(dict.fromkeys(name for _, state in self._memories[plan.trigger].held() for name in state.events()))
+        because = f"it {waits.sentence}" if plan.timed else f"it waits for {_quoted(waits.for_dependencies)}"
+        return TriggerStory(plan.trigger, spec.kind, condition, "waits", because, held, waits.for_dependencies)
+
+
+@dataclass
+class _Became:
+    """What an event led to in one trigger."""
+
+    completed: list[Completed]
+    waits: Wait | None = None
+    refused: str = ""
 
 
 def _summary(
@@ -176,6 +188,11 @@ def _summary(
             because = "; ".join(f"trigger {each.name!r} {_does(each)}" for each in found)
             return result, because
     if any(each.accepted for each in dependencies):
+        refused = [each for each in triggers if each.result == "idle" and each.because.startswith("path ")]
+        if refused:
+            return "idle", "; ".join(
+                f"trigger {each.name!r} cannot place the event: {each.because}" for each in refused
+            )
         gone = f"; {_quoted(left_out)} is of a kind that this version does not run" if left_out else ""
         accepting = _quoted([each.name for each in dependencies if each.accepted])
         return "idle", f"{accepting} accepts the event, but no trigger waits for it{gone}"
@@ -187,7 +204,7 @@ def _does(trigger: TriggerStory) -> str:
         return "fires"
     if trigger.result == "fails":
         return f"would fail: {trigger.because}"
-    return f"waits for {_quoted(trigger.waiting_for)}"
+    return trigger.because.removeprefix("it ")
 
 
 def _reason(dependency: DependencyStory) -> str:

@@ -1,23 +1,31 @@
-"""The loop that drives a sensor: log → match → actions → join state → position, in this order, a batch at a time.
+"""The loop that drives a sensor: log → match → actions → memory → position, in this order, a batch at a time.
 
 Each arrow is durable before the next begins, so a process may die anywhere: what was not committed is read again, and everything it causes has
 the same id as before. See ``docs/decisions/0002-sensors-read-the-log-by-position.md``.
+
+Between batches it waits for what comes due in a memory (``absent``, ``batch``, ``debounce``), and fires it once everything that the log held by then was read.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from argosy.bus._base import Bucket, Bus, Delivery, Queue
-from argosy.errors import EventInvalid, EventTooLarge
+from argosy.bus._base import Bus, Delivery, Queue, Subscription
+from argosy.clock import Clock, SystemClock
+from argosy.errors import EventTooLarge
 from argosy.event import Event
 from argosy.sensor import actions
 from argosy.sensor.actions import ActionRecord
-from argosy.sensor.join import JoinState
 from argosy.sensor.matching import Decision, Matcher, Plan
+from argosy.sensor.remembering import Completed, State, TriggerMemory
+from argosy.sensor.stores import Store
+from argosy.sensor.timers import Timers
+
+_UNREAD_SECONDS = 0.05
+"""How long what the log holds already is waited for, until the bus is asked again."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,11 @@ class Caused:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A trigger that took the event in and waits for others."""
+    """A trigger that took the event in and waits for others, or for time to pass (``sentence`` says it all then)."""
 
     trigger: str
     for_dependencies: Sequence[str]
+    sentence: str = ""
 
 
 class Observer(Protocol):
@@ -46,6 +55,12 @@ class Observer(Protocol):
 
     def unreadable(self, delivery: Delivery) -> None:
         """An entry of the log is not an event; it is skipped."""
+
+    def came_due(self, caused: Caused, why: str) -> None:
+        """Time alone caused an action, which is about to be stored; after a crash it is told again."""
+
+    def gave_up(self, trigger: str, values: Sequence[str]) -> None:
+        """A trigger gave up what it had collected for these values, because too many wait."""
 
     def problem(self, sentence: str) -> None:
         """Something a person must know; nothing else is harmed by it."""
@@ -62,7 +77,7 @@ class _Put:
 class SensorLoop:
     """Reads the log for one sensor until cancelled.
 
-    ``consumer`` names its position and its join states on the bus and must stay the same over restarts. ``queue_of`` gives the action
+    ``consumer`` names its position and its memory on the bus and must stay the same over restarts. ``queue_of`` gives the action
     queue of a trigger. ``failpoint`` is called between the durable steps; it does nothing outside crash tests.
     """
 
@@ -76,6 +91,7 @@ class SensorLoop:
         queue_of: Callable[[str], Queue],
         observer: Observer,
         failpoint: Callable[[str], None],
+        clock: Clock | None = None,
         max_in_flight: int = 256,
     ) -> None:
         self.consumer = f"{namespace}/{sensor}"
@@ -87,43 +103,77 @@ class SensorLoop:
         self._queues: dict[str, Queue] = {plan.trigger: queue_of(plan.trigger) for plan in matcher.plans}
         self._observer = observer
         self._failpoint = failpoint
+        self._clock = clock or SystemClock()
         self._max_in_flight = max_in_flight
-        self._joins: Bucket = bus.bucket("joins")
-        self._states: dict[str, JoinState] = {}
+        self._store = Store(bus, self.consumer)
+        self._memories: dict[str, TriggerMemory] = {}
+        self._timers: Timers[tuple[str, str]] = Timers(self._clock)
+        self._position = 0
 
     async def run(self) -> None:
         """Match until cancelled. ``opened`` is set once no event can be missed any more."""
-        for plan in self._matcher.plans:
-            if plan.condition.joins:
-                self._states[plan.trigger] = await self._load(plan)
+        self._timers = Timers(self._clock)
+        self._memories = await self._store.load(self._matcher.plans, self._observer.problem)
+        for memory in self._memories.values():
+            self._watch(memory, list(memory.states))
         async with self._bus.subscribe(
             self.consumer, self._matcher.pairs, max_in_flight=self._max_in_flight
         ) as subscription:
             self.opened.set()
-            async for batch in subscription:
-                await self._settle(batch)
-                position = batch[-1].position
-                await subscription.commit(position)
-                for state in self._states.values():
-                    state.committed(position)
-                self._failpoint("position.committed")
+            reading = _Ahead(aiter(subscription))
+            try:
+                while True:
+                    batch = await self._next(subscription, reading)
+                    if batch is None:
+                        await self._ring()
+                        continue
+                    await self._settle(batch)
+                    await subscription.commit(self._position)
+                    removed = {name: memory.committed(self._position) for name, memory in self._memories.items()}
+                    self._failpoint("position.committed")
+                    for trigger, keys in removed.items():
+                        if keys:
+                            await self._store.remove(trigger, keys)
+                            self._failpoint("join.removed")
+            finally:
+                await reading.end()
 
-    async def _load(self, plan: Plan) -> JoinState:
-        entry = await self._joins.get(self._key(plan.trigger))
-        text = entry.value if entry else None
-        try:
-            return JoinState.load(text, plan.condition, plan.definitions, plan.resets)
-        except EventInvalid as error:
-            self._observer.problem(f"trigger {plan.trigger!r} starts with an empty join state: {error}")
-            return JoinState.load(None, plan.condition, plan.definitions, plan.resets)
+    async def _next(self, subscription: Subscription, reading: _Ahead) -> list[Delivery] | None:
+        """The next batch; None when something is due instead, and all that was stored before was read."""
+        while True:
+            seconds = self._timers.wait()
+            if seconds is None:
+                return await reading.next()
+            if seconds > 0:
+                await reading.wait(self._clock, seconds)
+            elif not reading.done and await subscription.caught_up() and not reading.done:
+                return None
+            else:
+                await reading.wait(self._clock, _UNREAD_SECONDS)
+            if reading.done:
+                return await reading.next()
 
-    def _key(self, trigger: str) -> str:
-        return f"{self.consumer}/{trigger}"
+    def _watch(self, memory: TriggerMemory, keys: Sequence[str]) -> None:
+        for key in keys:
+            state = memory.states.get(key)
+            self._timers.set((memory.plan.trigger, key), state.due if state is not None else None)
+
+    async def _heed_clearing(self) -> None:
+        """Forget what persons have cleared since the last look, before anything comes of it."""
+        if not self._memories:
+            return
+        generations = await self._store.generations()
+        for trigger, memory in self._memories.items():
+            if generations.get(trigger, 0) > memory.generation:
+                memory.clear(generations[trigger])
 
     async def _settle(self, batch: Sequence[Delivery]) -> None:
+        await self._heed_clearing()
         puts: list[_Put] = []
         told: list[tuple[Delivery, list[Decision], list[Caused], list[Waiting]]] = []
         for number, delivery in enumerate(batch):
+            self._ring_to(delivery, puts)
+            self._position = delivery.position
             if delivery.event is None:
                 self._observer.unreadable(delivery)
                 continue
@@ -140,34 +190,68 @@ class SensorLoop:
             self._failpoint("actions.put")
         await self._save()
 
+    def _ring_to(self, delivery: Delivery, puts: list[_Put]) -> None:
+        """Fire what was due before this entry was stored."""
+        for memory in self._memories.values():
+            for completed in memory.ring_to(delivery.stored_at, self._position):
+                self._come_due(memory.plan, completed, puts)
+
+    async def _ring(self) -> None:
+        """Fire what the clock says is due."""
+        await self._heed_clearing()
+        puts: list[_Put] = []
+        for (trigger, key), due in self._timers.ready().items():
+            memory = self._memories[trigger]
+            for completed in memory.ring(key, due, self._position):
+                self._come_due(memory.plan, completed, puts)
+            self._watch(memory, [key])
+        await self._put(puts)
+        if puts:
+            self._failpoint("due.put")
+        await self._save()
+        self._failpoint("due.saved")
+
+    def _come_due(self, plan: Plan, completed: Completed, puts: list[_Put]) -> None:
+        # A reader before this one may have noticed it, too.
+        caused = self._cause(plan, completed, puts, again=True)
+        self._observer.came_due(caused, completed.why)
+
     def _advance(
-        self, delivery: Delivery, decisions: Sequence[Decision], puts: list[_Put]
+        self, delivery: Delivery, decisions: list[Decision], puts: list[_Put]
     ) -> tuple[list[Caused], list[Waiting]]:
+        """What the accepting dependencies lead to. A trigger that could not take the event in adds a decision."""
         caused: list[Caused] = []
         waiting: dict[str, Waiting] = {}
-        for decision in decisions:
+        at, position, again = delivery.stored_at, delivery.position, delivery.repeated
+        for decision in list(decisions):
             if decision.event is None:
                 continue
             for plan in self._matcher.plans:
-                if decision.dependency not in plan.condition.names:
+                if decision.dependency not in plan.names:
                     continue
-                state = self._states.get(plan.trigger)
-                together = plan.advance(
-                    state, decision.dependency, decision.event, position=delivery.position, at=delivery.stored_at
-                )
-                if together is not None:
+                memory = self._memories.get(plan.trigger)
+                if memory is None:
+                    completed = Completed({decision.dependency: decision.event}, at)
+                    caused.append(self._cause(plan, completed, puts, again=again, created=delivery.event))
+                    continue
+                advance = memory.take(decision.dependency, decision.event, position=position, at=at)
+                if advance.refused is not None:
+                    decisions.append(Decision(decision.dependency, advance.refused))
+                for completed in advance.completed:
                     waiting.pop(plan.trigger, None)
-                    caused.append(self._cause(plan, together, delivery, puts))
-                elif state is not None:
-                    missing = plan.condition.waiting_for(state.pending.keys())
-                    waiting[plan.trigger] = Waiting(plan.trigger, missing)
+                    caused.append(self._cause(plan, completed, puts, again=again, created=delivery.event))
+                if advance.waits is not None:
+                    sentence = advance.waits.sentence if plan.timed else ""
+                    waiting[plan.trigger] = Waiting(plan.trigger, advance.waits.for_dependencies, sentence)
         return caused, list(waiting.values())
 
-    def _cause(self, plan: Plan, together: Mapping[str, Event], delivery: Delivery, puts: list[_Put]) -> Caused:
-        item = actions.action_id(self._namespace, self._sensor, plan.trigger, together)
-        assert delivery.event is not None
-        record = ActionRecord(delivery.event.time, together, at=delivery.stored_at)
-        puts.append(_Put(self._queues[plan.trigger], item, record, delivery.repeated))
+    def _cause(
+        self, plan: Plan, completed: Completed, puts: list[_Put], *, again: bool, created: Event | None = None
+    ) -> Caused:
+        item = actions.action_id(self._namespace, self._sensor, plan.trigger, completed.events)
+        newest = created or list(completed.events.values())[-1]
+        record = ActionRecord(newest.time, completed.events, at=completed.at)
+        puts.append(_Put(self._queues[plan.trigger], item, record, again))
         return Caused(plan.trigger, item)
 
     async def _put(self, puts: Sequence[_Put]) -> None:
@@ -197,22 +281,59 @@ class SensorLoop:
             await put.queue.put(put.id, actions.encode(actions.stripped(put.record, reason)), again=put.again)
 
     async def _save(self) -> None:
-        for plan in self._matcher.plans:
-            state = self._states.get(plan.trigger)
-            if state is not None and state.changed:
-                try:
-                    await self._joins.put(self._key(plan.trigger), state.dump())
-                except EventTooLarge as error:
-                    await self._give_up_waiting(plan, state, error)
-                state.changed = False
-                self._failpoint("join.written" if state.pending else "join.cleared")
+        for memory in self._memories.values():
+            self._watch(memory, list(memory.touched))
+            if memory.given_up:
+                self._observer.gave_up(memory.plan.trigger, memory.given_up)
+                memory.given_up = []
+        await self._store.save(self._memories.values(), self._failpoint, self._give_up_waiting)
 
-    async def _give_up_waiting(self, plan: Plan, state: JoinState, error: EventTooLarge) -> None:
+    async def _give_up_waiting(self, memory: TriggerMemory, state: State, error: EventTooLarge) -> None:
         """Events that cannot be remembered together become an action that cannot be performed: a dead letter, which a person sees."""
-        held = state.forget()
+        held, plan = state.forget(), memory.plan
+        self._watch(memory, list(memory.states))
         reason = f"the events that wait for {str(plan.condition)!r} are together too large for the bus: {error}"
         self._observer.problem(f"trigger {plan.trigger!r} gives up the events of {', '.join(held)}: {reason}")
-        record = actions.stripped(ActionRecord(next(reversed(held.values())).time, held), reason)
+        record = actions.stripped(ActionRecord(list(held.values())[-1].time, held), reason)
         item = actions.action_id(self._namespace, self._sensor, plan.trigger, held)
         await self._queues[plan.trigger].put(item, actions.encode(record), again=True)
-        await self._joins.put(self._key(plan.trigger), state.dump())
+
+
+class _Ahead:
+    """Reads the next batch in the background while something else is waited for as well."""
+
+    def __init__(self, batches: AsyncIterator[list[Delivery]]) -> None:
+        self._batches = batches
+        self._reading: asyncio.Future[list[Delivery]] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether a batch is there."""
+        return self._reading is not None and self._reading.done()
+
+    async def next(self) -> list[Delivery]:
+        """The next batch."""
+        if self._reading is None:
+            return await anext(self._batches)
+        reading, self._reading = self._reading, None
+        try:
+            return await reading
+        finally:
+            reading.cancel()
+
+    async def wait(self, clock: Clock, seconds: float) -> None:
+        """Return when a batch is there or the time has passed."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(anext(self._batches))
+        sleeping = asyncio.ensure_future(clock.sleep(seconds))
+        both: list[asyncio.Future[Any]] = [self._reading, sleeping]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+
+    async def end(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)

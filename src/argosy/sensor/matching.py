@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from argosy.bus._base import Pair
 from argosy.errors import ConfigError, LangError
 from argosy.event import Event
-from argosy.lang import conditions, cron, gojson
+from argosy.lang import cron, gjson, gojson
 from argosy.lang.conditions import Condition
 from argosy.lang.cron import Schedule
-from argosy.lang.gjson import Document
-from argosy.manifests.sensor import Dependency, Sensor
+from argosy.lang.gjson import Document, Path
+from argosy.manifests._collecting import condition_of
+from argosy.manifests._sensor_models import Batch
+from argosy.manifests.fields import TriggerParameterSource
+from argosy.manifests.sensor import Dependency, Sensor, TriggerSpec, TriggerTemplate
 from argosy.sensor import filters, transform
-from argosy.sensor.join import JoinState
+from argosy.sensor.gathering import Rule
+from argosy.sensor.join import Absence, JoinState
 from argosy.sensor.transform import Transform
 from argosy.sensor.verdict import Verdict
 
@@ -64,24 +68,123 @@ class Reading:
         return event
 
 
+class Readings:
+    """The newest readings of this process. An engine hands one Event to all sensors of a process, so the event itself is the key."""
+
+    def __init__(self, most: int = 512, most_bytes: int = 4 * 1024 * 1024) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._found: dict[int, Reading] = {}
+
+    def of(self, event: Event) -> Reading:
+        """The reading of this very event, made where nobody has asked for it lately."""
+        reading = self._found.get(id(event))  # stands for the event as long as the reading holds it
+        if reading is None:
+            reading = self._found[id(event)] = Reading(event)
+            self._bytes += len(event.data)
+            while len(self._found) > self._most or self._bytes > self._most_bytes:
+                self._bytes -= len(self._found.pop(next(iter(self._found))).event.data)
+        return reading
+
+
+_readings = Readings()
+
+
 @dataclass(frozen=True)
 class Plan:
-    """One trigger: when it runs."""
+    """One trigger: when it runs. Durations are in seconds."""
 
     trigger: str
     condition: Condition
     definitions: Mapping[str, str]
     resets: Sequence[Schedule]
+    correlate: Mapping[str, Path] = field(default_factory=dict)
+    within: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    absent: Absence | None = None
+    rule: Rule | None = None
+    """How completions are gathered before they become an action, if they are."""
+    gather_key: TriggerParameterSource | None = None
+    max_pending: int = 10_000
 
-    def advance(
-        self, state: JoinState | None, dependency: str, event: Event, *, position: int, at: float
-    ) -> dict[str, Event] | None:
-        """The events to run with, if this accepted event completes the condition; ``state`` only where it joins."""
-        if dependency not in self.condition.names:
-            return None
-        if state is None:
-            return {dependency: event}
-        return state.take(dependency, event, position=position, at=at)
+    @property
+    def names(self) -> Sequence[str]:
+        """The dependencies whose events the trigger takes in."""
+        if self.absent is None:
+            return self.condition.names
+        return (*self.condition.names, self.absent.dependency)
+
+    @property
+    def collects(self) -> bool:
+        """Whether the condition has to remember events."""
+        return self.condition.joins or bool(self.counts) or self.absent is not None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of the trigger has to be remembered."""
+        return self.collects or self.rule is not None
+
+    @property
+    def timed(self) -> bool:
+        """Whether more than the names of dependencies says what the trigger waits for."""
+        return bool(self.correlate or self.counts) or self.within is not None or not self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing ever comes due by itself."""
+        return self.absent is None and self.rule is None
+
+    def join(self, key: str = "", generation: int = 0, text: bytes | None = None) -> JoinState:
+        """What the condition has collected for one value, out of the stored text. Raises EventInvalid if that cannot be read."""
+        paths = {name: path.text for name, path in sorted(self.correlate.items())}
+        also = [f"correlate {gojson.dumps(paths).decode()}"] if paths else []
+        also += [f"absent {self.absent.dependency}"] if self.absent else []
+        return JoinState.load(
+            text,
+            self.condition,
+            self.definitions,
+            self.resets,
+            within=self.within,
+            counts=self.counts,
+            absent=self.absent,
+            also=" ".join(also),
+            key=key,
+            generation=generation,
+        )
+
+
+def _plan(trigger: TriggerSpec, definitions: Mapping[str, str]) -> Plan:
+    """The trigger compiled. Raises LangError where a text does not parse; parts that do not fit together were found before."""
+    frame = trigger.frame or TriggerTemplate(name=trigger.name, conditions=trigger.conditions)
+    absent = Absence(frame.absent.dependency, frame.absent.after) if frame.absent else None
+    condition = condition_of(frame, list(definitions))
+    wanted = (*condition.names, *([absent.dependency] if absent else ()))
+    resets = [cron.compile(one.by_time.cron, one.by_time.timezone or "UTC") for one in trigger.conditions_reset]
+    rule, key = _rule(trigger)
+    return Plan(
+        trigger.name,
+        condition,
+        {name: definitions[name] for name in wanted},
+        resets,
+        {name: gjson.compile(path) for name, path in (frame.correlate or {}).items()},
+        frame.within,
+        frame.count or {},
+        absent,
+        rule,
+        key,
+        frame.max_pending,
+    )
+
+
+def _rule(trigger: TriggerSpec) -> tuple[Rule | None, TriggerParameterSource | None]:
+    for name, block in (("batch", trigger.batch), ("debounce", trigger.debounce)):
+        if block is not None:
+            said = gojson.dumps(block.key.model_dump(mode="json", exclude_defaults=True)).decode() if block.key else ""
+            if isinstance(block, Batch):
+                return Rule(name, block.window, most=block.max_events, key=said), block.key
+            return Rule(name, block.quiet, at_most=block.at_most, key=said), block.key
+    return None, None
 
 
 class _Dependency:
@@ -134,15 +237,9 @@ class Matcher:
         self.plans: list[Plan] = []
         for trigger in sensor.triggers:
             try:
-                condition = conditions.compile(trigger.conditions, list(definitions))
-                resets = [
-                    cron.compile(reset.by_time.cron, reset.by_time.timezone or "UTC")
-                    for reset in trigger.conditions_reset
-                ]
+                self.plans.append(_plan(trigger, definitions))
             except LangError as error:
                 raise ConfigError(f"trigger {trigger.name!r}: {error.message}") from error
-            known = {name: definitions[name] for name in condition.names}
-            self.plans.append(Plan(trigger.name, condition, known, resets))
 
     @property
     def pairs(self) -> list[Pair]:
@@ -152,11 +249,11 @@ class Matcher:
     def decide(self, event: Event, reading: Reading | None = None) -> list[Decision]:
         """What each dependency on this event's source and name says to it, in the manifest's order. Never raises, whatever the event holds.
 
-        ``reading`` is the event's, where several sensors look at it.
+        ``reading`` is the event's; without it, the one that this process has made of the event.
         """
         concerned = self._by_pair.get((event.source, event.subject))
         if concerned is None:
             return []
         if reading is None:
-            reading = Reading(event)
+            reading = _readings.of(event)
         return [dependency.decide(reading) for dependency in concerned]

@@ -270,13 +270,16 @@ class _Judge:
         name = self._name(word)
         held = self._transcript.held.get(name)
         if held is None:
-            yield Failure(f"pending: '{word}' never waits: there is no '&&' in its conditions")
+            yield Failure(
+                f"pending: '{word}' never waits: there is no '&&' in its conditions, and nothing else to wait for"
+            )
             return
         found = sorted(held.waits_for) if held.events else []
         if found != sorted(wanted):
             holds = ", ".join(f"{event.id} ({one})" for one, event in held.events.items()) or "no event"
             yield Failure(
-                f"pending: {word}: wanted and found differ", [*difference(sorted(wanted), found), f"it holds {holds}"]
+                f"pending: {word}: wanted and found differ",
+                [*difference(sorted(wanted), found), *held.sentences, f"it holds {holds}"],
             )
 
     def _reasons_of(self, sensor: Sensor) -> list[str]:

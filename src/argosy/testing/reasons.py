@@ -25,9 +25,16 @@ def causes(fired: Fired) -> str:
 def reasons(trial: Trial, transcript: Transcript, name: TriggerName) -> list[str]:
     """All that there is to say about one trigger, in the order of time; never empty."""
     sensor, spec = _found(trial, name)
-    wanted = conditions.compile(spec.conditions, [one.name for one in sensor.dependencies]).names
+    wanted = list(conditions.compile(spec.conditions, [one.name for one in sensor.dependencies]).names)
+    if spec.frame is not None and spec.frame.absent is not None:
+        wanted.append(spec.frame.absent.dependency)
     lines = [*_refused(transcript, sensor, wanted), *_seen(transcript, name, spec.name, wanted)]
     lines += [sentence for key, sentence in transcript.problems if key == name[:2]]
+    lines += [
+        f"'{spec.name}' shall run at {when(at)}: {why}"
+        for key, at, why in transcript.due
+        if key.trigger == spec.name and key[:2] == name[:2]
+    ]
     if spec.conditions_reset:
         lines += _forgotten(transcript, TriggerName(*name[:2], spec.name))
     for fired in sorted(transcript.fired, key=lambda one: one.at):
@@ -80,7 +87,8 @@ def _seen(transcript: Transcript, name: TriggerName, trigger: str, wanted: Colle
         for waiting in seen.waiting:
             if waiting.trigger == trigger:
                 names = ", ".join(f"'{one}'" for one in waiting.for_dependencies)
-                yield f"{what}: the condition of '{trigger}' still waits for {names}"
+                said = waiting.sentence or f"waits for {names}"
+                yield f"{what}: the condition of '{trigger}' still {said}"
         if any(one.trigger == trigger for one in seen.caused):
             yield f"{what}: '{trigger}' shall run"
 

@@ -25,11 +25,12 @@ from argosy.runtime.actions import TriggerDuties
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner
 from argosy.runtime.telemetry import Metrics
-from argosy.sensor import rendering
-from argosy.sensor.join import JoinState
+from argosy.sensor import rendering, waiting
 from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision, Matcher
+from argosy.sensor.remembering import TriggerMemory
 from argosy.sensor.rendering import Offline, Setting
+from argosy.sensor.stores import Store
 from argosy.testing.format import Answer
 from argosy.testing.given import Arrival
 from argosy.testing.loading import Trial, TriggerName
@@ -88,10 +89,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Held:
-    """What a condition with ``&&`` holds at the end: the event of each dependency, and what it still waits for."""
+    """What a trigger holds at the end: the event of each dependency, what it still waits for, and both in sentences."""
 
     events: dict[str, Event]
     waits_for: Sequence[str]
+    sentences: Sequence[str] = ()
 
 
 @dataclass
@@ -104,6 +106,8 @@ class Transcript:
     waiting: dict[TriggerName, int] = field(default_factory=dict)
     """How many actions had not ended at the end."""
     held: dict[TriggerName, Held] = field(default_factory=dict)
+    due: list[tuple[TriggerName, float, str]] = field(default_factory=list)
+    """What time alone caused: the trigger, when, and why."""
     refused: list[Arrival] = field(default_factory=list)
     problems: list[tuple[tuple[str, str], str]] = field(default_factory=list)
     """What a sensor could not do with the log, in sentences."""
@@ -133,6 +137,13 @@ class _Observer:
         assert delivery.event is not None
         at = self._simulation.now
         self._simulation.transcript.seen.append(Seen(self._sensor, delivery.event, at, decisions, caused, waiting))
+
+    def came_due(self, caused: Caused, why: str) -> None:
+        name = TriggerName(*self._sensor, caused.trigger)
+        self._simulation.transcript.due.append((name, self._simulation.now, why))
+
+    def gave_up(self, trigger: str, values: Sequence[str]) -> None:
+        self.problem(f"trigger '{trigger}' gave up what waited longest, because too many wait: {', '.join(values)}")
 
     def unreadable(self, delivery: Delivery) -> None:
         self.problem(f"an entry of the log is no event and was skipped: {delivery.error}")
@@ -337,16 +348,25 @@ class _Simulation:
         times += [dead.at for dead in transcript.dead] + [arrival.at for arrival in self.trial.arrivals]
         transcript.ended_at = self.trial.until if self.trial.until is not None else max(times, default=0.0)
         for runner, sensor in runners:
-            joins = buses[sensor.metadata.namespace, sensor.event_bus_name].bucket("joins")
-            for plan in Matcher(sensor).plans:
-                if not plan.condition.joins:
-                    continue
-                entry = await joins.get(f"{sensor.metadata.namespace}/{runner.name}/{plan.trigger}")
-                state = JoinState.load(entry.value if entry else None, plan.condition, plan.definitions, plan.resets)
-                state.forget_before_reset(start + transcript.ended_at)
-                events = {name: event for name, (_, event) in state.pending.items()}
-                name = TriggerName(sensor.metadata.namespace, runner.name, plan.trigger)
-                transcript.held[name] = Held(events, plan.condition.waiting_for(events.keys()))
+            bus = buses[sensor.metadata.namespace, sensor.event_bus_name]
+            store = Store(bus, f"{sensor.metadata.namespace}/{runner.name}")
+            memories = await store.load(Matcher(sensor).plans, lambda sentence: None)
+            for trigger, memory in memories.items():
+                memory.forget_to(start + transcript.ended_at)
+                name = TriggerName(sensor.metadata.namespace, runner.name, trigger)
+                transcript.held[name] = _held(memory)
+
+
+def _held(memory: TriggerMemory) -> Held:
+    events: dict[str, Event] = {}
+    waits_for: list[str] = []
+    sentences = []
+    for _, state in memory.held():
+        wait = waiting.of(state)
+        events.update(state.events())
+        waits_for += [name for name in wait.for_dependencies if name not in waits_for]
+        sentences.append(f"it {wait.sentence}")
+    return Held(events, waits_for, sentences)
 
 
 def _queues(sensor: Sensor) -> list[tuple[str, TriggerName]]:

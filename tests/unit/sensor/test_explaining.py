@@ -66,6 +66,8 @@ class _Watcher:
         self.caused: list[list[tuple[str, str]]] = []
         self.waiting: list[dict[str, list[str]]] = []
         self.accepted: list[dict[str, bool]] = []
+        self.due: list[tuple[str, str]] = []
+        self.given_up: list[tuple[str, str]] = []
         self.all = asyncio.Event()
         self._wanted = wanted
 
@@ -77,6 +79,12 @@ class _Watcher:
         self.accepted.append({each.dependency: each.event is not None for each in decisions})
         if len(self.caused) == self._wanted:
             self.all.set()
+
+    def came_due(self, caused: Caused, why: str) -> None:
+        self.due.append((caused.trigger, why))
+
+    def gave_up(self, trigger: str, values: Sequence[str]) -> None:
+        self.given_up += [(trigger, value) for value in values]
 
     def unreadable(self, delivery: Delivery) -> None:
         raise AssertionError("every entry is an event")

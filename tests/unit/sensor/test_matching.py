@@ -11,8 +11,8 @@ from argosy.errors import ConfigError
 from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests.sensor import Sensor, parse_sensor
-from argosy.sensor.join import JoinState
 from argosy.sensor.matching import Matcher, Reading
+from argosy.sensor.remembering import TriggerMemory
 from tests.unit.sensor._cases import event
 
 
@@ -139,10 +139,10 @@ class TestAPlan:
         (decision, _) = matcher.decide(event({"n": 1}))
         assert decision.event is not None
 
-        together = plan.advance(None, "low", decision.event, position=1, at=0.0)
+        (completed,) = TriggerMemory(plan).take("low", decision.event, position=1, at=0.0).completed
 
-        assert not plan.condition.joins
-        assert together == {"low": decision.event}
+        assert not plan.remembers
+        assert completed.events == {"low": decision.event}
 
     def test_without_conditions_waits_for_all_dependencies(self) -> None:
         (plan,) = Matcher(_sensor(TWO)).plans
@@ -154,19 +154,18 @@ class TestAPlan:
         three = "\n".join(f"- {{name: {name}, eventSourceName: web, eventName: {name}}}" for name in "abc")
         matcher = Matcher(_sensor(three, "- template: {name: t, conditions: a || b && c, log: {}}"))
         (plan,) = matcher.plans
-        state = JoinState.load(None, plan.condition, plan.definitions, plan.resets)
+        memory = TriggerMemory(plan)
 
-        assert plan.advance(state, "b", event({}, id="b"), position=1, at=0.0) is None
-        together = plan.advance(state, "a", event({}, id="a"), position=2, at=0.0)
+        assert memory.take("b", event({}, id="b"), position=1, at=0.0).completed == []
+        (completed,) = memory.take("a", event({}, id="a"), position=2, at=0.0).completed
 
-        assert together is not None
-        assert set(together) == {"a", "b"}
-        assert state.pending == {}
+        assert set(completed.events) == {"a", "b"}
+        assert list(memory.held()) == []
 
     def test_does_not_look_at_dependencies_that_its_condition_does_not_name(self) -> None:
         (plan,) = Matcher(_sensor(TWO, "- template: {name: t, conditions: low, log: {}}")).plans
 
-        assert plan.advance(None, "high", event({}), position=1, at=0.0) is None
+        assert plan.names == ("low",)
 
     def test_resets_in_utc_where_no_zone_is_given(self) -> None:
         reset = '- template: {name: t, log: {}, conditionsReset: [{byTime: {cron: "59 23 * * *"%s}}]}'

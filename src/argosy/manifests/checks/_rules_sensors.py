@@ -123,6 +123,14 @@ RULES = (
         "Move it out, to the level of 'template'.",
     ),
     Rule(
+        "collects-amiss",
+        ("error",),
+        "What a trigger collects ('correlate', 'count', 'absent', 'batch', 'debounce') does not fit its condition.",
+        "The condition could never hold, or an event could not be placed among the others.",
+        "Give every dependency of the condition a path under 'correlate', name only dependencies of the condition under"
+        " 'count', and one that is not part of it under 'absent'.",
+    ),
+    Rule(
         "no-effect",
         ("warning", "info"),
         "A setting that nothing follows where it stands.",

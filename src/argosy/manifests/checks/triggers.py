@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from argosy.errors import LangError
 from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests._collecting import condition_of
 from argosy.manifests.checks._walk import each_parameter, each_trigger, sensors_by_key
-from argosy.manifests.checks.programs import compiled
 from argosy.manifests.findings import Problem, did_you_mean
-from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
 
 
 def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
@@ -23,20 +24,29 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         for loc, trigger in each_trigger(sensor):
             # A dead-letter trigger runs for the events of the trigger above it.
             top = sensor.spec.triggers[int(loc[2])]
-            condition, _ = compiled("conditions", top.template.conditions, names)
+            condition = _condition(top.template, names)
             for problem in (*_parameters(trigger, names, condition), *_without_effect(trigger, condition)):
                 if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
                     yield key, problem.inside(*loc)
+
+
+def _condition(template: TriggerTemplate, names: list[str]) -> Condition | None:
+    try:
+        return condition_of(template, names)
+    except LangError:
+        return None  # argosy.manifests.checks.programs says it
 
 
 def _unused(sensor: Sensor, names: list[str]) -> Iterator[Problem]:
     """Dependencies that no trigger waits for: their events are matched and then forgotten."""
     used: set[str] = set()
     for trigger in sensor.spec.triggers:
-        condition, _ = compiled("conditions", trigger.template.conditions, names)
+        condition = _condition(trigger.template, names)
         if condition is None:
             return
         used.update(condition.names)
+        if trigger.template.absent is not None:
+            used.add(trigger.template.absent.dependency)
     for index, name in enumerate(names):
         if name not in used:
             text = f"no trigger waits for dependency '{name}'"
@@ -66,9 +76,18 @@ def _parameters(trigger: TriggerSpec, names: list[str], condition: Condition | N
 
 
 def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterator[Problem]:
-    if trigger.conditions_reset and condition is not None and not condition.joins:
-        text = "a condition without && collects nothing that could be forgotten"
-        yield Problem("no-effect", text, ("template", "conditionsReset"), "warning", True)
+    frame = trigger.frame
+    if frame is not None and condition is not None and not (condition.joins or frame.count or frame.absent):
+        for word, given in (
+            ("conditionsReset", trigger.conditions_reset),
+            ("within", frame.within),
+            ("correlate", frame.correlate),
+        ):
+            if given:
+                text = "a condition without &&, 'count' and 'absent' collects nothing that could be forgotten"
+                if word == "correlate":
+                    text = "a condition without &&, 'count' and 'absent' has nothing to belong together"
+                yield Problem("no-effect", text, ("template", word), "warning", True)
     if trigger.dlq_trigger and trigger.dlq_trigger.dlq_trigger:
         text = "a dead-letter trigger's own dead-letter trigger never runs"
         yield Problem("no-effect", text, ("dlqTrigger", "dlqTrigger"), "warning", True)

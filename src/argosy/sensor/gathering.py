@@ -1,0 +1,220 @@
+"""What ``batch`` and ``debounce`` remember: completions of a condition, for one value of their key, until the action may run.
+
+A gathering opens with its first completion and closes by the log's time: a batch when its window is over or it is full, a debounce when it has become
+quiet or has lasted long enough. So which events end up in one action depends on the log alone, and it is the same action (the same id, which is made of
+the events in it) whenever the log is read again. See ``argosy.sensor.remembering`` for when a close is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from argosy import event as events
+from argosy.errors import EventInvalid
+from argosy.event import Event
+
+LARGEST_BATCH_BYTES = 512 * 1024
+"""A batch closes before its events are together larger than this, so that it fits into a message of the bus."""
+BATCH_TYPE = "io.argosy.batch"
+"""The ``type`` of the event that stands for a batch."""
+
+
+class _Item(msgspec.Struct, frozen=True):
+    at: float
+    events: dict[str, msgspec.Raw]
+
+
+class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    rule: str
+    items: list[_Item]
+    applied: dict[str, int]
+    key: str = ""
+    generation: int = 0
+    opened: float = 0.0
+
+
+_decode = msgspec.json.Decoder(_Stored).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How completions are gathered; ``name`` is ``batch`` or ``debounce``. Seconds. ``most`` counts completions, 0: no limit.
+
+    ``window`` is how long a batch is open, or how quiet it must be; ``at_most`` how long a debounce may take.
+    """
+
+    name: str
+    window: float
+    most: int = 0
+    at_most: float | None = None
+    key: str = ""
+    """The key's source as text, to see whether what is stored belongs to this rule."""
+
+    @property
+    def identity(self) -> str:
+        """What must stay the same for a stored gathering to go on."""
+        return f"{self.name} {self.key}"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A completion that waits, with its events as they are stored."""
+
+    at: float
+    events: Mapping[str, Event]
+    raw: Mapping[str, bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(map(len, self.raw.values()))
+
+
+@dataclass
+class Gathering:
+    """What is gathered for one key. ``applied`` recognises completions that are brought again after a crash."""
+
+    rule: Rule
+    key: str = ""
+    generation: int = 0
+    items: list[Gathered] = field(default_factory=list)
+    applied: dict[str, int] = field(default_factory=dict)
+    changed: bool = False
+    opened: float = 0.0
+    stale: str = ""
+    """The name of the other rule under which it was stored, if so: it closes at once by that one, so that nothing is lost."""
+    size: int = 0
+
+    @classmethod
+    def load(cls, text: bytes, rule: Rule, *, generation: int = 0) -> Gathering:
+        """The stored gathering; empty where a person has cleared it since. Raises EventInvalid if ``text`` cannot be read."""
+        try:
+            stored = _decode(text)
+            items = [
+                Gathered(
+                    item.at,
+                    {name: events.decode(bytes(raw)) for name, raw in item.events.items()},
+                    {name: bytes(raw) for name, raw in item.events.items()},
+                )
+                for item in stored.items
+            ]
+        except msgspec.DecodeError as error:
+            raise EventInvalid(f"a stored batch or debounce cannot be read: {error}") from error
+        gathering = cls(rule, stored.key, generation, applied=dict(stored.applied))
+        if stored.generation >= generation:
+            gathering.items = items
+            gathering.opened = stored.opened
+            gathering.stale = stored.rule.partition(" ")[0] if stored.rule != rule.identity else ""
+            gathering.size = sum(item.size for item in items)
+        return gathering
+
+    def dump(self) -> bytes:
+        """The gathering as JSON text."""
+        items = [_Item(one.at, {name: msgspec.Raw(raw) for name, raw in one.raw.items()}) for one in self.items]
+        return _encode(_Stored(self.rule.identity, items, self.applied, self.key, self.generation, self.opened))
+
+    def take(self, mark: str, together: Mapping[str, Event], *, position: int, at: float) -> list[Mapping[str, Event]]:
+        """Take a completion in. Returns what closed thereby, oldest first, each as the events that its action sees.
+
+        ``mark`` names the completion, ``position`` is the place in the log up to which it may be brought again.
+        Whoever calls has fired what was due by ``at`` before.
+        """
+        if mark in self.applied:
+            return []
+        self.applied[mark] = position
+        self.changed = True
+        item = Gathered(at, together, {name: events.encode(event) for name, event in together.items()})
+        closed: list[Mapping[str, Event]] = []
+        if self.rule.name == "debounce":
+            self.items = [item]
+            self.opened = self.opened or at
+            self.size = item.size
+            return closed
+        if self.items and self.size + item.size > LARGEST_BATCH_BYTES:
+            closed.append(self.close())
+        self.opened = self.opened or at
+        self.items.append(item)
+        self.size += item.size
+        if len(self.items) >= self.rule.most:
+            closed.append(self.close())
+        return closed
+
+    @property
+    def due(self) -> float | None:
+        """When it closes if nothing more comes, in seconds since the epoch by the log's time."""
+        if not self.items:
+            return None
+        if self.stale:
+            return 0.0
+        if self.rule.name == "batch":
+            return self.opened + self.rule.window
+        quiet = self.items[-1].at + self.rule.window
+        return quiet if self.rule.at_most is None else min(quiet, self.opened + self.rule.at_most)
+
+    def fire(self, to: float) -> list[tuple[float, Mapping[str, Event]]]:
+        """What closes at ``to`` or before: when it was due, and the events that its action sees."""
+        due = self.due
+        if due is None or due > to:
+            return []
+        at = max(due, self.items[-1].at)
+        return [(at, self.close())]
+
+    def close(self) -> Mapping[str, Event]:
+        """Hand out what is gathered, as the events that the action sees, and begin anew."""
+        name, items, self.items = self.stale or self.rule.name, self.items, []
+        self.changed, self.opened, self.size, self.stale = True, 0.0, 0, ""
+        if name == "debounce":
+            return items[-1].events
+        return _batch(items)
+
+    def forget(self) -> dict[str, Event]:
+        """Forget all that is gathered, and return the newest event of each dependency."""
+        held = self.events()
+        self.items = []
+        self.changed, self.opened, self.size, self.stale = True, 0.0, 0, ""
+        return held
+
+    def events(self) -> dict[str, Event]:
+        """The newest event of each dependency of which one is gathered."""
+        return {name: event for item in self.items for name, event in item.events.items()}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is gathered."""
+        return not self.items
+
+    @property
+    def since(self) -> float:
+        """When it was opened."""
+        return self.opened
+
+    def committed(self, position: int) -> None:
+        """The log will not be read again up to ``position``: what was kept to recognise it can go."""
+        if self.applied:
+            self.applied = {mark: at for mark, at in self.applied.items() if at > position}
+
+
+def _batch(items: Sequence[Gathered]) -> dict[str, Event]:
+    """For each dependency one event whose data are all of its events, oldest first (CloudEvents JSON Batch Format).
+
+    Its id is made of theirs, its other attributes are the newest one's.
+    """
+    together: dict[str, Event] = {}
+    for name in dict.fromkeys(name for item in items for name in item.events):
+        members = [(item.events[name], item.raw[name]) for item in items if name in item.events]
+        newest = members[-1][0]
+        named = [[event.source, event.subject, event.id] for event, _ in members]
+        together[name] = replace(
+            newest,
+            id=hashlib.sha256(_encode(named)).hexdigest()[:32],
+            type=BATCH_TYPE,
+            datacontenttype="application/json",
+            data=b"[" + b",".join(raw for _, raw in members) + b"]",
+            extensions={},
+        )
+    return together
