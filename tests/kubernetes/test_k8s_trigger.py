@@ -13,7 +13,7 @@ import pytest
 from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes.client import AlreadyExists, Client, Conflict, KindUnknown, NotFound
 from argosy.manifests.fields import Json
-from argosy.triggers._objects import ACTION_ID
+from argosy.triggers._objects import ACTION_ID, RANDOM_NAME
 from tests.conformance.trigger import Stage, TriggerSuite, eventually
 from tests.kubernetes.apiserver import ApiError, ApiServer
 from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, port_of
@@ -105,6 +105,12 @@ class TestCreate:
         assert names[1] != names[0]
         made = apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{names[0]}")
         assert made["metadata"]["generateName"] == "made-"
+
+    async def test_the_server_draws_the_name_where_the_object_says_so(self, fire: Any) -> None:
+        object_ = config_map(generateName="made-", annotations={RANDOM_NAME: "true"})
+        names = [(await fire(object_, id="a")).detail["name"] for _ in range(2)]
+        assert len(set(names)) == 2
+        assert all(name.startswith("made-") for name in names)
 
     async def test_a_long_prefix_is_cut_so_that_the_name_fits(self, fire: Any) -> None:
         name = (await fire(config_map(generateName="x" * 80))).detail["name"]

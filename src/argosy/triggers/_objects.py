@@ -4,7 +4,8 @@ waiting for its labels.
 An action that is tried again, after a crash or an answer that got lost, must not make a second object. So a
 name that the server would have drawn at random (``generateName``) is derived from the action's id instead,
 and the id stands on the object as an annotation: if the name is taken by an object of the same action, the
-action is done. ``generateName`` stays on the object beside the name, as upstream's objects have it.
+action is done. ``generateName`` stays on the object beside the name, as upstream's objects have it. Who wants the server to draw the
+name all the same says so in an annotation of the object (``RANDOM_NAME``); then a try whose answer got lost may leave an object of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
 
 ACTION_ID = "argosy.dev/action-id"
 """The annotation that says which action made the object."""
+RANDOM_NAME = "argosy.dev/random-name"
+"""The annotation that leaves the name to the server where it is ``"true"``."""
 SAID_BY_OBJECT = dict.fromkeys(("group", "version", "resource"), "1.5; the object's apiVersion and kind say it")
 """What upstream's blocks of Kubernetes objects once said besides the object (``dropped``)."""
 _LABELS = "events.argoproj.io/"
@@ -163,7 +166,7 @@ def _settle_name(body: Object, action_id: str) -> bool:
     """Give the object its name, if the server would have drawn one. Whether it did."""
     about = body["metadata"]
     prefix = about.get("generateName")
-    if about.get("name") or not prefix:
+    if about.get("name") or not prefix or _mapping(body, "annotations").get(RANDOM_NAME) == "true":
         return False
     digest = base64.b32encode(hashlib.sha256(action_id.encode()).digest()).decode().lower()
     about["name"] = str(prefix)[: _LONGEST_NAME - _SUFFIX] + digest[:_SUFFIX]
@@ -187,4 +190,4 @@ def required_name(target: Target, verb: str) -> str:
     return target.name
 
 
-__all__ = ["ACTION_ID", "KubernetesTrigger", "NotFound", "Object", "Target", "required_name"]
+__all__ = ["ACTION_ID", "RANDOM_NAME", "KubernetesTrigger", "NotFound", "Object", "Target", "required_name"]

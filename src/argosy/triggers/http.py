@@ -1,7 +1,7 @@
 """The ``http`` trigger: one request per action, and the answer's status decides what becomes of the action.
 
 Connections are kept open between actions; there is one client for each set of TLS material. Every request
-carries the action's id as ``Idempotency-Key``, the same at every try, so a receiver can tell a repetition
+carries the action's id as ``Idempotency-Key`` and as the trace of ``traceparent``, the same at every try, so a receiver can tell a repetition
 from a new request. Redirects are followed, link-local and metadata addresses are refused. Of the answer a
 short excerpt is kept, with every secret of the request blotted out.
 
@@ -41,6 +41,7 @@ _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does
 _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
+_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")  # what is a trace id as it stands
 _TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
 _CLIENTS = 8
 
@@ -334,6 +335,8 @@ spec:
             head.set("Content-Type", "application/json")
         if "Idempotency-Key" not in head:
             head.set("Idempotency-Key", action.id)
+        if "traceparent" not in head:
+            head.set("traceparent", _traceparent(action))
         return head
 
     def _tls(self, config: HttpConfig) -> _Tls:
@@ -347,6 +350,13 @@ spec:
             certificate=secret(tls.client_cert_secret) if tls.client_cert_secret else "",
             key=secret(tls.client_key_secret) if tls.client_key_secret else "",
         )
+
+
+def _traceparent(action: Action) -> str:
+    """W3C trace context: all tries of an action are one trace, named by the action's id, and each try is a span of its own."""
+    trace = action.id if _TRACE.fullmatch(action.id) else hashlib.sha256(action.id.encode()).hexdigest()[:32]
+    span = hashlib.sha256(f"{action.id}/{action.attempt}".encode()).hexdigest()[:16]
+    return f"00-{trace}-{span}-01"
 
 
 async def _excerpt(response: httpx2.Response, head: _Head) -> str:

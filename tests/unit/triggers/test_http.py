@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import email.utils
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -130,6 +131,26 @@ class TestTheRequest:
             await fire({"method": method}, payload=b"")
         assert [request.method for request in server.requests] == ["GET", "DELETE", "PATCH", "PUT"]
         assert all("content-type" not in request.headers for request in server.requests)
+
+    async def test_all_tries_of_an_action_are_one_trace_and_each_is_a_span_of_it(
+        self, server: HttpServer, fire: Any
+    ) -> None:
+        action = "0123456789abcdef0123456789abcdef"
+        for attempt in (1, 2, 1):
+            await fire({}, id=action, attempt=attempt)
+        await fire({}, id="of another form")
+        traces = [request.headers["traceparent"] for request in server.requests]
+        assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", trace) for trace in traces)
+        assert [trace.split("-")[1] == action for trace in traces] == [True, True, True, False]
+        assert traces[0] == traces[2] != traces[1]
+        assert not any("baggage" in request.headers for request in server.requests)
+
+    async def test_a_trace_that_the_manifest_gives_is_left_alone(self, server: HttpServer, fire: Any) -> None:
+        given = f"00-{'a' * 32}-{'b' * 16}-00"
+        await fire({"headers": {"Traceparent": given}})
+        (request,) = server.requests
+        assert request.headers["traceparent"] == given
+        assert [name.lower() for name in request.names].count("traceparent") == 1
 
     async def test_given_headers_win_over_ours_whatever_their_case(self, server: HttpServer, fire: Any) -> None:
         await fire({"headers": {"content-TYPE": "text/plain", "IDEMPOTENCY-key": "mine"}})
