@@ -183,6 +183,13 @@ class Gathering:
         """The newest event of each dependency of which one is gathered."""
         return {name: event for item in self.items for name, event in item.events.items()}
 
+    def counted(self) -> dict[str, int]:
+        """How many events of each dependency are gathered."""
+        found: dict[str, int] = {}
+        for name in (name for item in self.items for name in item.events):
+            found[name] = found.get(name, 0) + 1
+        return found
+
     @property
     def empty(self) -> bool:
         """Whether nothing is gathered."""

@@ -252,6 +252,13 @@ class JoinState:
         armed = {name: event for one in self.armed for name, event in one.events.items()}
         return armed | {name: event for name, (_, event) in self.pending.items()}
 
+    def counted(self) -> dict[str, int]:
+        """How many events of each dependency are held."""
+        found = {name: 1 + len(self.earlier.get(name, ())) for name in self.pending}
+        for name in (name for one in self.armed for name in one.events):
+            found[name] = found.get(name, 0) + 1
+        return found
+
     @property
     def empty(self) -> bool:
         """Whether nothing is held."""

@@ -40,7 +40,21 @@ class Store:
         """Triggers and keys of which something stands in the sensor's own bucket."""
 
     async def load(self, plans: Sequence[Plan], problem: Callable[[str], None]) -> dict[str, TriggerMemory]:
-        """The memory of every trigger that has one, or of which there is one left. ``problem`` is told what cannot be read."""
+        """The memory of every trigger that has one, or of which there is one left; what is of no use any more is removed.
+
+        ``problem`` is told what cannot be read.
+        """
+        memories, useless = await self._load(plans, problem)
+        await asyncio.gather(*(self._remove(trigger, key) for trigger, key in useless))
+        return memories
+
+    async def look(self, plans: Sequence[Plan], problem: Callable[[str], None]) -> dict[str, TriggerMemory]:
+        """As ``load``, and nothing is removed: for whoever does not run the sensor."""
+        return (await self._load(plans, problem))[0]
+
+    async def _load(
+        self, plans: Sequence[Plan], problem: Callable[[str], None]
+    ) -> tuple[dict[str, TriggerMemory], list[tuple[str, str]]]:
         generations = await self.generations()
         by_name = {plan.trigger: plan for plan in plans}
         memories = {
@@ -57,6 +71,7 @@ class Store:
                     problem(f"trigger {plan.trigger!r} starts with an empty join state: {error}")
                     state = plan.join("", generation)
                 memories[plan.trigger].adopt(CONDITION, state)
+        useless = []
         for trigger, key, text in await self._read(await self._keyed.keys()):
             plan_of_it = by_name.get(trigger)
             if plan_of_it is None:
@@ -69,11 +84,10 @@ class Store:
                 problem(f"trigger {trigger!r} forgets one of its states: {error}")
                 kept = None
             if kept is None or (kept.empty and not kept.applied):
-                await self._remove(trigger, key)
+                useless.append((trigger, key))
                 continue
-            memory = memories.setdefault(trigger, TriggerMemory(plan_of_it, generation))
-            memory.adopt(key, kept)
-        return memories
+            memories.setdefault(trigger, TriggerMemory(plan_of_it, generation)).adopt(key, kept)
+        return memories, useless
 
     async def _read(self, keys: Iterable[str]) -> list[tuple[str, str, bytes]]:
         room = asyncio.Semaphore(_READS)

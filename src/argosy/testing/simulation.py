@@ -350,7 +350,7 @@ class _Simulation:
         for runner, sensor in runners:
             bus = buses[sensor.metadata.namespace, sensor.event_bus_name]
             store = Store(bus, f"{sensor.metadata.namespace}/{runner.name}")
-            memories = await store.load(Matcher(sensor).plans, lambda sentence: None)
+            memories = await store.look(Matcher(sensor).plans, lambda sentence: None)
             for trigger, memory in memories.items():
                 memory.forget_to(start + transcript.ended_at)
                 name = TriggerName(sensor.metadata.namespace, runner.name, trigger)
