@@ -22,8 +22,8 @@ from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
     "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit "  # noqa: SIM905
-    "gitlab hdfs kafka minio mns nats nsq pubSub pulsar sftp slack sns sqs "
-    "storageGrid stripe".split()
+    "hdfs kafka minio mns nats nsq pubSub pulsar sftp slack sns sqs "
+    "storageGrid".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
