@@ -460,7 +460,7 @@ class TestTheCall:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            ((), "Missing option '-e' / '--event'"),
+            ((), "Give the event"),
             (("--event", "gone.json"), "'gone.json' does not exist"),
             (
                 ("--event", "-", "--sensor", "shp"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from argosy.cli._explain_page import Page, Styled
@@ -40,14 +40,20 @@ _SEVERAL = {**_ONE, "waits": "wait for another event", "rejects": "reject it", "
 
 
 def write(
-    told: Sequence[Explanation], *, before: int, hints: Sequence[str], wrong: Sequence[Finding], verbose: bool
+    told: Sequence[Explanation],
+    *,
+    before: int,
+    hints: Sequence[str],
+    wrong: Sequence[Finding],
+    verbose: bool,
+    happened: Mapping[str, str] | None = None,
 ) -> None:
-    """Print the explanations. ``before`` counts earlier events that are not among them."""
+    """Print the explanations. ``before`` counts earlier events that are not among them; ``happened`` is what became of actions, by id."""
     page = Page()
     for number, one in enumerate(told, 1):
         if number > 1:
             page.line()
-        _Explained(page, one, verbose).write(before + number if before + len(told) > 1 else 0)
+        _Explained(page, one, verbose, happened or {}).write(before + number if before + len(told) > 1 else 0)
     for hint in hints:
         page.line()
         page.text(page.ink("hint ", fg="cyan", bold=True), hint, indent=5)
@@ -61,8 +67,9 @@ def write(
 class _Explained:
     """One event's explanation on the page."""
 
-    def __init__(self, page: Page, told: Explanation, verbose: bool) -> None:
+    def __init__(self, page: Page, told: Explanation, verbose: bool, happened: Mapping[str, str]) -> None:
         self._page = page
+        self._happened = happened
         self._told = told
         self._verbose = verbose
         self._data: Json = data_value(told.event)
@@ -215,6 +222,8 @@ class _Explained:
             page.text("    ", story.because, indent=4)
         for action in story.actions:
             self._action(action)
+            if became := self._happened.get(action.id):
+                page.text("    ", page.ink("action", dim=True), f" {action.id[:8]} ", became, indent=6)
         if story.dlq_trigger:
             page.line(f"    then its dlqTrigger {story.dlq_trigger} gets the action")
 

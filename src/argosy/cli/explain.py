@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[PATH...] [SENSOR...]")
+@click.argument("words", nargs=-1, metavar="[PATH...|EVENT_ID] [SENSOR...]")
 @click.option(
     "-e",
     "--event",
     "files",
     multiple=True,
-    required=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
     help="The event: a CloudEvent in JSON or YAML; - for standard input. Several events, in one file or in several, came in this order.",
@@ -67,6 +66,16 @@ if TYPE_CHECKING:
     "--time", default="", metavar="TIME", help="When the event came (RFC 3339), where FILE does not say. Default: now."
 )
 @click.option("--each", is_flag=True, help="Of several events explain each, not only the last.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".argosy"),
+    show_default=True,
+    help="With EVENT_ID: data folder of the run to ask. ARGOSY_API and ARGOSY_TOKEN name another.",
+)
+@click.option(
+    "-n", "--namespace", default="", metavar="NAME", help="With EVENT_ID: the namespace of the event and the sensor."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show all: clauses not asked, whole objects, other sensors.")
 @click.option(
     "-o",
@@ -91,6 +100,8 @@ def explain(
     query: str,
     time: str,
     each: bool,
+    data: Path,
+    namespace: str,
     verbose: bool,
     output: str,
 ) -> None:
@@ -101,8 +112,12 @@ def explain(
     said (transform, every filter clause, the value found and the value wanted), what its conditions wait for, where each
     parameter came from, and what would be sent. References to Secrets stay references.
 
+    With EVENT_ID instead of --event, the event, those that came before it and the manifests are those of a run that goes on, and you also
+    read what really became of the actions. The first eight characters of the id are enough, if they mean one event.
+
     \b
     Examples:
+      argosy explain 3f2a91bc ship                                         (an event of a run, see 'argosy events list')
       argosy explain manifests/ --event event.json
       argosy explain --event event.json ship                               (manifests of this folder, sensor 'ship')
       kubectl get sensor,eventsource -o yaml | argosy explain - --event event.json
@@ -118,6 +133,11 @@ def explain(
     from argosy.manifests.bundle import load
     from argosy.sensor import explaining
 
+    if not files:
+        if source or event_name or origin or raw or time or each:
+            raise click.UsageError("These options say what a FILE holds; give --event FILE as well.")
+        _explain_running(ctx, words, sensors, data, namespace, verbose=verbose, output=output)
+        return
     paths = tuple(word for word in words if word == "-" or Path(word).exists()) or (".",)
     sensors += tuple(word for word in words if word not in paths)
     if "-" in paths and "-" in files:
@@ -146,6 +166,51 @@ def explain(
     else:
         _explain_text.write(shown, before=len(told) - len(shown), hints=hints, wrong=wrong, verbose=verbose)
     ctx.exit(1 if wrong else 0 if any(one.fires for one in shown) else 3)
+
+
+def _explain_running(
+    ctx: click.Context,
+    words: tuple[str, ...],
+    sensors: tuple[str, ...],
+    data: Path,
+    namespace: str,
+    *,
+    verbose: bool,
+    output: str,
+) -> None:
+    """Explain an event of a run that goes on."""
+    if not words:
+        raise click.UsageError("Give the event: --event FILE, or the id of an event of a run ('argosy events list').")
+    if Path(words[0]).exists():
+        raise click.UsageError(f"'{words[0]}' is a file or folder; say which event with --event FILE.")
+    from argosy.cli import _explain_running, _explain_text
+    from argosy.cli._client import Client
+    from argosy.errors import ArgosyError
+    from argosy.sensor import explaining
+
+    event_id, sensors = words[0], (*sensors, *words[1:])
+    client = Client.find(data)
+    try:
+        fetched = _explain_running.fetch(client, event_id, sensors[0] if len(sensors) == 1 else "", namespace)
+        told = explaining.explain(fetched.world, fetched.events, only=sensors)[-1:]
+    except ArgosyError as error:
+        raise click.ClickException(str(error)) from error
+    happened = _explain_running.happened(client, told)
+    hints = []
+    if fetched.more:
+        hints.append(
+            f"conditions were followed over the {len(fetched.events) - 1} events before it; the log has older ones"
+        )
+    waiting = [one.name for one in told[0].sensors if one.result == "waits"]
+    hints += [f"'argosy sensor pending {name}' shows what its conditions hold now" for name in waiting]
+    if output == "json":
+        said = _as_json(told, hints, [])
+        said["happened"] = happened
+        click.echo(json.dumps(said, indent=2))
+    else:
+        sentences = {id: _explain_running.sentence(became) for id, became in happened.items()}
+        _explain_text.write(told, before=0, hints=hints, wrong=[], verbose=verbose, happened=sentences)
+    ctx.exit(0 if any(one.fires for one in told) else 3)
 
 
 def _check_sensors(bundle: Bundle, names: tuple[str, ...]) -> None:

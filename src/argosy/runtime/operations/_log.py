@@ -162,9 +162,11 @@ async def forwards(
                     yield delivery
 
 
-async def backwards(bus: Bus, choice: Choice, before: int, limit: int) -> tuple[list[Delivery], int]:
+async def backwards(
+    bus: Bus, choice: Choice, before: int, limit: int, *, pairs: Collection[Pair] = ()
+) -> tuple[list[Delivery], int]:
     """At most ``limit`` entries that are meant, newest first, from before a position (0: the end) on; and the position before which
-    to go on, 0 where there is nothing more.
+    to go on, 0 where there is nothing more. ``pairs`` are those of ``choice`` unless given.
     """
     first, last = await bus.extent()
     high = min(before - 1, last) if before else last
@@ -174,7 +176,7 @@ async def backwards(bus: Bus, choice: Choice, before: int, limit: int) -> tuple[
         low = max(first, high - size + 1)
         window: list[Delivery] = []
         early = False
-        async with aclosing(bus.history(choice.pairs, at=At(position=low), until=high)) as batches:
+        async with aclosing(bus.history(pairs or choice.pairs, at=At(position=low), until=high)) as batches:
             async for batch in batches:
                 early = early or bool(choice.since and batch[0].stored_at < choice.since)
                 window += [delivery for delivery in batch if choice.has(delivery)]

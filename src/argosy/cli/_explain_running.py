@@ -1,0 +1,110 @@
+"""Explaining an event of a run that goes on: its manifests and events are fetched, and what really became of the actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from argosy import event as events
+from argosy.cli._client import Client, path
+from argosy.event import Event
+from argosy.manifests.eventsource import EventSource, parse_event_source
+from argosy.manifests.fields import ConfigMapKeySelector
+from argosy.manifests.sensor import Sensor, parse_sensor
+from argosy.sensor.explaining import World
+from argosy.sensor.explaining_stories import Explanation
+from argosy.sensor.rendering import Offline
+
+Happened = Mapping[str, Mapping[str, Any]]
+"""What became of actions, by their id."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What the run told. ``events`` are in the order in which they came, the one asked for last; ``more``: the log has older ones."""
+
+    world: World
+    events: Sequence[Event]
+    more: bool
+
+
+def fetch(client: Client, event_id: str, sensor: str, namespace: str) -> Fetched:
+    """The event with this id, or one that begins so. Raises Refused."""
+    story = client.get(path("events", event_id, "story"), sensor=sensor, namespace=namespace)
+    texts = [*story["before"], story["text"]]
+    return Fetched(_world(client.get("/manifests")), [events.decode(one.encode()) for one in texts], story["more"])
+
+
+def happened(client: Client, told: Sequence[Explanation]) -> Happened:
+    """What became of the actions of these explanations."""
+    wanted = [
+        {"namespace": sensor.namespace, "sensor": sensor.name, "trigger": trigger.name, "id": action.id}
+        for one in told
+        for sensor in one.sensors
+        for trigger in sensor.triggers
+        for action in trigger.actions
+    ]
+    if not wanted:
+        return {}
+    answers = client.post("/outcomes", {"actions": wanted})["actions"]
+    return {one["id"]: answer for one, answer in zip(wanted, answers, strict=True)}
+
+
+def sentence(became: Mapping[str, Any]) -> str:
+    """What became of an action, for a person."""
+    from argosy.cli.events import local
+
+    state, message = became["state"], became.get("message", "") or became.get("error", "")
+    at = local(became["at"]) if "at" in became else ""
+    said = f": {message}" if message else ""
+    if state == "never":
+        return "this action is not known: it never ran (another manifest, other events with it, a shadow), or it was forgotten"
+    tries = f", {became['failures']} failed tries" if became.get("failures") else ""
+    due = f", next try {local(became['notBefore'])}" if "notBefore" in became else ""
+    words = {
+        "done": f"done {at}{said}",
+        "dead": f"dead letter since {at}{said}; 'argosy actions redrive' revives it",
+        "discarded": f"discarded {at}{said}",
+        "held": f"running now, put {at}{tries}",
+        "resting": f"waits for another try, put {at}{tries}{due}{said}",
+        "waiting": f"waits in its queue since {at}{tries}",
+    }
+    return words.get(state, f"{state} {at}{said}")
+
+
+def _world(said: Mapping[str, Any]) -> World:
+    sensors: list[Sensor] = []
+    folders: dict[tuple[str, str], Path | None] = {}
+    for one in said["sensors"]:
+        sensor, _ = parse_sensor(_placed(one))
+        if sensor is not None:
+            sensors.append(sensor)
+            folder = Path(one["folder"]) if one["folder"] else None
+            folders[one["namespace"], one["name"]] = folder if folder is not None and folder.is_dir() else None
+    sources: list[EventSource] = []
+    for one in said["eventSources"]:
+        source, _ = parse_event_source(_placed(one))
+        if source is not None:
+            sources.append(source)
+    declared = {(one["namespace"], one["name"]): set(one["events"]) for one in said["declared"]}
+    config_maps = {(one["namespace"], one["name"]): one["data"] for one in said["configMaps"]}
+
+    def offline(sensor: Sensor) -> Offline:
+        space = sensor.metadata.namespace
+
+        def config_map(selector: ConfigMapKeySelector) -> str | None:
+            held = config_maps.get((space, selector.name))
+            return None if held is None else held.get(selector.key)
+
+        return Offline(folders.get((space, sensor.metadata.name)), config_map)
+
+    return World(sensors, sources, declared, offline)
+
+
+def _placed(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with its namespace written out, whatever the file left to a default."""
+    raw = dict(one["object"])
+    raw["metadata"] = {**raw.get("metadata", {}), "namespace": one["namespace"]}
+    return raw
