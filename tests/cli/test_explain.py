@@ -460,7 +460,7 @@ class TestTheCall:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            ((), "Give the event"),
+            ((), "say which event with --event FILE"),
             (("--event", "gone.json"), "'gone.json' does not exist"),
             (
                 ("--event", "-", "--sensor", "shp"),
