@@ -218,6 +218,15 @@ class ActionQueue(Model):
     field changes.
     """
 
+    @field_validator("key")
+    @classmethod
+    def _selects(cls, key: TriggerParameterSource | None) -> TriggerParameterSource | None:
+        if key is not None and not key.dependency_name:
+            raise ValueError("needs dependencyName")
+        if key is not None and not (key.data_key or key.data_template or key.context_key or key.context_template):
+            raise ValueError("needs one of dataKey, dataTemplate, contextKey and contextTemplate")
+        return key
+
 
 MOST_COUNTED = 1000
 """The largest ``count``: so many events of a dependency may have to be remembered."""

@@ -134,8 +134,8 @@ RULES = (
         "no-effect",
         ("warning", "info"),
         "A setting that nothing follows where it stands.",
-        "A reset needs a condition with '&&', which is the only one that remembers events; a dead letter goes one level"
-        " far; some fields were never read. Whoever reads the manifest believes that they count.",
+        "A reset needs a condition with '&&', which is the only one that remembers events; the key of a queue needs"
+        " a 'concurrency' above 1; a dead letter goes one level far; some fields were never read. Whoever reads the manifest believes that they count.",
         "Remove it; for a reset join the dependencies with '&&'.",
     ),
     Rule(

@@ -9,7 +9,7 @@ from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests._yaml import Fault, documents
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.fields import ArtifactLocation, TriggerParameter
+from argosy.manifests.fields import ArtifactLocation, TriggerParameter, TriggerParameterSource
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
 
@@ -43,6 +43,15 @@ def each_parameter(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameter
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
             if isinstance(entry, TriggerParameter):
                 yield ("template", trigger.kind, name, index), entry
+
+
+def each_source(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameterSource]]:
+    """Every source of a value with its place in the trigger: those of parameters, and the keys of queue, batch and debounce."""
+    for loc, parameter in each_parameter(trigger):
+        yield (*loc, "src"), parameter.src
+    for word, block in (("queue", trigger.queue), ("batch", trigger.batch), ("debounce", trigger.debounce)):
+        if block is not None and block.key is not None:
+            yield (word, "key"), block.key
 
 
 class Held(NamedTuple):

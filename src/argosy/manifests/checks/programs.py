@@ -13,7 +13,7 @@ from typing import Any
 from argosy.errors import LangError
 from argosy.lang.pointing import pointed
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import each_parameter, each_trigger, key_of, sensors_by_key
+from argosy.manifests.checks._walk import each_source, each_trigger, key_of, sensors_by_key
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import EventFilter
 from argosy.manifests.findings import Loc, Problem, did_you_mean
@@ -185,9 +185,8 @@ def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
     for index, reset in enumerate(trigger.conditions_reset):
         at = ("template", "conditionsReset", index, "byTime", "cron")
         yield from _faults("cron", reset.by_time.cron, at, reset.by_time.timezone or None)
-    for loc, parameter in each_parameter(trigger):
-        src = parameter.src
+    for loc, src in each_source(trigger):
         for word, path in (("dataKey", src.data_key), ("contextKey", src.context_key)):
-            yield from _path(path, (*loc, "src", word))
+            yield from _path(path, (*loc, word))
         for word, template in (("dataTemplate", src.data_template), ("contextTemplate", src.context_template)):
-            yield from _faults("gotemplate", template, (*loc, "src", word))
+            yield from _faults("gotemplate", template, (*loc, word))

@@ -10,8 +10,8 @@ from argosy.errors import LangError
 from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests._collecting import condition_of
-from argosy.manifests.checks._walk import each_parameter, each_trigger, sensors_by_key
-from argosy.manifests.findings import Problem, did_you_mean
+from argosy.manifests.checks._walk import each_source, each_trigger, sensors_by_key
+from argosy.manifests.findings import Loc, Problem, did_you_mean
 from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
 
 
@@ -25,7 +25,8 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
             # A dead-letter trigger runs for the events of the trigger above it.
             top = sensor.spec.triggers[int(loc[2])]
             condition = _condition(top.template, names)
-            for problem in (*_parameters(trigger, names, condition), *_without_effect(trigger, condition)):
+            found = (*_sources(trigger, names, condition), *_without_effect(trigger, condition), *_queue(trigger, loc))
+            for problem in found:
                 if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
                     yield key, problem.inside(*loc)
 
@@ -63,16 +64,28 @@ def _idle(sensor: Sensor) -> Iterator[Problem]:
             yield Problem("no-effect", f"'{word}' is read by nobody, upstream included", ("spec", word), "info", True)
 
 
-def _parameters(trigger: TriggerSpec, names: list[str], condition: Condition | None) -> Iterator[Problem]:
-    for loc, parameter in each_parameter(trigger):
-        name, at = parameter.src.dependency_name, (*loc, "src", "dependencyName")
+def _sources(trigger: TriggerSpec, names: list[str], condition: Condition | None) -> Iterator[Problem]:
+    for loc, src in each_source(trigger):
+        name, at, what = src.dependency_name, (*loc, "dependencyName"), "key" if loc[-1] == "key" else "parameter"
         if name not in names:
             text = f"'{name}' is no dependency of this sensor{did_you_mean(name, names)}"
             yield Problem("unknown-dependency", text, at, "warning")
         elif condition is not None and name not in condition.names:
-            instead = "its 'value' is always used" if parameter.src.value is not None else "it is always left out"
-            text = f"the trigger's condition does not name '{name}', so this parameter never has an event; {instead}"
+            instead = "it is always left out" if what == "parameter" else "it has no value"
+            if src.value is not None:
+                instead = "its 'value' is always used"
+            text = f"the trigger's condition does not name '{name}', so this {what} never has an event; {instead}"
             yield Problem("parameter-without-event", text, at, "warning")
+
+
+def _queue(trigger: TriggerSpec, at: Loc) -> Iterator[Problem]:
+    queue = trigger.queue
+    if queue.key is not None and queue.concurrency == 1:
+        text = "a key has no effect where one action runs at a time; 'concurrency' says how many"
+        yield Problem("no-effect", text, ("queue", "key"), "warning", True)
+    if queue.suspend and at[-1] == "dlqTrigger":
+        text = "a dead-letter trigger is suspended together with the trigger above it, never by itself"
+        yield Problem("no-effect", text, ("queue", "suspend"), "warning", True)
 
 
 def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterator[Problem]:
