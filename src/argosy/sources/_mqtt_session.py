@@ -17,6 +17,7 @@ from typing import Any
 
 from argosy.errors import SourceError
 from argosy.sources import _mqtt_packets as packets
+from argosy.sources._in_flight import InFlight
 from argosy.sources._mqtt_packets import Packet, Published
 from argosy.sources._reaching import Address, closed, opened
 
@@ -45,7 +46,6 @@ class Session:
         self._writer = writer
         self._early: deque[Packet] = deque()
         self._under_way: deque[tuple[Published, asyncio.Task[None]]] = deque()
-        self._free = asyncio.Semaphore(IN_FLIGHT)
         self._pings: asyncio.Task[None] | None = None
 
     @classmethod
@@ -61,13 +61,10 @@ class Session:
         return session
 
     async def end(self) -> None:
-        """Say goodbye and close. What is still under way is broken off, and comes again another time."""
-        tasks = [task for _, task in self._under_way]
+        """Say goodbye and close."""
         if self._pings is not None:
-            tasks.append(self._pings)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._pings.cancel()
+            await asyncio.gather(self._pings, return_exceptions=True)
         self._write(packets.DISCONNECT)
         await closed(self._writer)
 
@@ -88,38 +85,19 @@ class Session:
     async def receive(self, keep: Callable[[Published], Coroutine[Any, Any, None]]) -> None:
         """Until cancelled: a call of ``keep`` for each message, which is acknowledged when the call returns.
 
-        Raises SourceError if the connection is lost, and what ``keep`` raised. In each case no message is taken any
-        more, and what is under way is finished first; a second cancellation breaks that off.
+        Raises SourceError if the connection is lost, and what ``keep`` raised, once what is under way has finished.
         """
-        fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        taking = asyncio.create_task(self._take(keep, fault))
-        try:
-            first: set[asyncio.Future[Any]] = {taking, fault}
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
-            await self._finish()
-        if fault.done():
-            raise fault.result()
-        taking.result()
+        work = InFlight(IN_FLIGHT)
 
-    async def _take(
-        self, keep: Callable[[Published], Coroutine[Any, Any, None]], fault: asyncio.Future[BaseException]
-    ) -> None:
-        def settle(task: asyncio.Task[None]) -> None:
-            self._free.release()
-            self._acknowledge()
-            # One failure ends the run; the broker keeps the message.
-            if not task.cancelled() and (error := task.exception()) is not None and not fault.done():
-                fault.set_result(error)
+        async def take() -> None:
+            while True:
+                await work.free()
+                message = await self._next_message()
+                task = work.begin(keep(message))
+                self._under_way.append((message, task))
+                task.add_done_callback(lambda _: self._acknowledge())
 
-        while True:
-            await self._free.acquire()
-            message = await self._next_message()
-            task = asyncio.create_task(keep(message))
-            self._under_way.append((message, task))
-            task.add_done_callback(settle)
+        await work.run(take())
 
     def _acknowledge(self) -> None:
         """Acknowledge what is done, from the oldest up to the first that is not."""
@@ -130,11 +108,6 @@ class Session:
             self._under_way.popleft()
             if message.packet_id:
                 self._write(packets.puback(message.packet_id))
-
-    async def _finish(self) -> None:
-        running = [task for _, task in self._under_way if not task.done()]
-        if running:
-            await asyncio.wait(running)
 
     async def _next_message(self) -> Published:
         packet = await self._next()

@@ -21,7 +21,7 @@ from argosy.manifests.fields import Backoff
 from argosy.sources._base import SourceContext
 
 T = TypeVar("T")
-_CONNECT_SECONDS = 30.0
+_CONNECT_SECONDS = 15.0
 
 
 class Address(NamedTuple):
@@ -57,7 +57,8 @@ async def opened(address: Address, tls: ssl.SSLContext | None) -> tuple[asyncio.
         async with asyncio.timeout(_CONNECT_SECONDS):
             return await asyncio.open_connection(host, port, **secured)
     except TimeoutError as error:
-        raise SourceError(f"{address} did not answer within {_CONNECT_SECONDS:.0f} s") from error
+        hint = "; is it a TLS port?" if tls is not None else ""
+        raise SourceError(f"{address} did not answer within {_CONNECT_SECONDS:.0f} s{hint}") from error
     except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
         led = "" if (host, port) == (address.host, address.port) else f" (--resolve leads to {host}:{port})"
         raise SourceError(_unreachable(address, error) + led) from error
