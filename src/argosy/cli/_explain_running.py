@@ -37,8 +37,9 @@ def fetch(client: Client, event_id: str, sensor: str, namespace: str) -> Fetched
     return Fetched(_world(client.get("/manifests")), [events.decode(one.encode()) for one in texts], story["more"])
 
 
-def happened(client: Client, told: Sequence[Explanation]) -> Happened:
+def happened(client: Client, world: World, told: Sequence[Explanation]) -> Happened:
     """What became of the actions of these explanations."""
+    shadows = {(one.metadata.namespace, one.metadata.name) for one in world.sensors if one.spec.shadow}
     wanted = [
         {"namespace": sensor.namespace, "sensor": sensor.name, "trigger": trigger.name, "id": action.id}
         for one in told
@@ -49,7 +50,10 @@ def happened(client: Client, told: Sequence[Explanation]) -> Happened:
     if not wanted:
         return {}
     answers = client.post("/outcomes", {"actions": wanted})["actions"]
-    return {one["id"]: answer for one, answer in zip(wanted, answers, strict=True)}
+    return {
+        one["id"]: {**answer, "shadow": (one["namespace"], one["sensor"]) in shadows}
+        for one, answer in zip(wanted, answers, strict=True)
+    }
 
 
 def sentence(became: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ def actions() -> None:
 @click.option("--since", default="", callback=since_option, metavar="10m|TIME", help="Put, died or ended since then.")
 @click.option("--where", default="", metavar="EXPR", help="Only where this expr expression holds, see below.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--shadow", is_flag=True, help="Instead what shadow sensors (shadow: true) would have run.")
 @namespaced
 @output
 def list_actions(
@@ -88,6 +89,7 @@ def list_actions(
     since: float,
     where: str,
     limit: int,
+    shadow: bool,
     namespace: str,
     form: str,
 ) -> None:
@@ -96,6 +98,10 @@ def list_actions(
     EXPR may use id, sensor, trigger, state, error, tries, event (the newest) and events (by dependency), each event with id,
     source, name, time and data: 'events.order.data.body.total > 100'.
     """
+    if shadow:
+        return _list_shadow(
+            client, {"sensor": sensor, "trigger": trigger, "namespace": namespace, "limit": limit}, form
+        )
     answer = client.get(
         "/actions",
         sensor=sensor,
@@ -116,6 +122,26 @@ def list_actions(
         click.echo(line)
     if answer["more"]:
         click.echo(f"there are more; --limit shows more than {limit}")
+    return None
+
+
+def _list_shadow(client: Client, chosen: dict[str, Any], form: str) -> None:
+    answer = client.get("/shadow", **chosen)
+    if form == "json":
+        return _json(answer)
+    rows = [
+        [
+            one["id"][:8],
+            f"{one['sensor']}/{one['trigger']}",
+            one["at"],
+            ", ".join(f"{event['source']}/{event['subject']} {event['id'][:8]}" for event in one["events"]),
+        ]
+        for one in answer["actions"]
+    ]
+    for line in table(["ID", "TRIGGER", "AT", "FOR"], rows) if rows else ["no shadow sensor would have run anything"]:
+        click.echo(line)
+    if answer["total"] > len(rows):
+        click.echo(f"{answer['total']} in all; of each sensor the newest {answer['remembered']} are remembered")
     return None
 
 

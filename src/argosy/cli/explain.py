@@ -195,7 +195,7 @@ def _explain_running(
         told = explaining.explain(fetched.world, fetched.events, only=sensors)[-1:]
     except ArgosyError as error:
         raise click.ClickException(str(error)) from error
-    happened = _explain_running.happened(client, told)
+    happened = _explain_running.happened(client, fetched.world, told)
     hints = []
     if fetched.more:
         hints.append(
