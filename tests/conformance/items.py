@@ -41,6 +41,15 @@ def shown(items: list[Item]) -> list[tuple[str, str]]:
 class ItemsSuite:
     """For a class that has the fixtures of ``BusSuite``."""
 
+    async def test_a_bus_that_nobody_used_has_no_items(self, bus: Bus) -> None:
+        queue = bus.queue("q")
+        for shelf in ("queued", "dead", "ended"):
+            assert await queue.items(shelf) == []  # type: ignore[arg-type]
+        assert await queue.find("a") is None
+        assert not await queue.retry_now("a")
+        assert not await queue.redrive("a")
+        assert not await queue.discard("a", "of no use", "ann")
+
     async def test_what_is_queued_is_listed_in_its_order_with_its_state(self, bus: Bus, store: Store) -> None:
         queue = bus.queue("q", max_in_flight=2)
         before = time.time()

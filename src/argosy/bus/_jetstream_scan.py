@@ -57,7 +57,7 @@ async def newest(link: Link, stream: str, subject: str, *, before: int = 0, abou
 
 async def _span(link: Link, stream: str) -> tuple[int, int]:
     state = (await link.api(f"STREAM.INFO.{stream}"))["state"]
-    return state["first_seq"], state["last_seq"]
+    return max(1, state["first_seq"]), state["last_seq"]  # an empty stream begins at 0
 
 
 async def _count(link: Link, stream: str, subject: str, start: int) -> int:
