@@ -12,6 +12,7 @@ from argosy.event import parse_time
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
 from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.gauges import SensorGauges
 from argosy.runtime.rates import rate
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
@@ -79,7 +80,7 @@ class SensorRunner:
                 for worker_name, worker in self.workers(board)
             ]
             watching = [
-                asyncio.create_task(keep(f"queue depth of sensor '{self.name}'", self._count, clock)),
+                asyncio.create_task(keep(f"the gauges of sensor '{self.name}'", self._gauges().run, clock)),
                 asyncio.create_task(self._show_suspended(board)),
             ]
             running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
@@ -154,6 +155,18 @@ class SensorRunner:
             self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to, rate=limit, switch=switch
         )
 
+    def _gauges(self) -> SensorGauges:
+        return SensorGauges(
+            self._sensor.metadata.namespace,
+            self.name,
+            bus=self._bus,
+            pairs=frozenset(self._matcher.pairs),
+            triggers=[trigger.name for trigger in self._sensor.triggers],
+            queue_of=self.queue,
+            metrics=self._duties.metrics,
+            clock=self._duties.clock,
+        )
+
     async def _show_suspended(self, board: Switchboard) -> None:
         """Keep the gauge of suspended triggers right, and tell each change once."""
         labels, before = (self._sensor.metadata.namespace, self.name), dict[str, Mode]()
@@ -173,16 +186,3 @@ class SensorRunner:
                     )  # fmt: skip
                 before[trigger.name] = mode
             await board.changed()
-
-    async def _count(self) -> None:
-        """Keep the gauges of waiting actions about right; scrapes must not ask the bus."""
-        while True:
-            for trigger in self._sensor.triggers:
-                labels = (self._sensor.metadata.namespace, self.name, trigger.name)
-                queue, age = self.queue(trigger.name), 0.0
-                depth = await queue.depth()
-                if depth and (oldest := await queue.items("queued", limit=1)):
-                    age = max(0.0, self._duties.clock.now().timestamp() - oldest[0].at)
-                self._duties.metrics.actions_waiting.labels(*labels).set(depth)
-                self._duties.metrics.actions_oldest_seconds.labels(*labels).set(age)
-            await self._duties.clock.sleep(5.0)

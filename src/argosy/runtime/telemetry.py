@@ -116,6 +116,18 @@ class Metrics:
         self.trigger_suspended = Gauge(
             "argosy_trigger_suspended", "1 while a trigger is suspended, else 0", _TRIGGER, registry=registry
         )
+        self.log_lag = Gauge(
+            "argosy_log_lag",
+            "Entries on the log from the first one that the sensor has not settled, to the end",
+            ("namespace", "sensor_name"),
+            registry=registry,
+        )
+        self.log_lag_seconds = Gauge(
+            "argosy_log_lag_seconds",
+            "Age of the first event on the log that the sensor has not settled, 0 where it has settled all",
+            ("namespace", "sensor_name"),
+            registry=registry,
+        )
         self.sensors_running = Gauge(
             "argosy_sensors_running", "Sensors that read the log now", ("namespace",), registry=registry
         )
