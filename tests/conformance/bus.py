@@ -310,6 +310,27 @@ class BusSuite:
             await publish(bus, ["p2"])
             assert await read_ids(subscription, 2) == ["o2", "p2"]
 
+    async def test_a_reader_knows_whether_it_has_handed_out_all_that_is_stored(self, bus: Bus) -> None:
+        async with bus.subscribe("c", [PAIR, OTHER]) as subscription:
+            assert await soon(subscription.caught_up())
+            await publish(bus, [1])
+            await publish(bus, [2], OTHER)
+            assert not await soon(subscription.caught_up())
+            batches = aiter(subscription)
+            found = await read(batches, 2)
+            assert await soon(subscription.caught_up())  # handed out, though not committed
+            await subscription.commit(found[-1].position)
+            # What others wait for is not asked about
+            await publish(bus, [3], Pair("webhook", "third"))
+            assert await soon(subscription.caught_up())
+            await publish(bus, [4], OTHER)
+            assert not await soon(subscription.caught_up())
+        # A later reader has handed nothing out yet
+        async with bus.subscribe("c", [PAIR, OTHER]) as subscription:
+            assert not await soon(subscription.caught_up())
+            await read(aiter(subscription), 1)
+            assert await soon(subscription.caught_up())
+
     async def test_consumers_do_not_disturb_each_other(self, bus: Bus) -> None:
         async with bus.subscribe("c", [PAIR]) as one, bus.subscribe("d", [PAIR]) as two:
             await publish(bus, [1, 2])
