@@ -103,6 +103,53 @@ def resume(client: Client, target: str, namespace: str, form: str) -> None:
     _said(client.post(path("sensors", name, "resume"), {"trigger": trigger, "namespace": namespace, "by": who()}), form)
 
 
+@sensor.command("pending")
+@connected
+@click.argument("target", metavar="NAME[/TRIGGER]")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
+@namespaced
+@output
+def pending(client: Client, target: str, limit: int, namespace: str, form: str) -> None:
+    """Show what the conditions of a sensor hold, what they wait for, and since when."""
+    name, trigger = _split(target)
+    answer = client.get(path("sensors", name, "pending"), trigger=trigger, namespace=namespace, limit=limit)
+    if form == "json":
+        return _json(answer)
+    if not answer["pending"]:
+        click.echo("nothing is held")
+        return None
+    for one in answer["pending"]:
+        click.echo(f"{one['sentence']}, since {clock(one['since'])}")
+        for event in one["holds"]:
+            times = f", the newest of {event['count']}" if event["count"] > 1 else ""
+            click.echo(f"  holds {event['dependency']}: {event['id']} from {event['source']}/{event['name']}{times}")
+    if answer["more"]:
+        click.echo(f"there is more; --limit shows more than {limit}")
+    return None
+
+
+@sensor.command("reset")
+@connected
+@click.argument("target", metavar="NAME[/TRIGGER]")
+@namespaced
+@output
+def reset(client: Client, target: str, namespace: str, form: str) -> None:
+    """Forget what the conditions of a sensor hold, as if their events had never come. There is no undo.
+
+    Actions that are in a queue already stay there.
+    """
+    name, trigger = _split(target)
+    answer = client.post(path("sensors", name, "reset"), {"trigger": trigger, "namespace": namespace})
+    if form == "json":
+        return _json(answer)
+    for one in answer["triggers"]:
+        what = {0: "held nothing", 1: "has forgotten 1 event"}.get(
+            one["forgotten"], f"has forgotten {one['forgotten']} events"
+        )
+        click.echo(f"{answer['sensor']}/{one['name']} {what}")
+    return None
+
+
 def _said(answer: dict[str, Any], form: str) -> None:
     if form == "json":
         return _json(answer)

@@ -15,6 +15,7 @@ from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations.actions import suspended, triggers_of
 from argosy.runtime.sensors import queue_name
 from argosy.runtime.suspension import Mode, Said
+from argosy.sensor import pending as held
 
 _COUNTED = 100
 """So many dead letters are counted; more are said to be more."""
@@ -108,6 +109,63 @@ async def _say(system: System, ask: Ask, mode: Mode) -> dict[str, Any]:
     }
 
 
+# ---------------------------------------------------------------------- what conditions hold
+
+
+async def pending(system: System, ask: Ask) -> dict[str, Any]:
+    """What each condition, batch and debounce of a sensor holds and waits for, since when."""
+    sensor = system.sensor(ask.path["name"], ask.text("namespace"))
+    specs = _chosen(sensor, ask.text("trigger"))
+    names = {spec.name for spec in specs}
+    limit = ask.number("limit", 100, least=1, most=10_000)
+    now = system.clock.now().timestamp()
+    found = [one for one in await held.pending(await system.bus_of(sensor), sensor, now=now) if one.trigger in names]
+    return {
+        "sensor": sensor.metadata.name,
+        "pending": [_waiting(one) for one in found[:limit]],
+        "more": len(found) > limit,
+    }
+
+
+def _waiting(one: held.Pending) -> dict[str, Any]:
+    return {
+        "trigger": one.trigger,
+        "value": one.value,
+        "holds": [
+            {
+                "dependency": name,
+                "id": event.id,
+                "source": event.source,
+                "name": event.subject,
+                "time": event.time,
+                "count": one.counted.get(name, 1),
+            }
+            for name, event in one.holds.items()
+        ],
+        "waitsFor": list(one.waits_for),
+        "since": one.since,
+        "until": one.until,
+        "sentence": one.sentence,
+    }
+
+
+async def reset(system: System, ask: Ask) -> dict[str, Any]:
+    """Forget what a trigger, or all of a sensor, holds. Durable on return; a running loop heeds it before it does anything else."""
+    body = _body(ask)
+    sensor = system.sensor(ask.path["name"], str(body.get("namespace", "")))
+    names = [spec.name for spec in _chosen(sensor, str(body.get("trigger", "")))]
+    bus = await system.bus_of(sensor)
+    before = await held.pending(bus, sensor, now=system.clock.now().timestamp())
+    cleared = await held.clear(bus, sensor, names)
+    return {
+        "sensor": sensor.metadata.name,
+        "triggers": [
+            {"name": name, "forgotten": sum(len(one.holds) for one in before if one.trigger == name)}
+            for name in cleared
+        ],
+    }
+
+
 def _body(ask: Ask) -> Mapping[str, Any]:
     return ask.body if isinstance(ask.body, dict) else {}
 
@@ -126,6 +184,8 @@ def _chosen(sensor: Sensor, trigger: str) -> Sequence[TriggerSpec]:
 OPERATIONS = [
     Operation("GET", "/sensors", list_sensors),
     Operation("GET", "/sensors/{name}", show_sensor),
+    Operation("GET", "/sensors/{name}/pending", pending),
+    Operation("POST", "/sensors/{name}/reset", reset),
     Operation("POST", "/sensors/{name}/suspend", suspend),
     Operation("POST", "/sensors/{name}/resume", resume),
 ]
