@@ -142,6 +142,8 @@ def tail(
             click.echo(json.dumps(row, ensure_ascii=False) if output == "json" else _line(row, _SHORT))
     except KeyboardInterrupt:
         sys.exit(130)
+    if follow:
+        click.echo("the run has ended", err=True)
 
 
 @events.command()

@@ -19,6 +19,8 @@ from argosy.manifests.findings import did_you_mean
 from argosy.runtime.operations._base import Ask, System, prefix
 
 _FIRST_WINDOW, _LARGEST_WINDOW = 256, 16384
+_TICK = 1e-6
+"""Times are told in microseconds and the log counts finer: what is told of an entry must find it again."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Choice:
             return [Pair(self.source, self.event)]
         return []
 
+    def is_before(self, stored_at: float) -> bool:
+        """Whether an entry of this time is too old."""
+        return self.since > 0 and stored_at < self.since - _TICK
+
+    def is_behind(self, stored_at: float) -> bool:
+        """Whether an entry of this time, and what follows it, came too late."""
+        return self.until > 0 and stored_at > self.until + _TICK
+
     def has_pair(self, pair: Pair) -> bool:
         """Whether events of this pair may be meant."""
         return self.source in ("", pair.source) and self.event in ("", pair.event)
@@ -57,7 +67,7 @@ class Choice:
     def has(self, delivery: Delivery) -> bool:
         """Whether the entry is meant. Raises ConfigError if ``where`` fails on it."""
         event = delivery.event
-        if (self.since and delivery.stored_at < self.since) or (self.until and delivery.stored_at > self.until):
+        if self.is_before(delivery.stored_at) or self.is_behind(delivery.stored_at):
             return False
         if event is None:
             return not (self.source or self.event or self.where)
@@ -152,11 +162,11 @@ async def forwards(
     wanted = [pair for pair in pairs or choice.pairs if choice.has_pair(pair)]
     if pairs and not wanted:
         return
-    at = At(time=choice.since) if choice.since else At()
+    at = At(time=choice.since - _TICK) if choice.since else At()
     async with aclosing(bus.history(wanted, at=at, until=until)) as batches:
         async for batch in batches:
             for delivery in batch:
-                if choice.until and delivery.stored_at > choice.until:
+                if choice.is_behind(delivery.stored_at):
                     return
                 if choice.has(delivery):
                     yield delivery
@@ -178,7 +188,7 @@ async def backwards(
         early = False
         async with aclosing(bus.history(pairs or choice.pairs, at=At(position=low), until=high)) as batches:
             async for batch in batches:
-                early = early or bool(choice.since and batch[0].stored_at < choice.since)
+                early = early or choice.is_before(batch[0].stored_at)
                 window += [delivery for delivery in batch if choice.has(delivery)]
         for delivery in reversed(window):
             if len(found) == limit:
