@@ -166,6 +166,11 @@ class RabbitMQ:
         self._broker.wait()
         self._broker = None
 
+    def signal(self, which: signal.Signals) -> None:
+        """Send a signal to the broker's whole process group."""
+        assert self._broker is not None
+        os.killpg(self._broker.pid, which)
+
     async def restart(self) -> None:
         """Kill and start again, on the same ports, with what was durable. The event loop goes on meanwhile."""
         self.kill()

