@@ -21,8 +21,8 @@ from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub azureQueueStorage azureServiceBus bitbucket bitbucketserver emitter gerrit "  # noqa: SIM905
-    "hdfs kafka minio mns nats nsq pubSub pulsar sftp slack sns sqs "
+    "azureEventsHub azureQueueStorage azureServiceBus emitter gerrit "  # noqa: SIM905
+    "hdfs kafka minio mns nsq pubSub pulsar sftp slack sns sqs "
     "storageGrid".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""

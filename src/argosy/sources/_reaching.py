@@ -64,6 +64,14 @@ async def opened(address: Address, tls: ssl.SSLContext | None) -> tuple[asyncio.
         raise SourceError(_unreachable(address, error) + led) from error
 
 
+async def encrypted(address: Address, writer: asyncio.StreamWriter, tls: ssl.SSLContext) -> None:
+    """Go on by TLS, on a connection that has begun without. Raises SourceError with the reason in a sentence."""
+    try:
+        await writer.start_tls(tls, server_hostname=address.host)
+    except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+        raise SourceError(_unreachable(address, error)) from error
+
+
 def _unreachable(address: Address, error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {address} is not trusted: {error.verify_message}; check tls.caCertSecret"

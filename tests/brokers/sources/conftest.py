@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.brokers.sources.mosquitto import Mosquitto
+from tests.brokers.sources.nats_server import NatsServer
 from tests.brokers.sources.redis_server import RedisServer
 
 
@@ -21,4 +22,10 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         yield server

@@ -49,6 +49,10 @@ class Server(ABC):
     def command(self) -> list[str]:
         """Write what the server reads, and say how it is started."""
 
+    def ports(self) -> list[int]:
+        """The ports that answer once it has started."""
+        return [self.port, self.tls_port]
+
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         certificates.authority(self.folder)
@@ -115,7 +119,7 @@ class Server(ABC):
                 [*wrapper, *command], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         deadline = time.monotonic() + _READY_SECONDS
-        while not all(_answers(port) for port in (self.port, self.tls_port)):
+        while not all(_answers(port) for port in self.ports()):
             if self._child.poll() is not None or time.monotonic() > deadline:
                 raise ChildProcessError(f"{command[0]} did not start: {self.output()[-3000:]}")
             yield
