@@ -131,13 +131,13 @@ class Gathering:
         item = Gathered(at, together, {name: events.encode(event) for name, event in together.items()})
         closed: list[Mapping[str, Event]] = []
         if self.rule.name == "debounce":
+            self.opened = self.opened if self.items else at
             self.items = [item]
-            self.opened = self.opened or at
             self.size = item.size
             return closed
         if self.items and self.size + item.size > LARGEST_BATCH_BYTES:
             closed.append(self.close())
-        self.opened = self.opened or at
+        self.opened = self.opened if self.items else at
         self.items.append(item)
         self.size += item.size
         if len(self.items) >= self.rule.most:

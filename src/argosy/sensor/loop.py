@@ -132,8 +132,7 @@ class SensorLoop:
                     removed = {name: memory.committed(self._position) for name, memory in self._memories.items()}
                     self._failpoint("position.committed")
                     for trigger, keys in removed.items():
-                        if keys:
-                            await self._store.remove(trigger, keys)
+                        if keys and await self._store.remove(trigger, keys):
                             self._failpoint("join.removed")
             finally:
                 await reading.end()
@@ -200,11 +199,15 @@ class SensorLoop:
         """Fire what the clock says is due."""
         await self._heed_clearing()
         puts: list[_Put] = []
-        for (trigger, key), due in self._timers.ready().items():
+        to: dict[str, float] = {}
+        for (trigger, _), due in self._timers.ready().items():
+            to[trigger] = max(due, to.get(trigger, 0.0))
+        for trigger, due in to.items():
             memory = self._memories[trigger]
-            for completed in memory.ring(key, due, self._position):
+            for completed in memory.ring_to(due, self._position):
                 self._come_due(memory.plan, completed, puts)
-            self._watch(memory, [key])
+        for trigger, key in self._timers.ready():
+            self._watch(self._memories[trigger], [key])
         await self._put(puts)
         if puts:
             self._failpoint("due.put")

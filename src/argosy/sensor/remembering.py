@@ -1,7 +1,7 @@
 """All that one trigger remembers: what its condition has collected, for each value of ``correlate``, and what ``batch`` or ``debounce`` gather.
 
 It is a function of the log: of the events, their order and the times at which they were stored. Before an event is taken in, all that was due by its
-time fires (``ring_to``). Where no event comes the clock takes its place (``ring``), but only after everything that the log held at the due
+time fires (``ring_to``). Where no event comes the clock takes its place, but only after everything that the log held at the due
 time was read; so who reads the log later, or again after a crash, comes to the same actions, with the same ids.
 
 Nothing is written here; ``argosy.sensor.stores`` does that. Each value has a state of its own under a key of its own, so that an event costs one small write
@@ -68,13 +68,13 @@ class _Alarms:
             self._set[key] = at
             heapq.heappush(self._heap, (at, key))
 
-    def past(self, at: float) -> Iterator[str]:
-        """Keys whose time is at ``at`` or before, in the order of their times; each is taken out."""
+    def past(self, at: float) -> Iterator[tuple[str, float]]:
+        """Keys whose time is at ``at`` or before, and that time, in their order; each is taken out. More may be set meanwhile."""
         while self._heap and self._heap[0][0] <= at:
             due, key = heapq.heappop(self._heap)
             if self._set.get(key) == due:
                 del self._set[key]
-                yield key
+                yield key, due
 
 
 class TriggerMemory:
@@ -139,26 +139,21 @@ class TriggerMemory:
         return Advance([], None if state.empty else waiting.of_condition(state))
 
     def ring_to(self, at: float, position: int) -> list[Completed]:
-        """Fire what was due by the time of the next event, the earliest first."""
+        """Fire all that was due by then, in the order of the due times, whatever causes more to be due meanwhile.
+
+        ``position`` is the place in the log up to which events were taken in.
+        """
         completed: list[Completed] = []
-        later: list[tuple[str, float]] = []
-        for key in self._dues.past(at):
+        for key, looked in self._dues.past(at):
             state = self.states.get(key)
-            if state is None or state.due is None:
+            if state is None or (due := state.due) is None:
                 continue
-            if state.due > at:
-                later.append((key, state.due))
+            if due > looked:
+                self._dues.set(key, due)  # its turn comes later
             else:
-                completed += self._fire(key, state, at, position)
-        for key, due in later:
-            self._dues.set(key, due)
+                completed += self._fire(key, state, due, position)
         self._expire(at)
         return completed
-
-    def ring(self, key: str, to: float, position: int) -> list[Completed]:
-        """Fire what was due by ``to`` in one state, as the clock says; everything that was stored before was read."""
-        state = self.states.get(key)
-        return self._fire(key, state, to, position) if state is not None else []
 
     def committed(self, position: int) -> list[str]:
         """The log will not be read again up to ``position``. Returns the keys of states that are no more."""
@@ -263,7 +258,7 @@ class TriggerMemory:
     def _expire(self, at: float) -> None:
         """Remove what does not count any more, so that values that never come again do not stay."""
         left: list[tuple[str, State]] = []
-        for key in self._ends.past(at):
+        for key, _ in self._ends.past(at):
             state = self.states.get(key)
             if not isinstance(state, JoinState) or state.empty:
                 continue

@@ -32,6 +32,7 @@ class Store:
     """The stored memory of one sensor; ``consumer`` is ``<namespace>/<sensor>``."""
 
     def __init__(self, bus: Bus, consumer: str) -> None:
+        self._bus = bus
         self._consumer = consumer
         self._conditions = bus.bucket("joins")
         self._keyed = bus.bucket(f"joins/{consumer}")
@@ -87,6 +88,9 @@ class Store:
                 useless.append((trigger, key))
                 continue
             memories.setdefault(trigger, TriggerMemory(plan_of_it, generation)).adopt(key, kept)
+        if self._stored:
+            committed = await self._bus.position(self._consumer) or 0
+            useless += [(trigger, key) for trigger, memory in memories.items() for key in memory.committed(committed)]
         return memories, useless
 
     async def _read(self, keys: Iterable[str]) -> list[tuple[str, str, bytes]]:
@@ -156,9 +160,11 @@ class Store:
             state.changed = False
             await bucket.put(at, state.dump())
 
-    async def remove(self, trigger: str, keys: Sequence[str]) -> None:
-        """Remove states that are no more."""
-        await asyncio.gather(*(self._remove(trigger, key) for key in keys if (trigger, key) in self._stored))
+    async def remove(self, trigger: str, keys: Sequence[str]) -> bool:
+        """Remove states that are no more; False if none of them was ever stored."""
+        stored = [key for key in keys if (trigger, key) in self._stored]
+        await asyncio.gather(*(self._remove(trigger, key) for key in stored))
+        return bool(stored)
 
     async def _remove(self, trigger: str, key: str) -> None:
         await self._keyed.delete(f"{trigger}/{key}")
