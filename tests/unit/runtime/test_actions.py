@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -91,6 +91,10 @@ class _End:
         self.given_up: list[str] = []
         self.outcomes: dict[str, bytes | None] = {}
         self.metrics = Metrics()
+
+    def gauge(self, name: str) -> float | None:
+        labels = {"namespace": "ns", "sensor_name": "s", "trigger_name": "t"}
+        return self.metrics.registry.get_sample_value(name, labels)
 
     def count(self, name: str) -> float | None:
         labels = {"namespace": "ns", "sensor_name": "s", "trigger_name": "t"}
@@ -189,6 +193,30 @@ class TestRetries:
         assert [when for when, _, _ in world.tries] == [0, 42]
         assert end.dead == []
 
+    @pytest.mark.parametrize(
+        ("asked", "at"),
+        [
+            (0.0, [0, 10]),  # not before the strategy's own pause
+            (-5.0, [0, 10]),
+            (30.0, [0, 30]),
+            (1e9, [0, 86400]),  # a day is the longest
+            (float("inf"), [0, 86400]),
+        ],
+    )
+    def test_come_no_sooner_than_the_strategy_and_the_receiver_say_and_within_a_day(
+        self, asked: float, at: list[float]
+    ) -> None:
+        world = _Fake(RetryAfter("later", asked))
+
+        _play(_spec(LOG + "retryStrategy: {duration: 10s, jitter: 0}"), world)
+
+        assert [when for when, _, _ in world.tries] == at
+
+    def test_say_so_where_the_receiver_asks_for_more_than_it_gets(self, caplog: pytest.LogCaptureFixture) -> None:
+        _play(_spec(LOG), _Fake(RetryAfter("later", 1e6)))
+
+        assert "later (it asked for a pause of 1e+06 s); next in 86400.0 s" in caplog.text
+
     @pytest.mark.parametrize("error", [Rejected("never"), None])
     def test_do_not_come_where_they_cannot_help(self, error: Exception | None) -> None:
         world = _Fake(error)
@@ -198,6 +226,22 @@ class TestRetries:
         assert len(world.tries) == 1
         assert end.dead == ([("1", "never")] if error else [])
         assert end.depth == 0
+
+    def test_are_counted_when_the_action_has_ended(self) -> None:
+        world = _Fake(TriggerError("no"), TriggerError("no"), None, None, Rejected("never"))
+
+        end = _play(_spec(LOG), world, "1", "2", "3")
+
+        labels = {"namespace": "ns", "sensor_name": "s", "trigger_name": "t"}
+        read = end.metrics.registry.get_sample_value
+        assert read("argosy_action_tries_count", labels) == 3
+        assert read("argosy_action_tries_sum", labels) == 3 + 1 + 1
+        assert read("argosy_action_tries_bucket", {**labels, "le": "2.0"}) == 2
+
+    def test_are_what_an_action_rests_for(self) -> None:
+        end = _play(_spec(LOG + "retryStrategy: {duration: 100h}"), _Fake(TriggerError("no")), "1", "2", hours=1)
+
+        assert (end.gauge("argosy_actions_held"), end.gauge("argosy_actions_resting")) == (1, 1)
 
     def test_of_a_fault_in_the_plug_in_come_too(self) -> None:
         world = _Fake(ZeroDivisionError("oops"))
