@@ -20,6 +20,7 @@ from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
 from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
+    from argosy.sources._hooks import Hooks
     from argosy.sources._http import Request, Response
 
 _ALGORITHMS = ("sha256", "sha1", "sha512")
@@ -141,6 +142,7 @@ spec:
         return _event(config, recorded(raw, "POST"))
 
     async def run(self, ctx: SourceContext[GithubConfig]) -> None:
+        from argosy.sources._hooks import kept
         from argosy.sources._http import SUCCESS
 
         config = ctx.config
@@ -151,7 +153,17 @@ spec:
             await ctx.emit(data, id=name)
             return SUCCESS
 
-        await _hooked.serve(ctx, config.webhook, answer)
+        async with kept(ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish) as beside:
+            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+
+
+def _hooks(ctx: SourceContext[GithubConfig]) -> Hooks | None:
+    """The webhooks to register, if the manifest wants that."""
+    if not ctx.config.managed:
+        return None
+    from argosy.sources._hooks_github import GithubHooks
+
+    return GithubHooks(ctx)
 
 
 def _check(ctx: SourceContext[GithubConfig], request: Request) -> None:

@@ -23,6 +23,7 @@ from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
+    from argosy.sources._hooks import Hooks
     from argosy.sources._http import Request, Response
 
 FLAGS = {
@@ -135,6 +136,7 @@ spec:
         return _event(config, recorded(raw, "POST"))
 
     async def run(self, ctx: SourceContext[GitlabConfig]) -> None:
+        from argosy.sources._hooks import kept
         from argosy.sources._http import SUCCESS
 
         async def answer(request: Request) -> Response:
@@ -143,7 +145,17 @@ spec:
             await ctx.emit(data, id=name)
             return SUCCESS
 
-        await _hooked.serve(ctx, ctx.config.webhook, answer)
+        async with kept(ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish) as beside:
+            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+
+
+def _hooks(ctx: SourceContext[GitlabConfig]) -> Hooks | None:
+    """The webhooks to register, if the manifest wants that."""
+    if not ctx.config.webhook.url:
+        return None
+    from argosy.sources._hooks_gitlab import GitlabHooks
+
+    return GitlabHooks(ctx)
 
 
 def _check(ctx: SourceContext[GitlabConfig], request: Request) -> None:

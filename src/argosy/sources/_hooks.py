@@ -1,0 +1,396 @@
+"""Webhooks registered at a service, and looked after: created where there is none, set right where it differs,
+and deleted at the end if the manifest says so.
+
+What several processes (replicas, an old pod and its successor) do must come out as if one did it. So whoever
+changes anything holds a lease in the event's bucket, and with ``deleteHookOnFinish`` each writes down that it
+lives: the last one to go deletes the webhook, and one that dies while another lives leaves it alone. A process
+that was killed counts as living for three minutes more, so a webhook may stay, but is never taken from a reader.
+
+A service does not tell the secret of a webhook. So that a rotated one is registered anew, a keyed digest of all
+that was sent is kept (the key is the API token, whose rotation therefore does the same), and compared every few
+seconds. A failure is logged, tried again with growing pauses, and never disturbs the receiving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import random
+import ssl
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import quote, urlsplit
+
+from argosy import retry_after
+from argosy.connecting import Connecting, mounts
+from argosy.errors import ArgosyError, BusError, ExtraMissing, SourceError
+from argosy.sources._base import SourceContext
+
+if TYPE_CHECKING:
+    import httpx2
+
+_CALL_SECONDS = 30.0
+_FIRST_SECONDS = 2.0
+"""Replicas that start together begin at different times within this."""
+_LOOK_SECONDS = 5.0
+_CHECK_SECONDS = 600.0
+_LEASE_SECONDS = 120.0
+_ALIVE_SECONDS = 180.0
+_SIGN_SECONDS = 60.0
+_LEAVE_SECONDS = 10.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
+_WRITE_PAUSE_SECONDS = 0.5
+"""Between two changes, as services ask for."""
+
+Headers = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+class ApiError(SourceError):
+    """A service answered with a status that is no success. ``wait_seconds``: how long it wants to be left alone."""
+
+    def __init__(self, message: str, status: int, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.wait_seconds = wait_seconds
+
+
+class Api:
+    """The HTTP API of a service: an async context manager. ``headers`` yields the credentials, for each call."""
+
+    def __init__(self, base: str, headers: Headers, tls: ssl.SSLContext | None = None) -> None:
+        try:
+            import httpx2
+        except ImportError as error:
+            raise ExtraMissing("registering webhooks", "http") from error
+
+        self._base = base.rstrip("/") + "/"
+        self._headers = headers
+        verify = tls or ssl.create_default_context()
+        self._client = httpx2.AsyncClient(timeout=_CALL_SECONDS, verify=verify, mounts=mounts(verify=verify))
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """What the service answers, as a JSON value. Raises SourceError, or ApiError with the status."""
+        return _json(await self._send(method, path, body), f"{method} {path}")
+
+    async def linked_pages(self, path: str) -> AsyncIterator[Any]:
+        """The items of a list whose pages are linked by the ``Link`` header (GitHub, GitLab)."""
+        following = f"{path}?per_page=100"
+        while following:
+            response = await self._send("GET", following, None)
+            for item in _json(response, f"GET {path}") or []:
+                yield item
+            following = self._own(response.links.get("next", {}).get("url", ""))
+
+    async def numbered_pages(self, path: str) -> AsyncIterator[Any]:
+        """The items of a list that comes in ``values`` with ``nextPageStart`` (Bitbucket Server)."""
+        start = 0
+        while True:
+            page = await self.call("GET", f"{path}?limit=500&start={start}")
+            for item in page.get("values", []):
+                yield item
+            if page.get("isLastPage", True) or not isinstance(page.get("nextPageStart"), int):
+                return
+            start = page["nextPageStart"]
+
+    async def next_pages(self, path: str) -> AsyncIterator[Any]:
+        """The items of a list that comes in ``values`` with the URL of the ``next`` page (Bitbucket Cloud)."""
+        following = f"{path}?pagelen=100"
+        while following:
+            page = await self.call("GET", following)
+            for item in page.get("values", []):
+                yield item
+            following = self._own(page.get("next", ""))
+
+    def _own(self, url: str) -> str:
+        """A URL that the service gave, if it leads to the service itself: credentials go nowhere else."""
+        return url if url.startswith(self._base) else ""
+
+    async def _send(self, method: str, path: str, body: Any) -> httpx2.Response:
+        import httpx2
+
+        url = path if path.startswith(self._base) else self._base + path
+        what = f"{method} {urlsplit(url)._replace(query='').geturl()}"
+        headers = {"Accept": "application/json", "User-Agent": "argosy", **await self._headers()}
+        try:
+            request = self._client.build_request(
+                method, url, json=body, headers=headers, extensions={"trace": Connecting()}
+            )
+            response = await self._client.send(request)
+        except httpx2.LocalProtocolError:
+            # Its words quote the header that cannot be sent, and that is the token.
+            raise SourceError(f"{what}: the access token cannot be sent as a header") from None
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+            raise SourceError(f"{what}: this is no http or https URL") from error
+        except (httpx2.HTTPError, OSError) as error:
+            raise SourceError(f"{what}: {error or type(error).__name__}") from error
+        if response.is_success:
+            return response
+        raise ApiError(f"{what} answered {response.status_code}", response.status_code, _quota(response))
+
+
+def _json(response: httpx2.Response, what: str) -> Any:
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError as error:
+        raise SourceError(f"{what} answered with something that is no JSON") from error
+
+
+def _quota(response: httpx2.Response) -> float:
+    """Seconds that the service asks to be left alone."""
+    if response.status_code not in (403, 429, 503):
+        return 0.0
+    if (wait := retry_after.seconds(response.headers.get("retry-after"))) is not None:
+        return wait
+    reset = response.headers.get("x-ratelimit-reset", response.headers.get("ratelimit-reset", ""))
+    left = response.headers.get("x-ratelimit-remaining", response.headers.get("ratelimit-remaining", ""))
+    if left == "0" and reset.isdigit():
+        return max(0.0, int(reset) - time.time())
+    return 60.0 if response.status_code == 429 else 0.0
+
+
+class Hooks(ABC):
+    """What is to be registered at one service, and how its API says it: lists of webhooks, each with a path of
+    its own below the list's.
+    """
+
+    change: ClassVar[str] = "PUT"
+    """The method that changes a webhook."""
+
+    def __init__(self, api: Api, url: str) -> None:
+        self.api = api
+        self.url = url
+
+    @abstractmethod
+    def token(self) -> str:
+        """What the API is asked with; only its digest is kept."""
+
+    @abstractmethod
+    def wanted(self) -> dict[str, Any]:
+        """The document of the webhook, its secret included."""
+
+    @abstractmethod
+    async def places(self) -> list[str]:
+        """The paths of the lists that the webhook is to stand in."""
+
+    @abstractmethod
+    def listed(self, place: str) -> AsyncIterator[Any]:
+        """All webhooks of a list."""
+
+    @abstractmethod
+    def differs(self, hook: Mapping[str, Any]) -> bool:
+        """Whether what the service shows of a webhook is not as wanted."""
+
+    def id_of(self, hook: Mapping[str, Any]) -> str:
+        return str(hook["id"])
+
+    def url_of(self, hook: Mapping[str, Any]) -> str:
+        return str(hook.get("url"))
+
+    async def find(self, place: str) -> Mapping[str, Any] | None:
+        """The webhook in the list that has our URL."""
+        async for hook in self.listed(place):
+            if self.url_of(hook) == self.url:
+                found: Mapping[str, Any] = hook
+                return found
+        return None
+
+    async def create(self, place: str) -> None:
+        await self.api.call("POST", place, self.wanted())
+
+    async def update(self, place: str, hook: Mapping[str, Any]) -> None:
+        await self.api.call(self.change, self._path(place, hook), self.wanted())
+
+    async def delete(self, place: str, hook: Mapping[str, Any]) -> None:
+        """Delete the webhook; nothing happens if it has gone."""
+        try:
+            await self.api.call("DELETE", self._path(place, hook))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _path(self, place: str, hook: Mapping[str, Any]) -> str:
+        return f"{place}/{quote(self.id_of(hook), safe='')}"
+
+
+def public_url(url: str, endpoint: str) -> str:
+    """The URL that a service is to send to."""
+    return url.rstrip("/") + "/" + endpoint.lstrip("/")
+
+
+def _told(error: Exception) -> str:
+    """What may be said of an exception: our own sentences hold no secret."""
+    return str(error) if isinstance(error, ArgosyError) else f"the service answers oddly ({type(error).__name__})"
+
+
+class Keeper:
+    """Looks after the webhooks of one event until cancelled; ``delete`` is ``deleteHookOnFinish``."""
+
+    def __init__(
+        self, ctx: SourceContext[Any], hooks: Hooks, *, delete: bool, check_seconds: float = _CHECK_SECONDS
+    ) -> None:
+        self._ctx = ctx
+        self._hooks = hooks
+        self._delete = delete
+        self._check_seconds = check_seconds
+        self._me = uuid.uuid4().hex
+        self._signed = 0.0
+
+    async def run(self) -> None:
+        """Register, look again now and then, and delete at the end if it is so wanted and nobody else lives."""
+        try:
+            await self._sleep(random.random() * _FIRST_SECONDS)
+            failures = 0
+            while True:
+                try:
+                    await self._register()
+                    failures = 0
+                    await self._until_changed()
+                except ArgosyError as error:
+                    failures += 1
+                    await self._after(str(error), failures, getattr(error, "wait_seconds", 0.0))
+                except Exception as error:  # noqa: BLE001 - whatever a service answers must not end the receiving
+                    failures += 1
+                    await self._after(_told(error), failures)
+        finally:
+            if self._delete:
+                await self._leave()
+
+    async def _after(self, reason: str, failures: int, wait_seconds: float = 0.0) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
+        pause = max(pause * (0.75 + random.random() / 2), wait_seconds)
+        self._ctx.log.warning(
+            "the webhook is not registered: %s; next try in %.0f s", reason, pause, extra={"action": "hook.register"}
+        )
+        while pause > 0:
+            await self._sleep(min(pause, _SIGN_SECONDS))
+            pause -= _SIGN_SECONDS
+            await self._sign()
+
+    async def _until_changed(self) -> None:
+        """Return when it is time to look again, or when a secret or a token is another one."""
+        digest = self._digest()
+        waited = 0.0
+        while waited < self._check_seconds:
+            await self._sleep(min(_LOOK_SECONDS, self._check_seconds - waited))
+            waited += _LOOK_SECONDS
+            await self._sign()
+            if self._digest() != digest:
+                return
+
+    async def _register(self) -> None:
+        async with self._lease():
+            await self._sign(now=True)
+            digest = self._digest()
+            for place in await self._hooks.places():
+                await self._ensure(place, digest)
+
+    async def _ensure(self, place: str, digest: str) -> None:
+        key = "hooks/sent/" + hashlib.sha256(place.encode()).hexdigest()
+        hook = await self._hooks.find(place)
+        sent = await self._ctx.bucket.get(key)
+        if hook is None:
+            await self._hooks.create(place)
+            self._said("registered", place)
+        elif sent is None or sent.value.decode() != digest or self._hooks.differs(hook):
+            await self._hooks.update(place, hook)
+            self._said("set right", place)
+        else:
+            return
+        await self._ctx.bucket.put(key, digest.encode())
+        await self._sleep(_WRITE_PAUSE_SECONDS)
+
+    async def _leave(self) -> None:
+        """Delete the webhooks, unless another process lives. Called when cancelled, so it is bounded."""
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS), self._lease():
+                await self._ctx.bucket.delete(f"hooks/alive/{self._me}")
+                if await self._others():
+                    self._ctx.log.info("the webhook stays: another process receives", extra={"action": "hook.keep"})
+                    return
+                for place in await self._hooks.places():
+                    if (hook := await self._hooks.find(place)) is not None:
+                        await self._hooks.delete(place, hook)
+                        self._said("deleted", place)
+        except Exception as error:  # noqa: BLE001 - the source ends, whatever a service answers
+            timeout = isinstance(error, TimeoutError)
+            reason = f"no answer within {_LEAVE_SECONDS:g} s" if timeout else _told(error)
+            self._ctx.log.warning("the webhook is not deleted: %s", reason, extra={"action": "hook.delete"})
+
+    async def _others(self) -> bool:
+        """Whether another process that receives this event was seen lately."""
+        for key in await self._ctx.bucket.keys():
+            if key.startswith("hooks/alive/") and (entry := await self._ctx.bucket.get(key)) is not None:
+                if float(entry.value) > self._now():
+                    return True
+                await self._ctx.bucket.delete(key)
+        return False
+
+    async def _sign(self, *, now: bool = False) -> None:
+        """Write down that this process lives."""
+        if self._delete and (now or self._now() >= self._signed + _SIGN_SECONDS):
+            self._signed = self._now()
+            await self._ctx.bucket.put(f"hooks/alive/{self._me}", f"{self._signed + _ALIVE_SECONDS:.3f}".encode())
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[None]:
+        """One process changes webhooks at a time."""
+        key, bucket = "hooks/lease", self._ctx.bucket
+        while True:
+            entry = await bucket.get(key)
+            held = json.loads(entry.value) if entry is not None else {"until": 0.0}
+            if held["until"] <= self._now():
+                mine = json.dumps({"owner": self._me, "until": self._now() + _LEASE_SECONDS}).encode()
+                try:
+                    revision = await bucket.put(key, mine, revision=entry.revision if entry is not None else 0)
+                    break
+                except BusError:
+                    continue  # another one was quicker
+            await self._sleep(1.0)
+        try:
+            yield
+        finally:
+            free = json.dumps({"owner": "", "until": 0.0}).encode()
+            try:
+                await bucket.put(key, free, revision=revision)
+            except BusError:
+                self._ctx.log.debug("the lease of the webhooks ran out before they were done")
+
+    def _digest(self) -> str:
+        text = json.dumps(self._hooks.wanted(), sort_keys=True)
+        return hmac.new(self._hooks.token().encode(), text.encode(), "sha256").hexdigest()
+
+    def _said(self, what: str, place: str) -> None:
+        self._ctx.log.info("the webhook of %s is %s", place, what, extra={"action": "hook.register"})
+
+    def _now(self) -> float:
+        return self._ctx.clock.now().timestamp()
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._ctx.clock.sleep(seconds)
+
+
+@asynccontextmanager
+async def kept(
+    ctx: SourceContext[Any], hooks: Hooks | None, *, delete: bool, check_seconds: float = _CHECK_SECONDS
+) -> AsyncIterator[list[Callable[[], Coroutine[Any, Any, None]]]]:
+    """What is to run beside the receiving: a keeper of ``hooks``, or nothing where there are none to keep."""
+    if hooks is None:
+        yield []
+        return
+    async with hooks.api:
+        yield [Keeper(ctx, hooks, delete=delete, check_seconds=check_seconds).run]

@@ -1,0 +1,131 @@
+"""A double of the services that webhooks are registered at: it keeps lists of webhooks and writes down what it is
+asked. It speaks HTTP on a port of the loopback and knows how GitHub, GitLab and both Bitbuckets page, name and
+answer; what it takes for granted of them is their documentation's word. No test against the real services.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Asked:
+    """One call of the API."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass
+class HookApi:
+    """``style`` is whose API it is; ``lists`` are the webhooks by the path of their list."""
+
+    style: str
+    url: str = ""
+    lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    answers: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """What other calls answer, by method and path."""
+    refusing: tuple[int, dict[str, str]] | None = None
+    """The status and headers that all calls are answered with."""
+    next_id: int = 1
+
+    def changes(self) -> list[tuple[str, str]]:
+        """Method and path of the calls that changed something, in order."""
+        return [(each.method, each.path) for each in self.asked if each.method != "GET"]
+
+    def last(self, method: str) -> Asked:
+        """The last call of this method."""
+        return next(each for each in reversed(self.asked) if each.method == method)
+
+    def add(self, path: str, hook: dict[str, Any]) -> dict[str, Any]:
+        """A webhook that somebody else made; returns it as listed."""
+        name = "uuid" if self.style == "bitbucket" else "id"
+        shown = {**hook, name: f"{{{self.next_id}}}" if name == "uuid" else self.next_id}
+        self.next_id += 1
+        # What services never show.
+        shown.pop("token", None)
+        shown.pop("secret", None)
+        if "config" in shown:
+            shown["config"] = {**shown["config"], **({"secret": "********"} if "secret" in shown["config"] else {})}
+        self.lists.setdefault(path, []).append(shown)
+        return shown
+
+    def answer(self, asked: Asked, query: Mapping[str, list[str]]) -> tuple[int, dict[str, str], Any]:
+        self.asked.append(asked)
+        if self.refusing is not None:
+            return (*self.refusing, {"message": "no"})
+        if (asked.method, asked.path) in self.answers:
+            return 200, {}, self.answers[asked.method, asked.path]
+        parent, _, name = asked.path.rpartition("/")
+        if asked.method == "GET":
+            return self._page(asked.path, query)
+        if asked.method == "POST":
+            return 201, {}, self.add(asked.path, asked.body)
+        key = "uuid" if self.style == "bitbucket" else "id"
+        hook = next((each for each in self.lists.get(parent, []) if str(each[key]) == name), None)
+        if hook is None:
+            return 404, {}, {"message": "Not Found"}
+        if asked.method == "DELETE":
+            self.lists[parent].remove(hook)
+            return 204, {}, None
+        hook.update({name: value for name, value in asked.body.items() if name not in ("secret", "token")})
+        return 200, {}, hook
+
+    def _page(self, path: str, query: Mapping[str, list[str]]) -> tuple[int, dict[str, str], Any]:
+        """Two webhooks a page, so that pages are turned."""
+        start = int(query.get("start", query.get("page", ["0"]))[0])
+        items = self.lists.get(path, [])[start : start + 2]
+        more = len(self.lists.get(path, [])) > start + 2
+        following = f"{self.url}{path}?page={start + 2}"
+        if self.style == "bitbucket":
+            return 200, {}, {"values": items, **({"next": following} if more else {})}
+        if self.style == "bitbucketserver":
+            return 200, {}, {"values": items, "isLastPage": not more, "nextPageStart": start + 2 if more else None}
+        return 200, {"Link": f'<{following}>; rel="next"'} if more else {}, items
+
+
+@contextmanager
+def hook_api(style: str) -> Iterator[HookApi]:
+    """The double, serving."""
+    api = HookApi(style)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            parts = urlsplit(self.path)
+            text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked = Asked(self.command, parts.path, dict(self.headers), json.loads(text) if text else None)
+            status, headers, body = api.answer(asked, parse_qs(parts.query))
+            data = b"" if body is None else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Tests read ``asked``."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        api.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()
