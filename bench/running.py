@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 40.0
 
 
 def free_port() -> int:

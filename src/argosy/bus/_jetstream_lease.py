@@ -42,12 +42,17 @@ _PULL_SECONDS = 30
 _HEARTBEAT_SECONDS = 4
 _DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
 _REMEMBERED = 64
+_AHEAD = 16
+"""How many items are asked for at a time where nobody else takes."""
 _ACK_TRIES, _ACK_SECONDS = 2, 1.0
 """A server that was killed does not answer for deliveries that it forgot."""
 
 
 class Taker(AsyncIterator[Lease]):
-    """Takes items for one process: one request for each item that is asked for, so that nobody hoards."""
+    """Takes items for one process: one request for each item that is asked for, so that nobody hoards.
+
+    With ``resting`` nobody else takes, and several are asked for at a time.
+    """
 
     def __init__(self, queue: JetStreamQueue, link: Link, lease_seconds: float, resting: bool = False) -> None:
         self._queue = queue
@@ -61,7 +66,8 @@ class Taker(AsyncIterator[Lease]):
         self._epoch = -1
         self._inbox = ""
         self._pulls = 0
-        self._asked = False
+        self._asked = 0
+        """How many items are under way to us as far as is known."""
         self._heard = 0.0
         self._known_to = 0
         """Items up to here may have been handed out before by someone whose deliveries the server forgot."""
@@ -116,6 +122,8 @@ class Taker(AsyncIterator[Lease]):
                     self._waiting.popleft()
                     if lease:
                         self._held[at.stream] = lease
+                        if self._resting and len(self._waiting) < _AHEAD // 2:
+                            await self._pull_early()
                         return lease
                 try:
                     if self._epoch != self._link.epoch or not self._inbox:
@@ -155,7 +163,7 @@ class Taker(AsyncIterator[Lease]):
                 self._receive(message)
 
         self._end_inbox = await self._link.subscribe(f"{inbox}.*", receive)
-        self._inbox, self._epoch, self._asked = inbox, epoch, False
+        self._inbox, self._epoch, self._asked = inbox, epoch, 0
         self._heard = asyncio.get_running_loop().time()
 
     async def _begin_anew(self) -> None:
@@ -170,11 +178,17 @@ class Taker(AsyncIterator[Lease]):
 
     async def _pull(self) -> None:
         self._pulls += 1
-        self._asked = True
+        self._asked = _AHEAD if self._resting else 1
         self._heard = asyncio.get_running_loop().time()
-        body = {"batch": 1, "expires": _PULL_SECONDS * 10**9, "idle_heartbeat": _HEARTBEAT_SECONDS * 10**9}
+        body = {"batch": self._asked, "expires": _PULL_SECONDS * 10**9, "idle_heartbeat": _HEARTBEAT_SECONDS * 10**9}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{ACTIONS}.{self._queue.consumer}"
         await self._link.send(subject, json.dumps(body).encode(), f"{self._inbox}.{self._pulls}")
+
+    async def _pull_early(self) -> None:
+        """Ask before somebody waits for it, where that is harmless: the request travels with what is sent in this moment."""
+        if not self._asked and self._inbox and self._epoch == self._link.epoch:
+            with contextlib.suppress(Lost):
+                await self._pull()
 
     def _receive(self, message: Any) -> None:
         self._heard = asyncio.get_running_loop().time()
@@ -182,11 +196,11 @@ class Taker(AsyncIterator[Lease]):
         if "Status" in headers and message.subject.startswith("_INBOX."):
             if headers["Status"] == "100":
                 return
-            self._asked = False
+            self._asked = 0
             if headers["Status"] not in ("404", "408"):
                 self._inbox = ""  # the consumer is gone or its leader has changed: look again
         else:
-            self._asked = False
+            self._asked = max(0, self._asked - 1)
             self._waiting.append((message, numbers(message.reply)))
         self._wake.set()
 
@@ -263,6 +277,8 @@ class Taker(AsyncIterator[Lease]):
                 # item held by nobody until its lease runs out.
                 await self._queue.ensure_consumer()
                 epoch = self._link.epoch
+            if word == b"+ACK" and not self._waiting:
+                await self._pull_early()
             try:
                 await self._link.request(lease.reply, word, seconds=_ACK_SECONDS)
             except (NoAnswer, NoResponder) as lost:
