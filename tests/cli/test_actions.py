@@ -217,7 +217,7 @@ def test_actions_are_chosen_by_trigger_state_time_and_expression(system: System)
     assert system.listed("--since", "2099-01-01T00:00:00Z") == []
     assert len(system.listed("--since", "10m")) == 3
     assert len(system.listed("--limit", "2")) == 2
-    assert "--limit shows more" in system.argosy("actions", "list", "--limit", "2")
+    assert "there are more that are dead; --limit shows more" in system.argosy("actions", "list", "--limit", "2")
     assert "no actions fit" in system.argosy("actions", "list", "--state", "held")
 
     system.receiver.status = 200

@@ -93,7 +93,7 @@ def list_actions(
     namespace: str,
     form: str,
 ) -> None:
-    """List actions, newest first.
+    """List actions: what is queued and what is dead, oldest first, then what has ended, newest first.
 
     EXPR may use id, sensor, trigger, state, error, tries, event (the newest) and events (by dependency), each event with id,
     source, name, time and data: 'events.order.data.body.total > 100'.
@@ -121,7 +121,7 @@ def list_actions(
     for line in table(["ID", "STATE", "TRIGGER", "AGE", "TRIES", "SAYS"], [_row(one) for one in rows]):
         click.echo(line)
     if answer["more"]:
-        click.echo(f"there are more; --limit shows more than {limit}")
+        click.echo(f"there are more that are {' or '.join(answer['more'])}; --limit shows more than {limit}")
     return None
 
 

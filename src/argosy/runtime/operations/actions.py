@@ -106,12 +106,15 @@ async def places(system: System, ask: Mapping[str, str]) -> list[Place]:
 
 
 async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
-    """Actions of one state or of all, newest first."""
+    """Actions: what is queued and what is dead, oldest first, then what has ended, newest first; at most ``limit`` of each.
+
+    ``more`` names of which there are more.
+    """
     wanted = _states(ask.text("state"))
     limit = ask.number("limit", 50, least=1, most=_MOST)
-    since = float(ask.text("since") or 0)
+    since = _seconds(ask.text("since"))
     where = Where(ask.text("where"))
-    shelves = list(dict.fromkeys(_SHELVES[state] for state in wanted))
+    asked = await places(system, ask.query)
     gate = asyncio.Semaphore(_QUEUES_AT_ONCE)
 
     async def look(place: Place, shelf: Shelf) -> list[Found]:
@@ -124,10 +127,15 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
                         break
         return kept
 
-    looks = [look(place, shelf) for place in await places(system, ask.query) for shelf in shelves]
-    found = sorted((one for some in await asyncio.gather(*looks) for one in some), key=lambda one: -one.item.at)
-    rows = [row(one) for one in found[:limit]]
-    return {"actions": rows, "more": len(found) > limit}
+    rows, more = list[dict[str, Any]](), list[str]()
+    for shelf in _ALL:
+        if not any(_SHELVES[state] == shelf for state in wanted):
+            continue
+        several = await asyncio.gather(*(look(place, shelf) for place in asked))
+        found = sorted((one for some in several for one in some), key=lambda one: one.item.at, reverse=shelf == "ended")
+        rows += [row(one) for one in found[:limit]]
+        more += [shelf] if len(found) > limit else []
+    return {"actions": rows, "more": more}
 
 
 async def each(queue: Queue, shelf: Shelf, since: float = 0.0) -> AsyncIterator[Item]:
@@ -431,6 +439,13 @@ async def _all(
                     break  # it died anew since; it is not redriven again and again
                 if item.state in fit and where.holds(place, item):
                     yield Found(place, item)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:
+        raise ConfigError(f"since={text!r} is no number of seconds since the epoch") from None
 
 
 def _states(text: str) -> tuple[str, ...]:
