@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,6 +112,8 @@ class TriggerWorker:
         self._retry = spec.retry_strategy or DEFAULT_RETRY
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
         self._told: set[str] = set()
+        self._patient = False
+        """Whether an attempt under way that is cancelled may take as long as it likes: the trigger is suspended, the process goes on."""
         metrics = duties.metrics
         for counter in (metrics.actions_triggered, metrics.actions_failed, metrics.actions_given_up):
             counter.labels(*self._labels)  # shown as 0 from the start, as upstream does
@@ -131,23 +133,37 @@ class TriggerWorker:
             async def perform(one: Taken) -> bool:
                 return await self._turn(one, open_kind)
 
-            side_by_side = self._spec.queue.concurrency > 1
             while True:
                 await self._switch.until_open()
-                async with self._queue.take(resting=side_by_side) as leases:
-                    if side_by_side:
-                        await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
-                    await self._one_after_the_other(leases, perform)
+                await self._until_suspended(perform)
 
-    async def _one_after_the_other(self, leases: AsyncIterator[Lease], perform: Perform) -> None:
-        """Perform in turn until the trigger is suspended; then nothing is held, so what waits can be looked at and discarded."""
-        async for lease in leases:
-            if self._switch.mode == "queue":
-                await lease.hand_back()
-                return
-            self._count(1, 0)
-            ended = await perform(taken(lease))
-            self._count(0 if ended else 1, 0 if ended else 1)
+    async def _until_suspended(self, perform: Perform) -> None:
+        """Take and perform until the trigger is suspended; then nothing is held, so what waits can be looked at and discarded.
+
+        What is under way then is finished, however long it takes.
+        """
+        working = asyncio.create_task(self._work(perform))
+        suspended = asyncio.create_task(self._switch.until_suspended())
+        try:
+            await asyncio.wait({working, suspended}, return_when=asyncio.FIRST_COMPLETED)
+            self._patient = not working.done()
+        finally:
+            suspended.cancel()
+            await _end(working)
+            self._count(0, 0)
+            self._patient = False
+        if not working.cancelled():
+            working.result()
+
+    async def _work(self, perform: Perform) -> None:
+        side_by_side = self._spec.queue.concurrency > 1
+        async with self._queue.take(resting=side_by_side) as leases:
+            if side_by_side:
+                await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
+            async for lease in leases:
+                self._count(1, 0)
+                ended = await perform(taken(lease))
+                self._count(0 if ended else 1, 0 if ended else 1)
 
     def _count(self, held: int, resting: int) -> None:
         self._duties.metrics.actions_held.labels(*self._labels).set(held)
@@ -212,11 +228,14 @@ class TriggerWorker:
         try:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
-            done, _ = await asyncio.wait({attempt}, timeout=self._duties.grace_seconds)
-            if not done:
-                attempt.cancel()
-                await asyncio.wait({attempt})
-                await lease.hand_back()
+            patience = None if self._patient else self._duties.grace_seconds
+            try:
+                await asyncio.wait({attempt}, timeout=patience)
+            finally:  # cancelled once more, there is no time left
+                if not attempt.done():
+                    attempt.cancel()
+                    await asyncio.wait({attempt})
+                    await lease.hand_back()
             raise
 
     def _due_in(self, one: Taken) -> float:
@@ -344,3 +363,14 @@ def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None) 
         for name, event in caused_by.items()
     ]
     return gojson.dumps({"message": message, "detail": detail or {}, "events": events})
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel the task and wait until it has ended; cancelled meanwhile, cancel it once more."""
+    task.cancel()
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise

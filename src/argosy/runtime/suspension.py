@@ -108,6 +108,14 @@ class Switch:
             assert self._board is not None
             await self._board.changed()
 
+    async def until_suspended(self) -> None:
+        """Return once the trigger is suspended and its actions are to wait."""
+        while self.mode != "queue":
+            if self._board is None:
+                await asyncio.get_running_loop().create_future()  # never
+            else:
+                await self._board.changed()
+
 
 class Switchboard:
     """What was said about the triggers on one bus, as this process knows it. Kept fresh while ``kept`` is open."""

@@ -178,3 +178,57 @@ def test_a_trigger_that_is_suspended_while_an_action_waits_for_a_grant_does_not_
     (first, second) = world.began
     assert first == (0, "a")
     assert second[0] >= 330
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_suspended_trigger_finishes_what_is_under_way_and_holds_nothing_else(concurrency: int) -> None:
+    world = _World(lambda item, attempt: TriggerError("no") if item == "a" and attempt == 1 else None)
+    world.takes = lambda item: 0.0 if item == "a" else 100.0
+    words = _RETRY % (5, "1h") + f"queue: {{concurrency: {concurrency}}}"
+    states: dict[str, str] = {}
+
+    async def main(clock: VirtualClock) -> None:
+        async with _Play(clock, _spec(LOG + words), world) as play, Switchboard(play.bus, clock).kept() as board:
+            for item in "abc" if concurrency > 1 else "bca":
+                await play.queue.put(item, _body(None))
+            play.start(Switch(board, "q"))
+            await clock.sleep(10)
+            await say(play.bus, {"q": ("queue", "run")})
+            await clock.sleep(200)
+            for item in "abc":
+                found = await play.queue.find(item)
+                assert found is not None
+                states[item] = found.state
+            assert await play.queue.discard("c", "not wanted", "somebody") == (concurrency == 1)
+            await say(play.bus, {"q": ("run", "run")})
+            await clock.sleep(7200)
+            assert await play.queue.depth() == 0
+
+    run_virtually(START, main)
+
+    if concurrency == 1:
+        assert states == {"b": "done", "c": "waiting", "a": "waiting"}
+        assert [item for _, item in world.began] == ["b", "a", "a"]
+    else:  # b and c were both under way
+        assert states == {"a": "resting", "b": "done", "c": "done"}
+        assert [item for _, item in world.began] == ["a", "b", "c", "a"]
+
+
+def test_a_process_that_stops_while_a_suspended_trigger_finishes_waits_for_nobody() -> None:
+    world = _World()
+    world.takes = lambda item: 1e6
+
+    async def main(clock: VirtualClock) -> None:
+        async with _Play(clock, _spec(LOG), world) as play, Switchboard(play.bus, clock).kept() as board:
+            await play.queue.put("a", _body(None))
+            play.start(Switch(board, "q"))
+            await clock.sleep(10)
+            await say(play.bus, {"q": ("queue", "run")})
+            await clock.sleep(10)
+            await play.stop()
+            assert clock.monotonic() < 100
+            found = await play.queue.find("a")
+            assert found is not None
+            assert found.state == "waiting"
+
+    run_virtually(START, main)
