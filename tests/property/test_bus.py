@@ -42,6 +42,7 @@ QUEUE = st.one_of(
     st.tuples(st.just("done"), st.binary(max_size=3), st.just(0)),
     st.tuples(st.just("let go"), st.just(""), st.just(0)),
     st.tuples(st.just("ask"), NAMES, st.just(0)),
+    st.tuples(st.sampled_from(["redrive", "redrive", "discard"]), NAMES, st.just(0)),
 )
 BUCKET = st.one_of(
     st.tuples(st.just("write"), NAMES, st.sampled_from(["any", "right", "stale", "new"])),
@@ -120,7 +121,16 @@ class Worker:
             self.leases = self.held = None
         elif what == "ask":
             letters = [(each.id, each.body, each.reason, each.failures) for each in await self.queue.dead_letters()]
-            return await self.queue.outcome(first), letters, await self.queue.depth()
+            shelves = [await self.queue.items(shelf) for shelf in ("dead", "ended")]  # type: ignore[arg-type]
+            items = [[(each.id, each.state, each.error, each.failures) for each in shelf] for shelf in shelves]
+            queued = [(each.id, each.body, each.failures) for each in await self.queue.items("queued")]
+            return await self.queue.outcome(first), letters, await self.queue.depth(), items, queued
+        elif what == "redrive":
+            return await self.queue.redrive(first)
+        elif what == "discard":
+            item = await self.queue.find(first)
+            if item is not None and item.state == "dead":
+                return await self.queue.discard(first, "of no use", "ann")
         elif what == "write":
             return await self.write(first, second)
         elif what == "delete":
