@@ -116,7 +116,8 @@ class Taker(AsyncIterator[Lease]):
         async with self._order:
             while True:
                 self._wake.clear()
-                while self._waiting:
+                # After a loss of the bus everything comes anew, in order, where that is promised.
+                while self._waiting and not (self._resting and self._epoch != self._link.epoch):
                     message, at = self._waiting[0]
                     lease = await self._admit(message, at)
                     self._waiting.popleft()
