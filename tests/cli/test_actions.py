@@ -226,6 +226,12 @@ def test_actions_are_chosen_by_trigger_state_time_and_expression(system: System)
     assert system.receiver.bodies()[3:] == ['{"number":"3"}']
     assert len(system.listed("--state", "dead")) == 2
 
+    # What the expression cannot be asked about does not fit; what it can never answer is a mistake
+    assert len(system.listed("--where", "events.order.data.body.n < 3")) == 2
+    assert "fails on every action" in system.argosy("actions", "list", "--where", "evnts.order.data > 1", fails=True)
+    words = ("actions", "redrive", "--all", "--sensor", "orders", "--where", "event.data.nothing.n > 1")
+    assert "fails on every action" in system.argosy(*words, fails=True)
+
 
 def test_what_was_mistaken_is_a_sentence(system: System) -> None:
     system.start()

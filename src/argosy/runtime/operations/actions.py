@@ -135,6 +135,7 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
         found = sorted((one for some in several for one in some), key=lambda one: one.item.at, reverse=shelf == "ended")
         rows += [row(one) for one in found[:limit]]
         more += [shelf] if len(found) > limit else []
+    where.check()
     return {"actions": rows, "more": more}
 
 
@@ -310,17 +311,20 @@ async def _beginning_with(queue: Queue, given: str) -> AsyncIterator[Item]:
 class Where:
     """A condition in the expr language on ``id``, ``sensor``, ``trigger``, ``state``, ``error``, ``tries``, ``event`` and ``events``.
 
-    ``events`` has each dependency's event: ``id``, ``source``, ``name``, ``time`` and ``data``; ``event`` is the newest of them.
+    ``events`` has each dependency's event: ``id``, ``source``, ``name``, ``time`` and ``data``; ``event`` is the newest of them. Of a
+    finished action their data are not kept.
     """
 
     def __init__(self, text: str) -> None:
+        self._answered = False
+        self._failure = ""
         try:
             self._expression = expr.compile(text) if text else None
         except LangError as error:
             raise ConfigError(f"--where {text!r} is no expression: {error}") from error
 
     def holds(self, place: Place, item: Item) -> bool:
-        """Whether the action fits. Raises ConfigError if that cannot be said."""
+        """Whether the action fits; one that the expression fails on does not."""
         if self._expression is None:
             return True
         record = _record(item)
@@ -333,13 +337,21 @@ class Where:
             "state": item.state,
             "error": item.error,
             "tries": float(item.failures),
-            "events": events,
+            "events": events or {one["dependency"]: one for one in _events(item)},
             "event": _event(newest) if newest else {},
         }
         try:
-            return self._expression.decide(env)
+            holds = self._expression.decide(env)
         except LangError as error:
-            raise ConfigError(f"--where fails on action {item.id}: {error}") from error
+            self._failure = f"--where fails on every action that was looked at, for example {item.id}: {error}"
+            return False
+        self._answered = True
+        return holds
+
+    def check(self) -> None:
+        """Raise ConfigError if the expression has failed on all that it was asked about: then it says nothing about any of them."""
+        if self._failure and not self._answered:
+            raise ConfigError(self._failure)
 
 
 def _event(one: Event) -> dict[str, Any]:
@@ -439,6 +451,7 @@ async def _all(
                     break  # it died anew since; it is not redriven again and again
                 if item.state in fit and where.holds(place, item):
                     yield Found(place, item)
+    where.check()
 
 
 def _seconds(text: str) -> float:
