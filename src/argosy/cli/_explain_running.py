@@ -63,8 +63,10 @@ def sentence(became: Mapping[str, Any]) -> str:
     state, message = became["state"], became.get("message", "") or became.get("error", "")
     at = local(became["at"]) if "at" in became else ""
     said = f": {message}" if message else ""
+    if state == "never" and became["shadow"]:
+        return "never ran: the sensor is a shadow, which decides and fires nothing"
     if state == "never":
-        return "this action is not known: it never ran (another manifest, other events with it, a shadow), or it was forgotten"
+        return "is not known: it never ran (another manifest then, or other events with this one), or it was forgotten"
     tries = f", {became['failures']} failed tries" if became.get("failures") else ""
     due = f", next try {local(became['notBefore'])}" if "notBefore" in became else ""
     words = {

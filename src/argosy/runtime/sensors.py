@@ -68,12 +68,17 @@ class SensorRunner:
         return self._queues[trigger]
 
     async def run(self) -> None:
-        """Match and act until cancelled. The loop is stopped first, so that no action is written that nobody takes."""
+        """Match and act until cancelled. The loop is stopped first, so that no action is written that nobody takes.
+
+        Raises ConfigError where the sensor shall start at an event that the log does not have.
+        """
         clock = self._duties.clock
+        if self._sensor.spec.start != "new":
+            await self._begin()
         if self._put_into is not None:
             running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
             with running.track_inprogress():
-                await keep(f"sensor '{self.name}'", self._begin_and_match, clock)
+                await keep(f"sensor '{self.name}'", self.match, clock)
         async with self._duties.switchboards.of(self._bus, clock).kept() as board:
             workers = [
                 asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
@@ -86,17 +91,12 @@ class SensorRunner:
             running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
             running.inc()
             try:
-                await keep(f"sensor '{self.name}'", self._begin_and_match, clock)
+                await keep(f"sensor '{self.name}'", self.match, clock)
             finally:
                 running.dec()
                 for task in (*workers, *watching):
                     task.cancel()
                 await asyncio.gather(*workers, *watching, return_exceptions=True)
-
-    async def _begin_and_match(self) -> None:
-        if self._sensor.spec.start != "new":
-            await self._begin()
-        await self.match()
 
     async def _begin(self) -> None:
         """Fix the place where a sensor starts that the bus has never seen; nothing happens for one that it has."""
