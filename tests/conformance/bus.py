@@ -947,6 +947,22 @@ class BusLossSuite(BusSuite):
         await store.restore()
         await until(lambda: bus.ready)
 
+    async def test_looking_into_the_log_goes_on_after_a_loss(self, store: Store, bus: Bus) -> None:
+        await publish(bus, range(400))
+        async with contextlib.aclosing(bus.history([PAIR], follow=True)) as batches:
+            found = ids(await soon(anext(batches)))
+            await store.kill()
+            await until(lambda: not bus.ready)
+            waiting = [asyncio.ensure_future(bus.extent()), asyncio.ensure_future(bus.find("399", [PAIR]))]
+            await store.restore()
+            await publish(bus, range(400, 500))
+            while len(found) < 500:
+                found += ids(await soon(anext(batches)))
+            await soon(asyncio.gather(*waiting))
+        assert found == [str(number) for number in range(500)]
+        assert ids(await bus.find("7")) == ["7"]
+        assert len(await look(bus)) == 500
+
     async def test_everything_waits_through_a_loss_and_then_succeeds(self, store: Store, bus: Bus) -> None:
         queue, bucket = bus.queue("q", max_in_flight=2), bus.bucket("b")
         revision = await bucket.put("k", b"1")
