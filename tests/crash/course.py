@@ -241,12 +241,18 @@ class Course:
         self._producer.up_to(plan.count)
 
     def _deaths(self) -> None:
-        """Let the run die at each point of ``crash_at``, with a piece of the events for each."""
-        points = self.plan.crash_at
-        length = self.plan.count // (len(points) + 1)
-        for number, point in enumerate(points, 1):
-            self._producer.up_to(number * length)
-            self._until_still(lambda number=number: len(self.result.died_at) >= number, f"until it dies at {point!r}")  # type: ignore[misc]
+        """Let the run die at each point of ``crash_at``. Events come one by one: some points are not met where many come at a time."""
+        asked = 0
+
+        def dead(number: int) -> bool:
+            nonlocal asked
+            if len(self.result.died_at) < number and self._producer.reached >= asked < self.plan.count:
+                asked += 1
+                self._producer.up_to(asked)
+            return len(self.result.died_at) >= number
+
+        for number, point in enumerate(self.plan.crash_at, 1):
+            self._until_still(lambda number=number: dead(number), f"until it dies at {point!r}")  # type: ignore[misc]
 
     def _start(self) -> None:
         """Start the run, which shall die at the next point where there is one."""

@@ -2,7 +2,7 @@
 
 The first delivery of a key has an effect, later ones have none and are counted. Like receivers out there it is not always
 well (``Moods``): seeded parts of the requests are refused, slow, or cut off, before the effect or after it. Deliveries wait while ``gate`` is
-closed. Paths in ``refused`` are answered with 400, which no other try can help.
+closed. A body with ``ids`` has an effect for each of them. Paths in ``refused`` are answered with 400, which no other try can help.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class Receiver:
                 return 400, wait
             self.deliveries[path, key] += 1
             if self.deliveries[path, key] == 1:
-                self.effects.setdefault(path, []).append(Effect(key, json.loads(body)))
+                told = json.loads(body)
+                bodies = [{"id": id} for id in told["ids"]] if "ids" in told else [told]
+                self.effects.setdefault(path, []).extend(Effect(key, one) for one in bodies)
             return (0 if mood == "lost_answers" else 200), wait
 
     def _mood(self) -> str:

@@ -199,6 +199,41 @@ spec:
         retryStrategy: *often
 """
 
+_LATE = """
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: late}}
+spec:
+  dependencies:
+    - {{name: port, eventSourceName: openstack, eventName: ports}}
+    - name: first
+      eventSourceName: web
+      eventName: in
+      filters: {{data: [{{path: body.number, type: string, value: ["0$"]}}]}}
+    - name: never
+      eventSourceName: web
+      eventName: in
+      filters: {{data: [{{path: body.number, type: string, value: ["x"]}}]}}
+  triggers:
+    - template:
+        name: gathered
+        conditions: port
+        http:
+          url: {receiver}/gathered
+          payload: [{{src: {{dependencyName: port, dataKey: "#.data.body.message_id", useRawData: true}}, dest: ids}}]
+      batch: {{window: 300ms, maxEvents: 20}}
+      retryStrategy: &often {{duration: 50ms, factor: 1, steps: 1000}}
+    - template:
+        name: lonely
+        conditions: first
+        absent: {{dependency: never, after: 300ms}}
+        http:
+          url: {receiver}/lonely
+          payload: [{{src: {{dependencyName: first, dataKey: body.id}}, dest: id}}]
+      retryStrategy: *often
+"""
+
 HANDLER = '''
 """The receiver that is a Python function: one line for each call."""
 
@@ -228,17 +263,20 @@ def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, lis
         "shaped": [{"id": id, "third": 0} for id in ports if numbers.get(id, 1) % 3 == 0],
         "refused": refused,
         "mourned": refused,
+        "gathered": [{"id": id} for id in ports],
+        "lonely": refused,
     }
 
 
 EVERYTHING = Rules(
-    manifests=_AMQP + _PORTS_SENSOR + _POSTS,
+    manifests=_AMQP + _PORTS_SENSOR + _POSTS + _LATE,
     pairs=[("openstack", "ports"), ("web", "in")],
     queues=PORTS.queues
     | {name: f"default/posts/{name}" for name in ("post", "called", "mixed", "shaped", "refused")}
-    | {"mourned": "default/posts/refused/dlq"},
+    | {"mourned": "default/posts/refused/dlq"}
+    | {name: f"default/late/{name}" for name in ("gathered", "lonely")},
     wanted=_everything,
     first="each",
     refused=["refused"],
 )
-"""Notifications and posts, and ten triggers: filters, a transform, two conditions, HTTP, Python, and a dead-letter trigger."""
+"""Notifications and posts, and twelve triggers: filters, a transform, conditions, a batch, an absence, HTTP, Python, and a dead-letter trigger."""

@@ -29,10 +29,11 @@ POINTS = list(failpoints.POINTS)
 def result(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
     # The second time that a point is reached: in the middle of what it belongs to.
     plan = Plan(
-        count=40 * (len(POINTS) + 1),
+        count=1200,
         kills=(),
         crash_at=[f"{point}:2" for point in POINTS],
         moods=Moods(lost_answers=0.05, errors=0.05),
+        patience_seconds=30,
     )
     yield Course(plan, EVERYTHING, tmp_path_factory.mktemp("points"), rabbitmq, BusInside()).play()
 
