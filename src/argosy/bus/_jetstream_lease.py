@@ -218,7 +218,8 @@ class Taker(AsyncIterator[Lease]):
         failures, error, rest, rested_before = 0, "", 0.0, False
         if at.delivered > 1 or at.stream <= self._known_to:
             ended, failed = await asyncio.gather(
-                queue.outcomes.get(queue.subject(OUTCOMES, place)), queue.kv.get(queue.failures_at(place))
+                queue.outcomes.get(queue.subject(OUTCOMES, place)),
+                queue.failure(place, at.delivered > 1 or place in self._failed),
             )
             if ended:
                 with contextlib.suppress(Lost):  # it will come again, and be recognised again
