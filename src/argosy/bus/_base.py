@@ -343,10 +343,10 @@ class Bus(ABC):
         """
 
     @abstractmethod
-    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+    async def find(self, event_id: str, likely: Collection[Pair] = ()) -> list[Delivery]:
         """The entries whose event has this id, else those whose event's id begins with it; newest first, at most ten.
 
-        An event that came within the duplicate window is found fastest where its pair is among ``pairs``; empty ``pairs`` are all.
+        An event that came within the duplicate window is found at once where its pair is among the ``likely`` ones.
         """
 
     @abstractmethod

@@ -230,14 +230,14 @@ def _moment(seconds: float) -> str:
 # ---------------------------------------------------------------------- one event by its id
 
 
-async def find(link: Link, first: int, last: int, id: str, pairs: Collection[Pair]) -> list[Delivery]:
+async def find(link: Link, first: int, last: int, id: str, likely: Collection[Pair]) -> list[Delivery]:
     """The entries with this event id, else those whose id begins with it, newest first, at most ten."""
     log = Records(link, STREAM)
-    known = list(pairs)[:_PROBES]
+    known = list(likely)[:_PROBES]
     probed = await asyncio.gather(*(_probe(link, pair, id) for pair in known))
     sequences = {sequence for sequence in probed if sequence}
     if not sequences:
-        sequences = await _scan(link, first, last, id, pairs)
+        sequences = await _scan(link, first, last, id)
     found = []
     for sequence in sorted(sequences, reverse=True)[:_MOST_FOUND]:
         record = await link.keep("read an event", lambda sequence=sequence: log.find({"seq": sequence}))  # type: ignore[misc]
@@ -261,12 +261,12 @@ async def _probe(link: Link, pair: Pair, id: str) -> int:
     return stored.seq if stored.duplicate else 0
 
 
-async def _scan(link: Link, first: int, last: int, id: str, pairs: Collection[Pair]) -> set[int]:
+async def _scan(link: Link, first: int, last: int, id: str) -> set[int]:
     beginning: set[int] = set()
     size, high = _WINDOW, last
     while high >= first:
         low = max(first, high - size + 1)
-        exact, prefixed = await _scan_window(link, low, high, id, pairs)
+        exact, prefixed = await _scan_window(link, low, high, id)
         if exact:
             return exact
         beginning |= prefixed
@@ -274,12 +274,12 @@ async def _scan(link: Link, first: int, last: int, id: str, pairs: Collection[Pa
     return beginning
 
 
-async def _scan_window(link: Link, low: int, high: int, id: str, pairs: Collection[Pair]) -> tuple[set[int], set[int]]:
+async def _scan_window(link: Link, low: int, high: int, id: str) -> tuple[set[int], set[int]]:
     exact: set[int] = set()
     prefixed: set[int] = set()
     foreign = False
     for headers_only in (True, False):
-        history = History(link, pairs, at=At(position=low), until=high, headers_only=headers_only)
+        history = History(link, (), at=At(position=low), until=high, headers_only=headers_only)
         async with aclosing(history.read()) as batches:
             async for batch in batches:
                 for message in batch:

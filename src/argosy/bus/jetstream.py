@@ -189,9 +189,9 @@ class JetStreamBus(Bus):
                     for message in batch
                 ]
 
-    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+    async def find(self, event_id: str, likely: Collection[Pair] = ()) -> list[Delivery]:
         first, last = await self.extent()
-        return await history.find(self._link, first, last, event_id, pairs)
+        return await history.find(self._link, first, last, event_id, likely)
 
     def queue(self, name: str, *, max_in_flight: int | None = None) -> Queue:
         return JetStreamQueue(

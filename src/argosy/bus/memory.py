@@ -141,13 +141,13 @@ class MemoryBus(Bus):
             if ended:
                 await self._changed.wait()
 
-    async def find(self, event_id: str, pairs: Collection[Pair] = ()) -> list[Delivery]:
+    async def find(self, event_id: str, likely: Collection[Pair] = ()) -> list[Delivery]:
         exact: list[Delivery] = []
         beginning: list[Delivery] = []
         for number in range(len(self._log), 0, -1):
-            pair, text, stored_at = self._log[number - 1]
+            _, text, stored_at = self._log[number - 1]
             found = delivery(number, text, stored_at)
-            if found.event is not None and (not pairs or pair in pairs):
+            if found.event is not None:
                 if found.event.id == event_id:
                     exact.append(found)
                 elif found.event.id.startswith(event_id):

@@ -209,8 +209,6 @@ async def one(system: System, text: str, namespace: str = "") -> tuple[str, Bus,
     found: list[tuple[str, Bus, Delivery]] = []
     for name, bus in (await system.buses(namespace)).items():
         near = await bus.find(text, pairs)
-        # Names that no manifest has (any more) may stand on the log, too.
-        near = near or await bus.find(text)
         found += [(name, bus, delivery) for delivery in near if delivery.event is not None]
     whole = [each for each in found if each[2].event and each[2].event.id == text]
     found = whole or found
