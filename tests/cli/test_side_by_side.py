@@ -187,7 +187,10 @@ def test_a_key_whose_receiver_is_away_does_not_hold_up_the_others_and_goes_on_af
     run.until(lambda: run.metric("argo_events_action_failed_total", trigger_name="tell") >= 2)
 
     assert receiver.at("/stuck") == []  # the first one is tried on, and the others stand behind it after a restart, too
-    assert run.metric("argosy_actions_oldest_seconds", trigger_name="tell") >= 0
+    run.until(lambda: run.metric("argosy_actions_oldest_seconds", trigger_name="tell") > 0)
+    run.until(lambda: 'argosy_log_lag{namespace="default",sensor_name="orders"} 0.0' in run.get("/metrics")[1])
+    run.until(lambda: run.metric("argosy_actions_held", trigger_name="tell") == 40)
+    assert run.metric("argosy_actions_resting", trigger_name="tell") <= 1
     run.end()
 
 
