@@ -43,8 +43,9 @@ class NatsServer:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.config = folder / "nats.conf"
+        self.log = folder / "nats.log"
         store = f'jetstream {{ store_dir: "{folder / "store"}" }}\n' if jetstream else ""
-        self.config.write_text(f'listen: 127.0.0.1:{self.port}\nlog_file: "{folder / "nats.log"}"\n{store}{extra}\n')
+        self.config.write_text(f'listen: 127.0.0.1:{self.port}\nlog_file: "{self.log}"\n{store}{extra}\n')
         self.child: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -57,6 +58,8 @@ class NatsServer:
                     writer.close()
                     await writer.wait_closed()
                     return
+                if self.child.poll() is not None:
+                    raise RuntimeError(f"the server ended: {self.log.read_text()[-500:]}")
                 await asyncio.sleep(0.01)
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 import shutil
@@ -525,14 +524,6 @@ async def test_a_server_with_tls_is_verified(tmp_path: Path) -> None:
             await soon(bus.publish(event(2)))
     finally:
         server.end()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("nkeys") is not None, reason="nkeys is installed")
-async def test_a_creds_file_without_its_library_names_the_remedy(server: NatsServer) -> None:
-    text = "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n"
-    with pytest.raises(BusError, match="pip install nkeys"):
-        async with JetStreamBus(server.url, connection=Connection(credentials=text)):
-            pass
 
 
 async def test_a_server_older_than_2_10_is_refused() -> None:

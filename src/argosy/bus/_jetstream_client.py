@@ -173,4 +173,6 @@ def options(given: Connection) -> dict[str, Any]:
         if isinstance(text, str) and "BEGIN NATS USER JWT" in text:
             text = importlib.import_module("nats.aio.client").RawCredentials(text)
         found["user_credentials"] = str(text) if isinstance(text, Path) else text
+    elif given.nkey:
+        found["nkeys_seed_str"] = given.nkey
     return found

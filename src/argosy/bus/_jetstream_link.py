@@ -276,10 +276,12 @@ class Link:
             self._trouble = said or type(error).__name__
             if first and "authorization" in self._trouble.lower():
                 raise BusError(
-                    f"the NATS server at {self.shown} does not accept our credentials; check user and password"
+                    f"the NATS server at {self.shown} does not accept our credentials; check them"
                 ) from error
             if isinstance(error, ImportError):
-                raise BusError("a .creds file needs a library that is not installed: pip install nkeys") from error
+                raise BusError(
+                    "credentials files and nkeys need a library that is not installed: pip install 'argosy[nkeys]'"
+                ) from error
             return False
         self.info = dict(client._server_info)
         for found in client.discovered_servers:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
@@ -32,17 +32,18 @@ _KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How a server lets us in. At most one of user and password, ``token``, ``credentials`` is used, in this
-    order.
+    """How a server lets us in. At most one of user and password, ``token``, ``credentials``, ``nkey`` is used, in
+    this order.
 
-    ``credentials`` is the text of a ``.creds`` file, or the path of one. ``tls`` is used when the server asks
-    for TLS; without it the machine's certificate authorities decide.
+    ``credentials`` is the text of a ``.creds`` file, or the path of one; ``nkey`` is the seed of a user (``SU…``).
+    ``tls`` is used when the server asks for TLS; without it the machine's certificate authorities decide.
     """
 
     user: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     credentials: str | Path = field(default="", repr=False)
+    nkey: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     tls_hostname: str = ""
 
@@ -151,8 +152,56 @@ def server_urls(url: str) -> list[str]:
     return urls
 
 
+_OPTIONS = ("creds", "nkey", "ca", "cert", "key")
+"""What may stand in the query of an address, each the path of a file."""
+
+
+def split_options(url: str) -> tuple[str, Connection]:
+    """The address without its query, and what the query says of being let in.
+
+    ``nats://host:4222?creds=/etc/nats/user.creds&ca=/etc/nats/ca.pem``: ``creds`` a credentials file, ``nkey`` a file with
+    a user's seed, ``ca`` the authorities to trust, ``cert`` and ``key`` what a client shows of itself. Raises BusError,
+    naming the option and the file.
+    """
+    address, _, query = url.partition("?")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    for name in given:
+        if name not in _OPTIONS:
+            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_OPTIONS)}"
+            raise BusError(f"the address of the bus has the unknown option {name!r}; {hint}")
+    for name, file in given.items():
+        if not Path(file).is_file():
+            raise BusError(f"the address of the bus names {file!r} as its {name!r}; there is no such file")
+    nkey = Path(given["nkey"]).read_text().strip() if "nkey" in given else ""
+    credentials = Path(given["creds"]) if "creds" in given else ""
+    return address, Connection(credentials=credentials, nkey=nkey, tls=_context(given))
+
+
+def _context(given: Mapping[str, str]) -> ssl.SSLContext | None:
+    if not {"ca", "cert", "key"} & given.keys():
+        return None
+    if ("cert" in given) != ("key" in given):
+        raise BusError("the address of the bus names only one of 'cert' and 'key'; a client shows both")
+    try:
+        context = ssl.create_default_context(cafile=given.get("ca"))
+    except (ssl.SSLError, OSError) as error:
+        raise BusError(f"the address of the bus: {given['ca']!r} ('ca') holds no PEM certificate") from error
+    if "cert" in given:
+        try:
+            # A password is given so that an encrypted key fails instead of asking on the terminal.
+            context.load_cert_chain(given["cert"], given["key"], password="no password")
+        except (ssl.SSLError, OSError) as error:
+            raise BusError(
+                f"the address of the bus: {given['cert']!r} and {given['key']!r} are no pair of PEM certificate and "
+                "unencrypted key"
+            ) from error
+    return context
+
+
 def shown_url(url: str) -> str:
-    """``url`` as it may be printed: without user and password, also where it is no URL at all."""
+    """``url`` as it may be printed: without user, password and options, also where it is no URL at all."""
+    url = url.partition("?")[0]
     return ",".join(
         (part.partition("://")[0] + "://" if "://" in part else "") + part.rpartition("://")[2].rpartition("@")[2]
         for part in url.split(",")

@@ -10,15 +10,17 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from argosy.bus._base import Bus
-from argosy.bus._jetstream_settings import Connection, StreamSettings
+from argosy.bus._jetstream_settings import Connection, StreamSettings, split_options
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import JetStreamBus
 from argosy.errors import BusUnavailable, ConfigError
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventbus import EventBus
+from argosy.manifests.fields import TLSConfig
 from argosy.manifests.objects import digest
 from argosy.runtime.secrets import Secrets
 
@@ -34,7 +36,7 @@ class Given(NamedTuple):
 
 def _spoken(key: str) -> str:
     """The bus as it may be said: an address without the password that it may carry."""
-    scheme, mark, rest = key.partition("://")
+    scheme, mark, rest = key.partition("?")[0].partition("://")
     return scheme + mark + rest.rpartition("@")[2] if mark else key
 
 
@@ -108,7 +110,7 @@ class Buses:
         manifest = self._manifests.get((namespace, name))
         exotic = manifest.spec.jetstream_exotic if manifest is not None else None
         if exotic is not None:
-            return self._external(namespace, exotic.url, exotic.access_secret, exotic.stream_config)
+            return self._external(namespace, exotic.url, exotic.access_secret, exotic.stream_config, exotic.tls)
         # The embedded log has the disk for itself: without a word in the manifest, age alone limits it.
         settings = StreamSettings(max_messages=-1)
         if manifest is not None and manifest.spec.kafka is not None:
@@ -131,27 +133,37 @@ class Buses:
             return MemoryBus()
         return self._external(namespace, self._engine, None, None)
 
-    def _external(self, namespace: str, url: str, access: Any, stream_config: str | None) -> Bus:
-        connection = Connection()
+    def _external(
+        self, namespace: str, url: str, access: Any, stream_config: str | None, tls: TLSConfig | None = None
+    ) -> Bus:
+        address, connection = split_options(url)
         if access is not None:
-            import yaml
+            connection = replace(connection, **self._access(namespace, access))
+        if tls is not None:
+            from argosy.sources._tls import client_context
 
-            text = self._secrets.secret(namespace, access)
-            try:
-                given = yaml.safe_load(text)
-            except yaml.YAMLError:
-                # What the parser says would quote the secret.
-                raise ConfigError(f"the access secret {access.name!r} of the EventBus is not YAML") from None
-            if isinstance(given, dict):
-                connection = Connection(
-                    user=str(given.get("username", "")),
-                    password=str(given.get("password", "")),
-                    token=str(given.get("token", "")),
-                )
-            elif given is None or isinstance(given, list):
-                raise ConfigError(
-                    f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token"
-                )
-            else:  # the documents say that the secret holds a bare password or token; one of digits is text too
-                connection = Connection(token=text.strip())
-        return JetStreamBus(url, connection=connection, settings=StreamSettings.parse(stream_config))
+            context = client_context(tls, lambda selector: self._secrets.secret(namespace, selector))
+            connection = replace(connection, tls=context)
+        return JetStreamBus(address, connection=connection, settings=StreamSettings.parse(stream_config))
+
+    def _access(self, namespace: str, access: Any) -> dict[str, Any]:
+        """What an ``accessSecret`` holds, as fields of a Connection."""
+        import yaml
+
+        text = self._secrets.secret(namespace, access)
+        if "BEGIN NATS USER JWT" in text:
+            return {"credentials": text}
+        try:
+            given = yaml.safe_load(text)
+        except yaml.YAMLError:
+            # What the parser says would quote the secret.
+            raise ConfigError(f"the access secret {access.name!r} of the EventBus is not YAML") from None
+        if isinstance(given, dict):
+            names = {"username": "user", "password": "password", "token": "token", "nkey": "nkey"}
+            return {ours: str(given[theirs]) for theirs, ours in names.items() if theirs in given}
+        if given is None or isinstance(given, list):
+            raise ConfigError(
+                f"the access secret {access.name!r} of the EventBus holds neither username and password nor a token"
+            )
+        # The documents say that the secret holds a bare password or token; one of digits is text too.
+        return {"token": text.strip()}
