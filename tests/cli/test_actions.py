@@ -233,6 +233,33 @@ def test_actions_are_chosen_by_trigger_state_time_and_expression(system: System)
     assert "fails on every action" in system.argosy(*words, fails=True)
 
 
+def test_what_a_removed_sensor_left_behind_is_seen_and_comes_back_with_it(system: System) -> None:
+    system.receiver.status = 500
+    system.start()
+    system.post(1, 2)
+    dead = system.until_listed(2, "--state", "dead")
+
+    # When the sensor is renamed, its dead letters are still there for a person
+    mended = (system.run.manifests / "sensor.yaml").read_text()
+    system.run.write("sensor.yaml", mended.replace("name: orders", "name: orders-2"))
+    system.run.until_said("the manifests changed")
+    system.run.until_ready()
+    assert [one["id"] for one in system.listed("--sensor", "orders")] == [one["id"] for one in dead]
+    page = system.argosy("actions", "show", dead[0]["id"])
+    assert "no sensor that runs here has its trigger any more" in page
+    assert "bring it back first" in system.argosy("actions", "redrive", dead[0]["id"], fails=True)
+    system.argosy("actions", "discard", dead[0]["id"], "--reason", "of a sensor that is gone")
+    assert [one["id"] for one in system.listed("--state", "dead")] == [dead[1]["id"]]
+
+    # When it is there again, they can be redriven
+    system.receiver.status = 200
+    system.run.write("sensor.yaml", mended)
+    system.run.until(lambda: "orders/bill" in system.argosy("sensor", "list"))
+    system.argosy("actions", "redrive", "--all", "--sensor", "orders")
+    system.until_listed(1, "--state", "done")
+    assert system.receiver.bodies()[2:] == ['{"number":"2"}']
+
+
 def test_what_was_mistaken_is_a_sentence(system: System) -> None:
     system.start()
     for words, says in [

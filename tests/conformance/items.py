@@ -66,6 +66,15 @@ class ItemsSuite:
         assert all(before - 1 <= item.at <= time.time() + 1 for item in found)
         assert (found[2].failures, found[2].error, found[2].not_before) == (0, "", 0.0)
 
+    async def test_the_queues_in_which_something_waits_or_is_dead_are_known(self, bus: Bus, store: Store) -> None:
+        await kill(bus.queue("ns/a/b c.d"), "1")
+        await put(bus.queue("waits"), "1")
+        await done(bus.queue("finished"), "1")
+        async with store.handle() as other:
+            assert await other.queues() == ["ns/a/b c.d", "waits"]
+            await other.queue("ns/a/b c.d").discard("1", "of no use", "ann")
+            assert await other.queues() == ["waits"]
+
     async def test_shelves_are_read_page_by_page(self, bus: Bus) -> None:
         queue = bus.queue("q")
         for shelf in ("ended", "dead", "queued"):

@@ -357,5 +357,9 @@ class Bus(ABC):
         """
 
     @abstractmethod
+    async def queues(self) -> list[str]:
+        """The names of the queues in which something waits or is dead, sorted; also of those that nobody takes from any more."""
+
+    @abstractmethod
     def bucket(self, name: str) -> Bucket:
         """The bucket of this name; made when first used."""

@@ -35,6 +35,11 @@ def token(name: str) -> str:
     return encoded if len(encoded) <= _LONGEST else f"{digest(name)}%"
 
 
+def shortened(encoded: str) -> bool:
+    """Whether ``token`` had to hash this one."""
+    return len(encoded) > 1 and encoded.endswith("%")
+
+
 def name_of(encoded: str) -> str:
     """The name that ``token`` encoded; a token that nobody encoded is its own name."""
     return "" if encoded == "%" else unquote(encoded)

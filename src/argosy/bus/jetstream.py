@@ -204,6 +204,14 @@ class JetStreamBus(Bus):
             takers=self._takers,
         )
 
+    async def queues(self) -> list[str]:
+        found: set[str] = set()
+        for stream in (ACTIONS, DEAD):
+            subjects = await Records(self._link, stream).subjects(f"{stream.replace('-', '.')}.*.*")
+            found.update(subject.split(".")[2] for subject in subjects)
+        # A name that is too long for a subject cannot be read back from it.
+        return sorted(names.name_of(token) for token in found if not names.shortened(token))
+
     def bucket(self, name: str) -> Bucket:
         return JetStreamBucket(self._records, name)
 

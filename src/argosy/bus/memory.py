@@ -171,6 +171,14 @@ class MemoryBus(Bus):
             store.max_in_flight = max(1, max_in_flight)
         return MemoryQueue(self, name, store)
 
+    async def queues(self) -> list[str]:
+        self._check_open()
+        return sorted(
+            name
+            for name, store in self._queues.items()
+            if store.items or any(item.state == "dead" for item in store.ended.values())
+        )
+
     def bucket(self, name: str) -> Bucket:
         return self._buckets.setdefault(name, MemoryBucket(self, name))
 

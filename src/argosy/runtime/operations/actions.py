@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from argosy.bus._base import Item, Queue, Shelf
-from argosy.errors import Ambiguous, ConfigError, EventInvalid, LangError, NotFound
-from argosy.event import Event
-from argosy.lang import expr
+from argosy.bus._base import Item, Shelf
+from argosy.errors import Ambiguous, ConfigError, NotFound
 from argosy.manifests.fields import ConfigMapKeySelector
-from argosy.manifests.findings import did_you_mean
-from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.sensor import Sensor
 from argosy.runtime import suspension
-from argosy.runtime.operations._base import Ask, Operation, System, prefix
+from argosy.runtime.operations._base import Ask, Operation, System
+from argosy.runtime.operations._queues import (
+    AT_ONCE,
+    SHELVES,
+    Found,
+    Place,
+    Where,
+    each,
+    events_of,
+    outcome_of,
+    places,
+    record_of,
+    resolve,
+)
 from argosy.runtime.sensors import queue_name
-from argosy.sensor import actions, rendering
+from argosy.sensor import rendering
 from argosy.sensor.rendering import Offline
 
 STATES = ("waiting", "held", "resting", "dead", "done", "discarded")
@@ -30,76 +38,8 @@ _SHELVES: dict[str, Shelf] = {
     "done": "ended",
     "discarded": "ended",
 }
-_ALL: tuple[Shelf, ...] = ("queued", "dead", "ended")
 _MOST = 10_000
-_PAGE = 200
-_QUEUES_AT_ONCE = 8
-_LOOKED_BACK = 50_000
-"""Among so many of a queue's newest ended actions an id may be named by its beginning."""
-_WHOLE = 32
-"""Characters of an action's id."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A trigger's queue. ``trigger`` is ``NAME/dlq`` for the queue of a ``dlqTrigger``."""
-
-    sensor: Sensor
-    trigger: str
-    spec: TriggerSpec
-    queue: Queue
-
-    @property
-    def namespace(self) -> str:
-        """The sensor's."""
-        return self.sensor.metadata.namespace
-
-    @property
-    def name(self) -> str:
-        """The sensor's."""
-        return self.sensor.metadata.name
-
-    @property
-    def shown(self) -> str:
-        """As a command line names it."""
-        return f"{self.name}/{self.trigger}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """An action and where it stands."""
-
-    place: Place
-    item: Item
-
-
-def triggers_of(sensor: Sensor) -> Iterator[tuple[str, TriggerSpec]]:
-    """The queues of a sensor: its triggers and their dlqTriggers, each with what is run for its actions."""
-    for spec in sensor.triggers:
-        yield spec.name, spec
-        if spec.dlq_trigger is not None:
-            yield f"{spec.name}/dlq", spec.dlq_trigger
-
-
-async def places(system: System, ask: Mapping[str, str]) -> list[Place]:
-    """The queues that ``sensor``, ``trigger`` and ``namespace`` name; all where they name none. Raises NotFound."""
-    namespace, trigger = ask.get("namespace", ""), ask.get("trigger", "")
-    if ask.get("sensor"):
-        sensors: Sequence[Sensor] = [system.sensor(ask["sensor"], namespace)]
-    else:
-        sensors = [one for one in system.bundle.sensors if namespace in ("", one.metadata.namespace)]
-    found, names = [], []
-    for sensor in sensors:
-        bus = await system.bus_of(sensor)
-        for name, spec in triggers_of(sensor):
-            names.append(name)
-            if trigger in ("", name):
-                queue = bus.queue(queue_name(sensor.metadata.namespace, sensor.metadata.name, name))
-                found.append(Place(sensor, name, spec, queue))
-    if trigger and not found:
-        near = did_you_mean(trigger, names) or f"; there is {', '.join(sorted(set(names))) or 'none'}"
-        raise NotFound(f"no trigger {trigger!r} runs here{near}")
-    return found
+_GONE = "no sensor that runs here has its trigger any more"
 
 
 # ---------------------------------------------------------------------- looking
@@ -115,7 +55,7 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
     since = _seconds(ask.text("since"))
     where = Where(ask.text("where"))
     asked = await places(system, ask.query)
-    gate = asyncio.Semaphore(_QUEUES_AT_ONCE)
+    gate = asyncio.Semaphore(AT_ONCE)
 
     async def look(place: Place, shelf: Shelf) -> list[Found]:
         kept: list[Found] = []
@@ -128,7 +68,7 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
         return kept
 
     rows, more = list[dict[str, Any]](), list[str]()
-    for shelf in _ALL:
+    for shelf in SHELVES:
         if not any(_SHELVES[state] == shelf for state in wanted):
             continue
         several = await asyncio.gather(*(look(place, shelf) for place in asked))
@@ -139,23 +79,14 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
     return {"actions": rows, "more": more}
 
 
-async def each(queue: Queue, shelf: Shelf, since: float = 0.0) -> AsyncIterator[Item]:
-    """All items of a shelf, page by page."""
-    after = 0
-    while page := await queue.items(shelf, after=after, limit=_PAGE, since=since):
-        for item in page:
-            yield item
-        after = page[-1].place
-
-
 async def show_action(system: System, ask: Ask) -> dict[str, Any]:
     """One action with all that is known of it, and what can be done about it."""
     found = await resolve(system, ask.path["id"], ask.query)
     first, others = found[0], found[1:]
-    said = await suspension.read(await system.bus_of(first.place.sensor))
+    said = await suspension.read(await system.bus_of(first.place.sensor)) if first.place.sensor else {}
     shown = row(first) | {"advice": _advice(first, said)}
     if first.item.outcome:
-        shown["outcome"] = _outcome(first.item)
+        shown["outcome"] = outcome_of(first.item)
     if first.item.body is not None:
         shown["parameters"] = _parameters(system, first)
     if others:
@@ -171,58 +102,33 @@ def row(found: Found) -> dict[str, Any]:
         "namespace": place.namespace,
         "sensor": place.name,
         "trigger": place.trigger,
-        "kind": place.spec.kind,
+        "kind": place.spec.kind if place.spec else "",
         "state": item.state,
         "at": item.at,
         "tries": item.failures + (item.state in ("done", "dead")),
         "error": item.error,
-        "events": _events(item),
+        "events": events_of(item),
     }
     if item.not_before:
         shown["nextTry"] = item.not_before
     return shown
 
 
-def _record(item: Item) -> actions.ActionRecord | None:
-    try:
-        return actions.decode(item.body) if item.body is not None else None
-    except EventInvalid:
-        return None
-
-
-def _events(item: Item) -> list[dict[str, str]]:
-    record = _record(item)
-    if record is not None:
-        return [
-            {"dependency": name, "id": one.id, "source": one.source, "name": one.subject, "time": one.time}
-            for name, one in record.events.items()
-        ]
-    # Of a finished action its outcome says what caused it.
-    known = _outcome(item).get("events")
-    return known if isinstance(known, list) else []
-
-
-def _outcome(item: Item) -> dict[str, Any]:
-    try:
-        outcome = json.loads(item.outcome or b"{}")
-    except ValueError:
-        return {}
-    return outcome if isinstance(outcome, dict) else {}
-
-
 def _parameters(system: System, found: Found) -> dict[str, Any]:
-    record = _record(found.item)
+    record = record_of(found.item)
     if record is None:
         return {"failure": "the action's record cannot be read"}
     if record.unusable:
         return {"failure": record.unusable}
-    namespace = found.place.namespace
+    namespace, spec = found.place.namespace, found.place.spec
+    if spec is None:
+        return {"failure": _GONE}
 
     def config_map(selector: ConfigMapKeySelector) -> str | None:
         held = system.bundle.config_maps.get((namespace, selector.name))
         return None if held is None else held.get(selector.key)
 
-    rehearsal = rendering.rehearse(found.place.spec, record.events, Offline(None, config_map))
+    rehearsal = rendering.rehearse(spec, record.events, Offline(None, config_map))
     return {
         "kind": rehearsal.kind,
         "set": [setting.as_dict() for setting in rehearsal.trace],
@@ -234,6 +140,8 @@ def _parameters(system: System, found: Found) -> dict[str, Any]:
 def _advice(found: Found, said: Mapping[str, suspension.Said]) -> str:
     place, item = found.place, found.item
     short = item.id[:12]
+    if place.spec is None and item.state not in ("done", "discarded"):
+        return f"{_GONE}: bring it back, or 'argosy actions discard {short} --reason …' gives it up"
     if item.state in ("waiting", "held") and mode_of(place, said) == "queue":
         return f"its trigger is suspended; 'argosy sensor resume {place.shown}' lets it go on"
     match item.state:
@@ -255,7 +163,7 @@ def _advice(found: Found, said: Mapping[str, suspension.Said]) -> str:
 
 def mode_of(place: Place, said: Mapping[str, suspension.Said]) -> suspension.Mode:
     """Whether the queue's trigger runs."""
-    return suspended(place.sensor, place.trigger, said)
+    return suspended(place.sensor, place.trigger, said) if place.sensor else "run"
 
 
 def suspended(sensor: Sensor, trigger: str, said: Mapping[str, suspension.Said]) -> suspension.Mode:
@@ -263,103 +171,6 @@ def suspended(sensor: Sensor, trigger: str, said: Mapping[str, suspension.Said])
     spec = next(one for one in sensor.triggers if trigger in (one.name, f"{one.name}/dlq"))
     name = queue_name(sensor.metadata.namespace, sensor.metadata.name, spec.name)
     return suspension.in_force(said.get(name), spec.queue.suspend or "run")
-
-
-# ---------------------------------------------------------------------- finding by id
-
-
-async def resolve(system: System, given: str, ask: Mapping[str, str]) -> list[Found]:
-    """The action that an id or its beginning names: in its trigger's queue first, then in its dlqTrigger's.
-
-    Raises NotFound, or Ambiguous with the ids that begin so.
-    """
-    prefix(given, "an action")
-    gate = asyncio.Semaphore(_QUEUES_AT_ONCE)
-
-    async def look(place: Place) -> list[Found]:
-        async with gate:
-            if len(given) >= _WHOLE:
-                item = await place.queue.find(given)
-                return [Found(place, item)] if item else []
-            return [Found(place, item) async for item in _beginning_with(place.queue, given)]
-
-    looks = [look(place) for place in await places(system, ask)]
-    found = [one for some in await asyncio.gather(*looks) for one in some]
-    ids = sorted({one.item.id for one in found})
-    if not ids:
-        raise NotFound(
-            f"there is no action {given!r} in the queues of the sensors that run here, or it ended long ago;"
-            " 'argosy actions list' shows what there is"
-        )
-    if len(ids) > 1:
-        several = "".join(f"\n  {one.item.id}  {one.item.state} in {one.place.shown}" for one in found[:20])
-        raise Ambiguous(f"{len(ids)} actions begin with {given!r}; give more of the id:{several}")
-    return found
-
-
-async def _beginning_with(queue: Queue, given: str) -> AsyncIterator[Item]:
-    for shelf in _ALL:
-        looked = 0
-        async for item in each(queue, shelf):
-            if item.id.startswith(given):
-                yield item
-            looked += 1
-            if shelf == "ended" and looked >= _LOOKED_BACK:
-                break
-
-
-class Where:
-    """A condition in the expr language on ``id``, ``sensor``, ``trigger``, ``state``, ``error``, ``tries``, ``event`` and ``events``.
-
-    ``events`` has each dependency's event: ``id``, ``source``, ``name``, ``time`` and ``data``; ``event`` is the newest of them. Of a
-    finished action their data are not kept.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._answered = False
-        self._failure = ""
-        try:
-            self._expression = expr.compile(text) if text else None
-        except LangError as error:
-            raise ConfigError(f"--where {text!r} is no expression: {error}") from error
-
-    def holds(self, place: Place, item: Item) -> bool:
-        """Whether the action fits; one that the expression fails on does not."""
-        if self._expression is None:
-            return True
-        record = _record(item)
-        events = {name: _event(one) for name, one in record.events.items()} if record else {}
-        newest = max(record.events.values(), key=lambda one: one.time) if record and record.events else None
-        env = {
-            "id": item.id,
-            "sensor": place.name,
-            "trigger": place.trigger,
-            "state": item.state,
-            "error": item.error,
-            "tries": float(item.failures),
-            "events": events or {one["dependency"]: one for one in _events(item)},
-            "event": _event(newest) if newest else {},
-        }
-        try:
-            holds = self._expression.decide(env)
-        except LangError as error:
-            self._failure = f"--where fails on every action that was looked at, for example {item.id}: {error}"
-            return False
-        self._answered = True
-        return holds
-
-    def check(self) -> None:
-        """Raise ConfigError if the expression has failed on all that it was asked about: then it says nothing about any of them."""
-        if self._failure and not self._answered:
-            raise ConfigError(self._failure)
-
-
-def _event(one: Event) -> dict[str, Any]:
-    try:
-        data = expr.floats(json.loads(one.data)) if one.data else None
-    except ValueError:
-        data = one.data.decode(errors="replace")
-    return {"id": one.id, "source": one.source, "name": one.subject, "time": one.time, "data": data}
 
 
 # ---------------------------------------------------------------------- acting
@@ -403,6 +214,9 @@ async def _acting(
 
 async def _do(found: Found, verb: str, reason: str, by: str) -> dict[str, Any]:
     queue, item = found.place.queue, found.item
+    said = {"id": item.id, "sensor": found.place.name, "trigger": found.place.trigger, "done": False}
+    if verb != "discard" and found.place.spec is None:
+        return said | {"why": f"{_GONE}; bring it back first, or discard the action"}
     match verb:
         case "retry":
             did = await queue.retry_now(item.id)
@@ -410,8 +224,7 @@ async def _do(found: Found, verb: str, reason: str, by: str) -> dict[str, Any]:
             did = await queue.redrive(item.id)
         case _:
             did = await queue.discard(item.id, reason, by)
-    said = {"id": item.id, "sensor": found.place.name, "trigger": found.place.trigger, "done": did}
-    return said if did else said | {"why": _why_not(verb, item)}
+    return said | ({"done": True} if did else {"why": _why_not(verb, item)})
 
 
 def _why_not(verb: str, item: Item) -> str:

@@ -12,7 +12,8 @@ from argosy.manifests.findings import did_you_mean
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import suspension
 from argosy.runtime.operations._base import Ask, Operation, System
-from argosy.runtime.operations.actions import suspended, triggers_of
+from argosy.runtime.operations._queues import triggers_of
+from argosy.runtime.operations.actions import suspended
 from argosy.runtime.sensors import queue_name
 from argosy.runtime.suspension import Mode, Said
 from argosy.sensor import pending as held
