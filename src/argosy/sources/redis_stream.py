@@ -63,7 +63,11 @@ class Entry(NamedTuple):
 
 
 class RedisStream(Source[RedisStreamConfig]):
-    """Receives the entries of streams. An event's id is made of the stream's name and the entry's id."""
+    """Receives the entries of streams. An event's id is made of the stream's name and the entry's id.
+
+    ``values`` is also a function of filter expressions, so a filter reads a field as
+    ``sprig.get(get($env, 'values'), 'field')``.
+    """
 
     kind: ClassVar[str] = "redisStream"
     config = RedisStreamConfig

@@ -19,6 +19,8 @@ class Mosquitto(Server):
 
     persistent = True
     """Whether sessions survive the broker."""
+    anonymous = False
+    """Whether anybody may do everything."""
 
     def command(self) -> list[str]:
         found = program("mosquitto", "mosquitto")
@@ -28,13 +30,14 @@ class Mosquitto(Server):
             passwords.chmod(0o644)  # the server may run as a user of its own
         (self.folder / "acl").write_text("user argosy\ntopic readwrite #\ntopic deny forbidden/#\n")
         config = self.folder / "mosquitto.conf"
+        access = f"allow_anonymous false\npassword_file {passwords}\nacl_file {self.folder}/acl"
+        if self.anonymous:
+            access = "allow_anonymous true"
         # Run by root it changes to the user that this names.
         config.write_text(
             f"""\
 user root
-allow_anonymous false
-password_file {passwords}
-acl_file {self.folder}/acl
+{access}
 max_inflight_messages 200
 max_queued_messages 10000
 log_dest stderr

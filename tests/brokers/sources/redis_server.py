@@ -17,6 +17,8 @@ class RedisServer(Server):
 
     password = PASSWORD
     """From the next start on, the password of ``argosy``."""
+    anonymous = False
+    """Whether anybody may do everything, too."""
 
     def command(self) -> list[str]:
         found = program("redis-server", "redis")
@@ -34,7 +36,7 @@ dir {self.folder}
 appendonly yes
 appendfsync always
 save ""
-user default off
+user default {"on nopass ~* &* +@all" if self.anonymous else "off"}
 user argosy on >{self.password} ~* &* +@all
 user reader on >{self.password} +ping +client +select
 """
