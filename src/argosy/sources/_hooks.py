@@ -241,12 +241,12 @@ class Keeper:
     """Looks after the webhooks of one event until cancelled; ``delete`` is ``deleteHookOnFinish``."""
 
     def __init__(
-        self, ctx: SourceContext[Any], hooks: Hooks, *, delete: bool, check_seconds: float = _CHECK_SECONDS
+        self, ctx: SourceContext[Any], hooks: Hooks, *, delete: bool, check_seconds: float | None = None
     ) -> None:
         self._ctx = ctx
         self._hooks = hooks
         self._delete = delete
-        self._check_seconds = check_seconds
+        self._check_seconds = _CHECK_SECONDS if check_seconds is None else check_seconds
         self._me = uuid.uuid4().hex
         self._signed = 0.0
 
@@ -257,9 +257,9 @@ class Keeper:
             failures = 0
             while True:
                 try:
-                    await self._register()
+                    digest = await self._register()
                     failures = 0
-                    await self._until_changed()
+                    await self._until_changed(digest)
                 except ArgosyError as error:
                     failures += 1
                     await self._after(str(error), failures, getattr(error, "wait_seconds", 0.0))
@@ -281,9 +281,8 @@ class Keeper:
             pause -= _SIGN_SECONDS
             await self._sign()
 
-    async def _until_changed(self) -> None:
-        """Return when it is time to look again, or when a secret or a token is another one."""
-        digest = self._digest()
+    async def _until_changed(self, digest: str) -> None:
+        """Return when it is time to look again, or when what is to be sent has another digest."""
         waited = 0.0
         while waited < self._check_seconds:
             await self._sleep(min(_LOOK_SECONDS, self._check_seconds - waited))
@@ -292,12 +291,14 @@ class Keeper:
             if self._digest() != digest:
                 return
 
-    async def _register(self) -> None:
+    async def _register(self) -> str:
+        """Register everywhere; the digest of what was meant."""
         async with self._lease():
             await self._sign(now=True)
             digest = self._digest()
             for place in await self._hooks.places():
                 await self._ensure(place, digest)
+        return digest
 
     async def _ensure(self, place: str, digest: str) -> None:
         key = "hooks/sent/" + hashlib.sha256(place.encode()).hexdigest()
@@ -386,7 +387,7 @@ class Keeper:
 
 @asynccontextmanager
 async def kept(
-    ctx: SourceContext[Any], hooks: Hooks | None, *, delete: bool, check_seconds: float = _CHECK_SECONDS
+    ctx: SourceContext[Any], hooks: Hooks | None, *, delete: bool, check_seconds: float | None = None
 ) -> AsyncIterator[list[Callable[[], Coroutine[Any, Any, None]]]]:
     """What is to run beside the receiving: a keeper of ``hooks``, or nothing where there are none to keep."""
     if hooks is None:

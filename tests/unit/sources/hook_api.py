@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 @dataclass
@@ -72,7 +72,7 @@ class HookApi:
         if asked.method == "POST":
             return 201, {}, self.add(asked.path, asked.body)
         key = "uuid" if self.style == "bitbucket" else "id"
-        hook = next((each for each in self.lists.get(parent, []) if str(each[key]) == name), None)
+        hook = next((each for each in self.lists.get(parent, []) if str(each[key]) == unquote(name)), None)
         if hook is None:
             return 404, {}, {"message": "Not Found"}
         if asked.method == "DELETE":
