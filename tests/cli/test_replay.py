@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +101,12 @@ class System:
     def post(self, *totals: int, to: str = "order") -> None:
         for total in totals:
             assert http(f"http://127.0.0.1:{self.port}/{to}", json.dumps({"total": total}).encode())[0] == 200
+
+    def until_passed(self, seconds: float) -> None:
+        """Return once the newest event is so old."""
+        stored = ask(self.run, "events", "list", "--limit", "1", "-o", "json").lines[0]["storedAt"]
+        due = dt.datetime.fromisoformat(stored) + dt.timedelta(seconds=seconds)
+        self.run.until(lambda: dt.datetime.now(dt.UTC) > due)
 
     def replay(self, *words: str, sensor: str = "bill", code: int = 0) -> Said:
         return ask(self.run, "replay", "--from", "earliest", "--to-sensor", sensor, *words, code=code)
@@ -267,6 +276,80 @@ def test_a_wrong_call_says_what_to_do(system: System) -> None:
     assert "--name is for --again" in system.replay("--name", "x", code=2).errors
     assert "where: " in system.replay("--dry-run", "--where", "(", code=1).errors
     assert "neither a time" in ask(run, "replay", "--from", "never", "--to-sensor", "bill", "--dry-run", code=1).errors
+
+
+ABSENT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: remind}}
+spec:
+  dependencies:
+    - {{name: order, eventSourceName: web, eventName: order}}
+    - {{name: payment, eventSourceName: web, eventName: payment}}
+  triggers:
+    - template:
+        name: send
+        conditions: order
+        absent: {{dependency: payment, after: 400ms}}
+        http:
+          url: {url}/remind
+          method: POST
+          payload:
+            - {{src: {{dependencyName: order, dataKey: body.total, useRawData: true}}, dest: total}}
+"""
+
+
+def test_time_passes_in_a_replay_as_it_did(system: System) -> None:
+    # Given an order that was paid at once, one that was paid too late, and one that never was
+    system.bill(least=1000)
+    system.start()
+    system.post(1)
+    system.post(1, to="payment")
+    system.post(2)
+    system.until_passed(0.5)
+    system.post(2, to="payment")
+    system.post(3)
+    system.until_passed(0.5)
+
+    # When a sensor comes that reminds of orders that were not paid in time, and the log is replayed through it
+    system.write("remind.yaml", ABSENT.format(url=system.receiver.url))
+    system.apply()
+    lines, end = system.told("--yes", sensor="remind")
+
+    # Then it reminds of the two
+    assert end["put"] == 2
+    assert lines[-1]["kind"] == "time"
+    system.until_received({"total": 2}, {"total": 3})
+
+
+def test_a_replay_that_is_broken_off_by_a_kill_is_run_again_and_does_nothing_twice(system: System) -> None:
+    # Given many orders that a filter refused
+    system.bill(least=1000)
+    system.start()
+    lines = "\n".join(
+        json.dumps({"source": "web", "subject": "order", "id": f"event-{n:04}", "data": {"body": {"total": n}}})
+        for n in range(300)
+    )
+    ask(system.run, "events", "publish", "-", given=lines)
+    system.bill(least=0)
+    system.apply()
+
+    # When the run is killed while they are replayed, and the replay is repeated after a restart
+    command = [sys.executable, "-m", "argosy.cli.main", "replay", "--from", "earliest", "--to-sensor", "bill", "--yes"]
+    with subprocess.Popen([*command, "--data", str(system.run.folder / "data")], stderr=subprocess.PIPE) as process:
+        system.run.until(lambda: len(system.receiver.requests) > 20)
+        system.run.end(signal.SIGKILL)
+        assert process.wait(timeout=30) in (0, 1)  # it may have been through just before
+        assert process.stderr is not None
+        process.stderr.close()
+    system.start()
+    system.told("--yes")
+
+    # Then each order was billed: once, but for the one that may have been under way
+    system.run.until(lambda: len({one.key for one in system.receiver.requests}) == 300, "some were lost", seconds=30)
+    totals = sorted(json.loads(body)["total"] for body in system.receiver.bodies())
+    assert sorted(set(totals)) == list(range(300))
+    assert len(totals) <= 301
 
 
 def test_a_replay_through_many_events_tells_how_far_it_is_and_loses_none(system: System) -> None:
