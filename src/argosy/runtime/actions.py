@@ -21,7 +21,7 @@ from typing import Any
 from argosy import registry
 from argosy.bus._base import Lease, Queue
 from argosy.clock import Clock
-from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
+from argosy.errors import ArgosyError, ConfigError, EventInvalid, LangError, Rejected, RetryAfter
 from argosy.lang import gojson
 from argosy.manifests.fields import Backoff
 from argosy.manifests.sensor import TriggerSpec
@@ -44,6 +44,7 @@ DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter
 _LONGEST_PAUSE_SECONDS = 86400.0
 """What a ``factor`` may make of a pause, and the longest that a receiver is given (``Retry-After``), whatever it says."""
 _REASONS_TOLD = 32
+_LARGEST_OUTCOME, _LONGEST_MESSAGE = 128 * 1024, 1000
 
 Perform = Callable[[Taken], Awaitable[bool]]
 """Performs an action now, and says whether it has ended."""
@@ -356,13 +357,24 @@ class TriggerWorker:
 
 
 def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None) -> bytes:
-    """What is kept of a finished action: what its trigger answered, and which events caused it (their data are not kept)."""
+    """What is kept of a finished action: what its trigger answered, and which events caused it (their data are not kept).
+
+    The action is done, so nothing here may fail: what cannot be kept is left out, and the message says so.
+    """
     caused_by = one.record.events if one.record is not None else {}
     events = [
         {"dependency": name, "id": event.id, "source": event.source, "name": event.subject, "time": event.time}
         for name, event in caused_by.items()
     ]
-    return gojson.dumps({"message": message, "detail": detail or {}, "events": events})
+    try:
+        text = gojson.dumps({"message": message, "detail": detail or {}, "events": events})
+    except (LangError, RecursionError):
+        return _outcome(one, f"{message[:_LONGEST_MESSAGE]} (its answer is not JSON and was not kept)")
+    if len(text) <= _LARGEST_OUTCOME:
+        return text
+    message = f"{message[:_LONGEST_MESSAGE]} (its answer has {len(text)} bytes and was not kept)"
+    text = gojson.dumps({"message": message, "detail": {}, "events": events})
+    return text if len(text) <= _LARGEST_OUTCOME else gojson.dumps({"message": message, "detail": {}, "events": []})
 
 
 async def _end(task: asyncio.Task[None]) -> None:

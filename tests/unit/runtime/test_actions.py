@@ -48,7 +48,7 @@ LOG = "template: {name: t, log: {}}\n"
 class _Fake:
     """Stands for the world outside: answers tries as it was told, and keeps when and what they were."""
 
-    def __init__(self, *answers: Exception | None) -> None:
+    def __init__(self, *answers: Exception | Outcome | None) -> None:
         self.answers = list(answers)
         self.tries: list[tuple[float, str, int]] = []
         self.fired: list[tuple[str, Any, Action]] = []
@@ -77,7 +77,10 @@ class _FakeTrigger:
         assert self.world.clock is not None
         self.world.tries.append((round(self.world.clock.monotonic(), 3), action.id, action.attempt))
         self.world.fired.append((self.kind, config, action))
-        if self.world.answers and (answer := self.world.answers.pop(0)) is not None:
+        answer = self.world.answers.pop(0) if self.world.answers else None
+        if isinstance(answer, Outcome):
+            return answer
+        if answer is not None:
             raise answer
         return Outcome("done")
 
@@ -260,6 +263,32 @@ class TestRetries:
         _play(_spec(LOG), world, "1", "2", "3")
 
         assert [item for _, item, _ in world.tries] == ["1", "1", "2", "3"]
+
+
+class TestAnAnswerThatCannotBeKept:
+    """The action is done: whatever came back, it is not done again."""
+
+    @pytest.mark.parametrize(
+        ("outcome", "words"),
+        [
+            (Outcome("done", {"all": "x" * 2_000_000}), "done (its answer has 2000"),
+            (Outcome("y" * 2_000_000), "y (its answer has 2000"),
+            (Outcome("done", {"what": object()}), "done (its answer is not JSON and was not kept)"),
+            (Outcome("done", {"what": float("nan")}), "done (its answer is not JSON and was not kept)"),
+        ],
+    )
+    def test_is_left_out_and_the_outcome_says_so(self, outcome: Outcome, words: str) -> None:
+        world = _Fake(outcome)
+
+        end = _play(_spec(LOG), world)
+
+        assert len(world.tries) == 1
+        kept = json.loads(end.outcomes["1"] or b"{}")
+        assert words in kept["message"]
+        assert len(kept["message"]) < 2000
+        assert kept["detail"] == {}
+        assert [event["id"] for event in kept["events"]] == ["e1"]
+        assert end.dead == []
 
 
 class TestAtLeastOnce:
