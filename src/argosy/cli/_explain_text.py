@@ -201,7 +201,7 @@ class _Explained:
         says = {
             "fires": "fires",
             "fails": "would fail",
-            "waits": f"waits, for it needs {story.condition}",
+            "waits": f"waits, for it needs {story.condition}" if story.waiting_for else "waits for its time",
             "idle": "stays idle",
         }
         does = ""
@@ -218,6 +218,8 @@ class _Explained:
                 page.line(
                     "    ", page.ink("…", fg="yellow", bold=True), " ", page.ink(name, bold=True), " has not come"
                 )
+            if story.timed:
+                page.text("    ", story.because, indent=4)
         if story.result == "idle":
             page.text("    ", story.because, indent=4)
         for action in story.actions:

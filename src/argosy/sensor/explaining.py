@@ -163,11 +163,12 @@ class _Replay:
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
         waits = became.waits
         if waits is None:
-            because = became.refused or "nothing was collected that the event could end"
+            because = became.refused or "nothing is collected that waits"
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
-        held = list(dict.fromkeys(name for _, state in self._memories[plan.trigger].held() for name in state.events()))
         because = f"it {waits.sentence}" if plan.timed else f"it waits for {_quoted(waits.for_dependencies)}"
-        return TriggerStory(plan.trigger, spec.kind, condition, "waits", because, held, waits.for_dependencies)
+        return TriggerStory(
+            plan.trigger, spec.kind, condition, "waits", because, waits.held, waits.for_dependencies, timed=plan.timed
+        )
 
 
 @dataclass

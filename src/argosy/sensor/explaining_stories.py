@@ -106,6 +106,8 @@ class TriggerStory:
     actions: Sequence[ActionStory] = ()
     dlq_trigger: str = ""
     """Where an action would fail: the trigger that gets it then."""
+    timed: bool = False
+    """Whether ``because`` says more of what it waits for than the names of dependencies."""
 
     def as_dict(self) -> dict[str, Any]:
         """The trigger as JSON."""

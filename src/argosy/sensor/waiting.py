@@ -17,11 +17,13 @@ _LONGEST_VALUE = 80
 class Wait:
     """Something that waits. ``until`` is seconds since the epoch by the log's time, None where it waits for ever.
 
-    ``for_dependencies`` is the shortest list of dependencies that would complete it; empty where time does.
+    ``for_dependencies`` is the shortest list of dependencies that would complete it; empty where time does. ``held`` are those of which an
+    event is there.
     """
 
     for_dependencies: Sequence[str]
     sentence: str
+    held: Sequence[str]
     until: float | None = None
 
 
@@ -33,9 +35,10 @@ def of(state: JoinState | Gathering) -> Wait:
 def of_condition(state: JoinState) -> Wait:
     """What a condition waits for."""
     of = f" of {_value(state.key)}" if state.key else ""
+    held = list(state.events())
     if state.absent is not None and state.armed:
         due = state.armed[0].due
-        return Wait((), f"runs at {moment(due)} unless '{state.absent.dependency}'{of} comes before", due)
+        return Wait((), f"runs at {moment(due)} unless '{state.absent.dependency}'{of} comes before", held, due)
     missing = state.condition.waiting_for(state.present)
     words = []
     for name in missing:
@@ -43,18 +46,19 @@ def of_condition(state: JoinState) -> Wait:
         words.append(f"'{name}' ({left} more)" if left > 1 else f"'{name}'")
     until = state.until
     if not math.isfinite(until):
-        return Wait(missing, f"waits for {_and(words)}{of}")
-    return Wait(missing, f"waits for {_and(words)}{of}, until {moment(until)}", until)
+        return Wait(missing, f"waits for {_and(words)}{of}", held)
+    return Wait(missing, f"waits for {_and(words)}{of}, until {moment(until)}", held, until)
 
 
 def of_gathering(gathering: Gathering) -> Wait:
     """What a batch or a debounce waits for."""
     due = gathering.due or gathering.opened
     of = f" of {_value(gathering.key)}" if gathering.key else ""
+    held = list(gathering.events())
     if gathering.rule.name == "debounce":
-        return Wait((), f"runs at {moment(due)} unless another event{of} comes before", due)
+        return Wait((), f"runs at {moment(due)} unless another event{of} comes before", held, due)
     count = f"{len(gathering.items)} of {gathering.rule.most}"
-    return Wait((), f"gathers events{of}, has {count}, and runs at {moment(due)}", due)
+    return Wait((), f"gathers events{of}, has {count}, and runs at {moment(due)}", held, due)
 
 
 def moment(seconds: float) -> str:
