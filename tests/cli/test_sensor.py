@@ -49,8 +49,9 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-@pytest.fixture(params=[(), ("--workers", "2")], ids=["one process", "workers"])
+@pytest.fixture(params=[()], ids=["one process"])
 def system(request: Any, tmp_path: Path, receiver: Receiver) -> Iterator[System]:
+    """A run of one process, or as a test says it."""
     system = System(tmp_path, receiver, *request.param)
     yield system
     if system.run.process is not None:
@@ -67,6 +68,7 @@ def _suspended(system: System) -> float:
     return system.run.metric("argosy_trigger_suspended", trigger_name="bill")
 
 
+@pytest.mark.parametrize("system", [(), ("--workers", "2")], ids=["one process", "workers"], indirect=True)
 def test_a_suspended_trigger_lets_its_actions_wait_and_does_them_when_it_is_resumed(
     system: System, receiver: Receiver
 ) -> None:
@@ -140,6 +142,7 @@ def test_the_manifest_can_start_it_suspended_and_a_person_overrules_it_until_tha
     system.until_listed(1, "--state", "discarded")
 
 
+@pytest.mark.parametrize("system", [(), ("--workers", "2")], ids=["one process", "workers"], indirect=True)
 def test_what_a_condition_holds_can_be_seen_and_forgotten(system: System, receiver: Receiver) -> None:
     system.run.write("pair.yaml", JOINED.format(port=system.port, url=receiver.url))
 

@@ -232,7 +232,7 @@ def _why_not(verb: str, item: Item) -> str:
     if item.state == "dead" and verb == "retry":
         return "it is a dead letter; redrive puts it back into the queue"
     if item.state == "held":
-        return f"it is tried now; only what is {needs} can be {_PAST[verb]}"
+        return f"its worker holds it; only what is {needs} can be {_PAST[verb]}"
     return f"it is {item.state}; only what is {needs} can be {_PAST[verb]}"
 
 
