@@ -224,3 +224,30 @@ def test_a_rate_limit_holds_over_a_kill_and_what_waits_for_it_is_kept(tmp_path: 
     assert receiver.deliveries.count("/tell") == 2
     run.until(lambda: run.metric("argosy_actions_waiting", trigger_name="tell") >= left + 6)
     run.end()
+
+
+@pytest.mark.parametrize("point", ["action.fired:4", "action.rested:1"])
+def test_a_kill_at_this_point_repeats_nothing_and_lets_nothing_overtake(
+    point: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    port, total = free_port(), 16
+    run = Run(tmp_path)
+    rules = """\
+      queue: {concurrency: 2, key: {dependencyName: order, dataKey: body.key}}
+      retryStrategy: {steps: 50, duration: 100ms, factor: 1}"""
+    run.write("shop.yaml", _manifests(port, receiver.url, rules))
+    run.start({"CRASH_AT": point})
+    run.until_ready()
+    receiver.gate.clear()
+    for number in range(total):
+        _post(port, key=KEYS[number % 3], number=number)
+    receiver.gate.set()
+    run.until(lambda: run.ended)
+    run.start()
+
+    run.until(lambda: len(receiver.at("/tell")) == total)
+    effects = [effect["order"] for effect in receiver.at("/tell")]
+    for key in KEYS[:3]:
+        numbers = [effect["number"] for effect in effects if effect["key"] == key]
+        assert numbers == sorted(set(numbers))
+    run.end()
