@@ -47,6 +47,16 @@ class Session:
         self._early: deque[Packet] = deque()
         self._under_way: deque[tuple[Published, asyncio.Task[None]]] = deque()
         self._pings: asyncio.Task[None] | None = None
+        self._lost = False
+
+    @property
+    def stored(self) -> list[Published]:
+        """Messages whose work is done and which were not acknowledged, since the connection was lost before.
+
+        Until it reads an acknowledgement the broker gives their numbers to no other message of this session (4.4), so
+        what comes again with such a number is the same message.
+        """
+        return [message for message, task in self._under_way if message.packet_id and _succeeded(task)]
 
     @classmethod
     async def begin(cls, where: Address, tls: ssl.SSLContext | None, login: Login) -> Session:
@@ -101,11 +111,8 @@ class Session:
 
     def _acknowledge(self) -> None:
         """Acknowledge what is done, from the oldest up to the first that is not."""
-        while self._under_way:
-            message, task = self._under_way[0]
-            if not task.done() or task.cancelled() or task.exception() is not None:
-                return
-            self._under_way.popleft()
+        while self._under_way and not self._lost and _succeeded(self._under_way[0][1]):
+            message, _ = self._under_way.popleft()
             if message.packet_id:
                 self._write(packets.puback(message.packet_id))
 
@@ -125,12 +132,15 @@ class Session:
             async with asyncio.timeout(patience_seconds):
                 return await packets.read_packet(self._reader)
         except TimeoutError as error:
+            self._lost = True
             raise SourceError(f"{self.where} has not answered for {patience_seconds:.0f} s") from error
         except asyncio.IncompleteReadError as error:
+            self._lost = True
             raise SourceError(
                 f"{self.where} ended the connection; if it does so again and again, another client may have our clientId"
             ) from error
         except OSError as error:
+            self._lost = True
             raise SourceError(f"the connection to {self.where} was lost: {error.strerror or error}") from error
 
     async def _answer(self, kind: int) -> Packet:
@@ -174,3 +184,7 @@ class Session:
         # connection is gone, the reading side says so.
         if not self._writer.is_closing():
             self._writer.write(data)
+
+
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None

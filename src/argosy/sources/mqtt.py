@@ -11,6 +11,7 @@ refusal.
 from __future__ import annotations
 
 import base64
+import hashlib
 import ssl
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
@@ -30,6 +31,7 @@ from argosy.sources._reaching import Address, host_and_port, patiently
 _PLAIN = ("tcp", "mqtt")
 _ENCRYPTED = ("ssl", "tls", "tcps", "mqtts", "mqtt+ssl")
 _TOPIC_KEY = "topic"
+_STORED_KEY = "stored"
 
 
 class MqttConfig(SourceConfig):
@@ -80,8 +82,9 @@ class MqttConfig(SourceConfig):
 
 
 class Mqtt(Source[MqttConfig]):
-    """Receives the messages of one topic. MQTT gives messages no name, so an event's id is made for it, and a message
-    that comes again after a lost connection is a second event.
+    """Receives the messages of one topic. MQTT gives messages no name, so an event's id is made for it. A message that
+    comes again because the connection was lost before it could be acknowledged is recognised; one that comes again
+    because Argosy was killed, or because the acknowledgement was lost on its way, is a second event.
     """
 
     kind: ClassVar[str] = "mqtt"
@@ -126,18 +129,45 @@ spec:
             return await Session.begin(where, tls, login)
 
         async def keep(message: Published) -> None:
+            if (mark := _mark(message)) in stored:
+                stored.discard(mark)  # the event is on the bus since before the connection was lost
+                return
             try:
                 await ctx.emit(_read(config, message))
             except (EventInvalid, EventTooLarge) as error:
                 ctx.refused(f"{error} (message of topic {message.topic!r}); acknowledged and dropped")
 
         session = await patiently(ctx, config.connection_backoff, connect)
+        stored: set[str] = set()
         try:
+            stored |= await _stored(ctx, session)
             await _subscribe(ctx, session)
             ctx.listening(f"topic {config.topic!r} of {session.where}")
             await session.receive(keep)
+        except SourceError:
+            if marks := stored | {_mark(message) for message in session.stored}:
+                await ctx.bucket.put(_STORED_KEY, "\n".join(sorted(marks)).encode())
+            raise
         finally:
             await session.end()
+
+
+def _mark(message: Published) -> str:
+    """What tells whether a message that comes is one that came before: its number in the session, and what it says."""
+    text = hashlib.blake2b(message.topic.encode() + b"\0" + message.payload, digest_size=16).hexdigest()
+    return f"{message.packet_id} {text}" if message.packet_id else ""
+
+
+async def _stored(ctx: SourceContext[MqttConfig], session: Session) -> set[str]:
+    """The marks of messages whose events are on the bus, and which the broker will deliver again.
+
+    They are forgotten on the bus first: once one of them is acknowledged, its number may be that of another message.
+    """
+    entry = await ctx.bucket.get(_STORED_KEY)
+    if entry is None:
+        return set()
+    await ctx.bucket.delete(_STORED_KEY)
+    return set(entry.value.decode().split("\n")) if session.resumed else set()
 
 
 async def _subscribe(ctx: SourceContext[MqttConfig], session: Session) -> None:

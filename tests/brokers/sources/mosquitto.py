@@ -6,10 +6,14 @@ what was acknowledged.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+from pathlib import Path
 
 from tests.brokers.sources.server import Server, program
+from tests.conformance.source import eventually
 
 PASSWORD = "p@ss/w:rd%41"
 
@@ -65,6 +69,17 @@ require_certificate true
         command = [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), "argosy", password]
         subprocess.run(command, check=True, capture_output=True)
 
+    async def save(self) -> None:
+        """Return once what it knows is on disk; SIGKILL loses what came since its last save."""
+        database = self.folder / "mosquitto.db"
+
+        def stamp() -> tuple[int, int]:
+            return (found.st_ino, found.st_mtime_ns) if (found := _stat(database)) else (0, 0)
+
+        before = stamp()
+        self.signal(signal.SIGUSR1)
+        await eventually(lambda: stamp() != before, "the broker has saved")
+
     @property
     def url(self) -> str:
         """Without a user."""
@@ -78,3 +93,10 @@ require_certificate true
         """How many messages were delivered to this client and not acknowledged by it since."""
         sent = len(re.findall(rf"Sending PUBLISH to {re.escape(client)} \(d\d, q1", self.output()))
         return sent - self.acknowledged(client)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
