@@ -171,9 +171,24 @@ class Hooks(ABC):
     change: ClassVar[str] = "PUT"
     """The method that changes a webhook."""
 
-    def __init__(self, api: Api, url: str) -> None:
-        self.api = api
+    def __init__(self, api: Api | None, url: str) -> None:
+        self._api = api
         self.url = url
+
+    @property
+    def api(self) -> Api:
+        """The API of the service."""
+        assert self._api is not None, "a service with another protocol says all calls itself"
+        return self._api
+
+    async def __aenter__(self) -> Self:
+        if self._api is not None:
+            await self._api.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._api is not None:
+            await self._api.__aexit__(*exc)
 
     @abstractmethod
     def token(self) -> str:
@@ -393,5 +408,5 @@ async def kept(
     if hooks is None:
         yield []
         return
-    async with hooks.api:
+    async with hooks:
         yield [Keeper(ctx, hooks, delete=delete, check_seconds=check_seconds).run]
