@@ -2,7 +2,8 @@
 
 ``python -m bench.load 127.0.0.1:8080/in --connections 64 --count 20000`` sends as fast as answers come;
 with ``--rate 500`` at that rate, whether answers come or not. It prints one line of JSON. With ``--receive`` it also
-is the other side: an HTTP server that a trigger posts to, which measures how long ago the body says it was sent.
+is the other side: an HTTP server that an ``http`` trigger posts to, and a port for the datagrams of a ``python`` trigger's
+handler. It measures how long ago each was sent.
 """
 
 from __future__ import annotations
@@ -76,6 +77,16 @@ class _Receiver(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
 
+class _Datagrams(asyncio.DatagramProtocol):
+    """The other side of ``bench.arrival``."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._load.received(time.perf_counter() - float(data))
+
+
 class Load:
     """Sends ``count`` requests; ``ended`` when all are answered and, with a receiver, all have come back."""
 
@@ -86,7 +97,7 @@ class Load:
         self._receive = receive
         self._sent = 0
         self._idle: deque[_Client] = deque()
-        self._paced = asyncio.Event()
+        self._freed = asyncio.Event()
         self.latencies: list[float] = []
         self.ages: list[float] = []
         self.trouble = ""
@@ -95,6 +106,7 @@ class Load:
     def free(self, client: _Client) -> None:
         if self._rate or self._sent >= self._count:
             self._idle.append(client)
+            self._freed.set()
         else:
             self._send(client, time.perf_counter())
 
@@ -125,8 +137,10 @@ class Load:
         began = time.perf_counter()
         for number in range(self._count):
             due = began + number / self._rate
-            while (wait := due - time.perf_counter()) > 0 or not self._idle:
-                await asyncio.sleep(max(wait, 0.0002))
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            if not self._idle:
+                self._freed.clear()
+                await self._freed.wait()
             self._send(self._idle.popleft(), due)
 
 
@@ -136,7 +150,11 @@ async def run(url: str, *, connections: int, count: int, rate: float, receive: i
     name, _, port = host.partition(":")
     loop = asyncio.get_running_loop()
     load = Load(host, "/" + path, count, rate, bool(receive))
-    server = await loop.create_server(lambda: _Receiver(load), "127.0.0.1", receive) if receive else None
+    closing: list[asyncio.AbstractServer | asyncio.DatagramTransport] = []
+    if receive:
+        closing.append(await loop.create_server(lambda: _Receiver(load), "127.0.0.1", receive))
+        datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(load), ("127.0.0.1", receive))
+        closing.append(datagrams)
     began = time.perf_counter()
     for _ in range(connections):
         await loop.create_connection(lambda: _Client(load), name, int(port))
@@ -146,7 +164,7 @@ async def run(url: str, *, connections: int, count: int, rate: float, receive: i
     seconds = time.perf_counter() - began
     if pacing:
         pacing.cancel()
-    if server:
+    for server in closing:
         server.close()
     if load.trouble:
         raise RuntimeError(load.trouble)
@@ -165,7 +183,9 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0: as fast as answers come")
-    parser.add_argument("--receive", type=int, default=0, metavar="PORT", help="be the receiver of a trigger there, too")
+    parser.add_argument(
+        "--receive", type=int, default=0, metavar="PORT", help="be the receiver of a trigger there, too"
+    )
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         numbers = runner.run(

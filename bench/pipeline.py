@@ -44,6 +44,7 @@ spec:
     - template: {{name: act, {trigger}}}
 {queue}---"""
 _LOG = "log: {}"
+_ROOT = Path(__file__).parent.parent
 _FILTERED, _TRIGGERED = "argosy_events_filtered_total", "argo_events_action_triggered_total"
 
 
@@ -81,14 +82,14 @@ def matching(folder: Path, sensors: int, count: int) -> dict[str, float]:
     """Events of the log that all of so many sensors looked at and rejected."""
     manifests = "".join(_sensor(f"s{number}", kind=f"kind-{number}") for number in range(sensors))
     costs = _through_the_log(folder, manifests, count, _FILTERED, sensors)
-    return costs.named(f"events rejected by {sensors} sensors" if sensors > 1 else "events rejected by 1 sensor")
+    return costs.named(f"events rejected by {sensors} sensor{'s' if sensors > 1 else ''}")
 
 
 def actions(folder: Path, count: int, concurrency: int) -> dict[str, float]:
     """Events that cause one action each, from the log through the action queue to the acknowledged action."""
     queue = f"      queue: {{concurrency: {concurrency}}}\n" if concurrency > 1 else ""
     costs = _through_the_log(folder, _sensor("acting", queue=queue), count, _TRIGGERED, 1)
-    return costs.named(f"actions, concurrency {concurrency},")
+    return costs.named(f"actions done, concurrency {concurrency}")
 
 
 def _through_the_log(folder: Path, manifests: str, count: int, metric: str, times: int) -> Costs:
@@ -120,20 +121,27 @@ async def _fill(data: Path, count: int) -> None:
         await asyncio.gather(*(publish() for _ in range(256)))
 
 
-def latency(folder: Path, rate: int, seconds: int) -> dict[str, float]:
-    """From a request's first byte to the moment an HTTP trigger's receiver has read it, at an even rate."""
+def latency(folder: Path, rate: int, seconds: int, kind: str = "python") -> dict[str, float]:
+    """From the moment a request is due to the moment its action's effect is seen outside, at an even rate.
+
+    ``kind`` is the trigger's: a ``python`` handler that sends a datagram, or ``http``, whose client costs more than all the rest.
+    """
     port, receiver = free_port(), free_port()
     payload = "payload: [{src: {dependencyName: in, dataKey: body.sent}, dest: sent}]"
-    trigger = f'http: {{url: "http://127.0.0.1:{receiver}/", method: POST, {payload}}}'
+    trigger = {
+        "http": f'http: {{url: "http://127.0.0.1:{receiver}/", method: POST, {payload}}}',
+        "python": f"python: {{handler: bench.arrival:arrived, path: {_ROOT}, args: {{port: {receiver}}}}}",
+    }[kind]
     with Running(folder, _SOURCE.format(name="web", port=port) + _sensor("acting", trigger=trigger)) as argosy:
         load(f"127.0.0.1:{port}/web", count=rate, rate=rate, receive=receiver)
         before = cpu_seconds(argosy.pid)
         numbers = load(f"127.0.0.1:{port}/web", count=rate * seconds, rate=rate, receive=receiver)
         cpu = cpu_seconds(argosy.pid) - before
+    what = f"to the effect of {kind} at {rate}/s"
     return {
-        f"end to end p50 ms at {rate}/s": numbers["end to end p50"] * 1000,
-        f"end to end p99 ms at {rate}/s": numbers["end to end p99"] * 1000,
-        "end to end: cpu us": cpu / (rate * seconds) * 1e6,
+        f"{what}: p50 ms": numbers["end to end p50"] * 1000,
+        f"{what}: p99 ms": numbers["end to end p99"] * 1000,
+        f"{what}: cpu us": cpu / (rate * seconds) * 1e6,
     }
 
 
