@@ -169,7 +169,6 @@ class SensorLoop:
     async def _settle(self, batch: Sequence[Delivery]) -> None:
         await self._heed_clearing()
         puts: list[_Put] = []
-        told: list[tuple[Delivery, list[Decision], list[Caused], list[Waiting]]] = []
         for number, delivery in enumerate(batch):
             self._ring_to(delivery, puts)
             self._position = delivery.position
@@ -178,12 +177,11 @@ class SensorLoop:
                 continue
             decisions = self._matcher.decide(delivery.event)
             caused, waiting = self._advance(delivery, decisions, puts)
-            told.append((delivery, decisions, caused, waiting))
+            # Told first: an action that is stored is performed at once, and its story must not come before its cause.
+            # And told now: decisions that live for a whole batch cost more than making them.
+            self._observer.matched(delivery, decisions, caused, waiting)
             if number % 16 == 15:
                 await asyncio.sleep(0)  # matching is pure CPU; let others run between events
-        # Told first: an action that is stored is performed at once, and its story must not come before its cause.
-        for delivery, decisions, caused, waiting in told:
-            self._observer.matched(delivery, decisions, caused, waiting)
         await self._put(puts)
         if puts:
             self._failpoint("actions.put")
