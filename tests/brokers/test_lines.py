@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -40,6 +41,27 @@ class TestSoleJetStreamLines(LinesLossSuite):
     @pytest.fixture
     async def store(self, server: NatsServer) -> Store:
         return JetStreamStore(server, sole=True)
+
+
+@pytest.mark.parametrize("word", ["discard", "retry"])
+async def test_a_long_rest_is_ended_by_a_person_also_where_the_taker_has_no_room(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr("argosy.bus._jetstream_lease._LOOK_SECONDS", 0.2)
+    async with JetStreamStore(server).handle() as bus, JetStreamStore(server).handle() as other:
+        queue = bus.queue("q", max_in_flight=8)
+        await queue.put("a", b"")
+        async with queue.take(resting=True) as leases:
+            lease = await take(leases)
+            await lease.rest(3600, "no")
+            waiting = asyncio.ensure_future(lease.rested())  # and nothing is asked for meanwhile
+
+            if word == "discard":
+                assert await other.queue("q").discard("a", "wrong", "somebody")
+            else:
+                assert await other.queue("q").retry_now("a")
+
+            assert await soon(waiting) == (word == "retry")
 
 
 @pytest.mark.parametrize("sole", [True, False])

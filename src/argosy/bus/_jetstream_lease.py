@@ -44,6 +44,8 @@ _DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
 _REMEMBERED = 64
 _AHEAD = 16
 """How many items are asked for at a time where nobody else takes."""
+_LOOK_SECONDS = 15.0
+"""How often an item that rests in our hands is looked at: whether a person has ended it, or its rest."""
 _ACK_TRIES, _ACK_SECONDS = 2, 1.0
 """A server that was killed does not answer for deliveries that it forgot."""
 
@@ -360,7 +362,7 @@ class _Lease(Lease):
         while self.rests_until is not None:
             self.stirred.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self.rests_until):
+                async with asyncio.timeout_at(min(self.rests_until, loop.time() + _LOOK_SECONDS)):
                     await self.stirred.wait()
             if await self._queue.outcomes.get(self._queue.subject(OUTCOMES, self._place)):
                 self.ending = True
@@ -369,7 +371,7 @@ class _Lease(Lease):
             if loop.time() < self.rests_until:
                 record = await self._queue.failure(self._place, True)
                 if record is not None and float(json.loads(record.data)["not_before"]) > time.time():
-                    continue  # it was delivered again for another reason
+                    continue
             self.rests_until = None
         return True
 
