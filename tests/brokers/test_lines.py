@@ -47,7 +47,7 @@ class TestSoleJetStreamLines(LinesLossSuite):
 async def test_a_long_rest_is_ended_by_a_person_also_where_the_taker_has_no_room(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setattr("argosy.bus._jetstream_lease._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("argosy.bus._jetstream_held._LOOK_SECONDS", 0.2)
     async with JetStreamStore(server).handle() as bus, JetStreamStore(server).handle() as other:
         queue = bus.queue("q", max_in_flight=8)
         await queue.put("a", b"")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Item, Shelf, State, discarded_because
 from argosy.bus._jetstream_answers import Refused
-from argosy.bus._jetstream_lease import ACTIONS, DEAD, DIED_AT, ENDING, FAILURES, ID, OUTCOMES, REASON, cut
+from argosy.bus._jetstream_held import ACTIONS, DEAD, DIED_AT, ENDING, FAILURES, ID, OUTCOMES, REASON, cut
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Conflict, Record
 from argosy.bus._jetstream_scan import newest

@@ -2,8 +2,8 @@
 
 A taker asks the queue's consumer for one item each time it is asked itself, so nobody hoards. A message that
 may have been handed out before (the server says so, or it is older than the connection) is first looked up:
-an ended one is taken off, a resting one is put back, a failed one gets its count. ``_jetstream_queue`` owns
-the streams and the consumer.
+an ended one is taken off, a resting one is put back, a failed one gets its count. ``_jetstream_held`` is a lease,
+``_jetstream_queue`` owns the streams and the consumer.
 
 A taker that keeps several items in order (``resting``) is the only one, so it makes the consumer anew whenever it
 connects: everything that has not ended then comes in the order of the stream, what it holds included, and nothing
@@ -16,36 +16,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Lease
 from argosy.bus._jetstream_answers import Lost, NoAnswer, NoResponder, Numbers, numbers
+from argosy.bus._jetstream_held import ACTIONS, ID, OUTCOMES, HeldItem, nak
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Conflict
-from argosy.errors import BusError, EventTooLarge
+from argosy.errors import BusError
 
 if TYPE_CHECKING:
     from argosy.bus._jetstream_queue import JetStreamQueue
 
-ACTIONS, OUTCOMES, DEAD = "argosy-actions", "argosy-outcomes", "argosy-dead"
-ID, PUT = "Argosy-Id", "Argosy-Put"
-ENDING, REASON, FAILURES, DIED_AT = "Argosy-Ending", "Argosy-Reason", "Argosy-Failures", "Argosy-Died-At"
-"""Headers of the messages in these streams."""
-
-_LONGEST_REASON = 4 * 1024
 _PULL_SECONDS = 30
 _HEARTBEAT_SECONDS = 4
 _DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
 _REMEMBERED = 64
 _AHEAD = 16
 """How many items are asked for at a time where nobody else takes."""
-_LOOK_SECONDS = 15.0
-"""How often an item that rests in our hands is looked at: whether a person has ended it, or its rest."""
 _ACK_TRIES, _ACK_SECONDS = 2, 1.0
 """A server that was killed does not answer for deliveries that it forgot."""
 
@@ -61,7 +53,7 @@ class Taker(AsyncIterator[Lease]):
         self._resting = resting
         self._link = link
         self._lease_seconds = lease_seconds
-        self._held: dict[int, _Lease] = {}
+        self._held: dict[int, HeldItem] = {}
         self._waiting: deque[tuple[Any, Numbers]] = deque()
         self._taken_off: deque[str] = deque(maxlen=_REMEMBERED)
         """Where the newest items were acknowledged that have ended."""
@@ -207,7 +199,7 @@ class Taker(AsyncIterator[Lease]):
             self._waiting.append((message, numbers(message.reply)))
         self._wake.set()
 
-    async def _admit(self, message: Any, at: Numbers) -> _Lease | None:
+    async def _admit(self, message: Any, at: Numbers) -> HeldItem | None:
         """The lease of a message that arrived, or None where it is not to be handed out now."""
         queue = self._queue
         held = self._held.get(at.stream)
@@ -240,10 +232,10 @@ class Taker(AsyncIterator[Lease]):
                         return await self._admit(message, at)
                 if rest > 0.005 and not self._resting:
                     with contextlib.suppress(Lost):
-                        await self._link.request(message.reply, _nak(rest))
+                        await self._link.request(message.reply, nak(rest))
                     return None
         headers = message.headers or {}
-        lease = _Lease(self, at.stream, place, message.reply)
+        lease = HeldItem(self, at.stream, place, message.reply)
         lease.id = names.text_of_header(headers.get(ID, place))
         lease.body = message.data
         lease.put_at = at.nanoseconds / 1e9
@@ -264,7 +256,7 @@ class Taker(AsyncIterator[Lease]):
 
     # ------------------------------------------------------------------ endings
 
-    async def _end(self, lease: _Lease, word: bytes) -> None:
+    async def _end(self, lease: HeldItem, word: bytes) -> None:
         """Tell the server what becomes of the item, until it confirms.
 
         What matters is durable already; if the server does not know the delivery any more, the item is handed
@@ -295,112 +287,3 @@ class Taker(AsyncIterator[Lease]):
             self._taken_off.append(lease.reply)
         self._held.pop(lease.stream, None)
         self._wake.set()
-
-
-class _Lease(Lease):
-    """A message of the actions stream, held."""
-
-    def __init__(self, taker: Taker, stream: int, place: str, reply: str) -> None:
-        self._taker = taker
-        self._queue = taker._queue
-        self._place = place
-        self.stream = stream
-        self.reply = reply
-        self.known = True
-        """Whether the consumer knows that we hold it."""
-        self.rests_until: float | None = None
-        """By the loop's clock, where it rests in our hands."""
-        self.stirred = asyncio.Event()
-        self.ending = False
-
-    async def done(self, outcome: bytes = b"") -> None:
-        await self._ended("done", outcome)
-
-    async def dead_letter(self, reason: str) -> None:
-        self.ending = True
-        headers = {
-            ID: names.header(self.id),
-            REASON: cut(reason),
-            FAILURES: str(self.failures),
-            DIED_AT: f"{time.time():.6f}",
-        }
-        await self._queue.dead.put(self._queue.subject(DEAD, self._place), self.body, headers=headers)
-        await self._ended("dead", b"")
-
-    async def discard(self, reason: str) -> None:
-        await self._ended("discarded", b"", {REASON: cut(reason)})
-
-    async def retry_in(self, seconds: float, error: str, *, counted: bool = True) -> None:
-        self.ending = True
-        await self._write_rest(seconds, error, counted)
-        await self._taker._end(self, _nak(max(0.0, seconds)))
-
-    async def rest(self, seconds: float, error: str, *, counted: bool = True) -> None:
-        await self._write_rest(seconds, error, counted)
-        self.rests_until = asyncio.get_running_loop().time() + max(0.0, seconds)
-
-    async def _write_rest(self, seconds: float, error: str, counted: bool) -> None:
-        failures = self.failures + counted
-        error = names.text_of_header(cut(error)) if counted else self.last_error
-        seconds = max(0.0, seconds)
-        record = {
-            "failures": failures,
-            "error": error,
-            "not_before": time.time() + seconds,
-            "seconds": seconds,
-            "reply": self.reply,
-        }
-        await self._queue.kv.put(self._queue.failures_at(self._place), json.dumps(record).encode())
-        self.failures, self.last_error, self.rested_before = failures, error, True
-
-    @property
-    def resting(self) -> bool:
-        return self.rests_until is not None
-
-    async def rested(self) -> bool:
-        loop = asyncio.get_running_loop()
-        while self.rests_until is not None:
-            self.stirred.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(self.rests_until, loop.time() + _LOOK_SECONDS)):
-                    await self.stirred.wait()
-            if await self._queue.outcomes.get(self._queue.subject(OUTCOMES, self._place)):
-                self.ending = True
-                await self._taker._end(self, b"+ACK")
-                return False
-            if loop.time() < self.rests_until:
-                record = await self._queue.failure(self._place, True)
-                if record is not None and float(json.loads(record.data)["not_before"]) > time.time():
-                    continue
-            self.rests_until = None
-        return True
-
-    async def hand_back(self) -> None:
-        self.ending = True
-        await self._taker._end(self, b"-NAK")
-
-    async def _ended(self, ending: str, outcome: bytes, more: Mapping[str, str] | None = None) -> None:
-        self.ending = True
-        headers = {ID: names.header(self.id), ENDING: ending, FAILURES: str(self.failures), **(more or {})}
-        try:
-            await self._queue.outcomes.put(
-                self._queue.subject(OUTCOMES, self._place), outcome, headers=headers, unique=False
-            )
-        except EventTooLarge as error:
-            raise EventTooLarge(
-                f"the outcome of item {self.id!r} of queue {self._queue.name!r} is too large: {error}"
-            ) from error
-        if self.rested_before:
-            await self._queue.kv.delete(self._queue.failures_at(self._place))
-        await self._taker._end(self, b"+ACK")
-
-
-def _nak(seconds: float) -> bytes:
-    return b'-NAK {"delay": %d}' % math.ceil(seconds * 1e9) if seconds > 0 else b"-NAK"
-
-
-def cut(text: str) -> str:
-    """``text`` as a header, cut to what an item leaves room for."""
-    while len(encoded := names.header(text)) > _LONGEST_REASON:
-        text = text[: min(len(text) - 1, len(text) * _LONGEST_REASON // len(encoded))]
-    return encoded

@@ -23,16 +23,9 @@ from argosy.bus import _jetstream_names as names
 from argosy.bus._base import DeadLetter, Item, Lease, Queue, Shelf
 from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV
+from argosy.bus._jetstream_held import ACTIONS, DEAD, ENDING, ID, OUTCOMES, PUT
 from argosy.bus._jetstream_items import Items
-from argosy.bus._jetstream_lease import (
-    ACTIONS,
-    DEAD,
-    ENDING,
-    ID,
-    OUTCOMES,
-    PUT,
-    Taker,
-)
+from argosy.bus._jetstream_lease import Taker
 from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Record, Records

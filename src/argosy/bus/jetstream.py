@@ -23,7 +23,7 @@ from argosy.bus._jetstream_answers import Lost, Refused, header_size
 from argosy.bus._jetstream_bucket import KV, JetStreamBucket
 from argosy.bus._jetstream_bucket import STREAM as KV_STREAM
 from argosy.bus._jetstream_feed import Feeds
-from argosy.bus._jetstream_lease import ACTIONS, DEAD, OUTCOMES
+from argosy.bus._jetstream_held import ACTIONS, DEAD, OUTCOMES
 from argosy.bus._jetstream_line import Line, Turn
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_position import committed
