@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Run, free_port, http
-from tests.crash.notifications import servers_of
+from tests.crash.buses import servers_of
 from tests.crash.receiver import Receiver
 
 MANIFESTS = """
