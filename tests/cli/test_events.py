@@ -392,6 +392,36 @@ def test_another_server_is_told_apart(plain: System, tmp_path: Path) -> None:
     assert "is no API of Argosy" in said.errors
 
 
+def test_large_events_are_listed_page_by_page(plain: System, mark: str) -> None:
+    # Given more data than one answer holds
+    for ten in range(0, 40, 10):
+        lines = [
+            json.dumps({"source": "bell", "subject": "rings", "data": {"mark": mark, "n": n, "text": "x" * 900_000}})
+            for n in range(ten, ten + 10)
+        ]
+        plain.argosy("events", "publish", "-", given="\n".join(lines))
+
+    # Then a listing is whole all the same, and so are a capture and the small ones before
+    where = f"data.mark == '{mark}'"
+    rows = plain.listed("--where", where, "--limit", "40")
+    assert [row["event"]["data"]["n"] for row in rows] == list(range(39, -1, -1))
+    captured = plain.argosy("events", "capture", "-o", "-", "--where", where).text.splitlines()
+    assert [json.loads(line)["data"]["n"] for line in captured] == list(range(40))
+
+
+def test_a_run_whose_folder_cannot_be_written_goes_on_and_says_so(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--bus", "memory")
+    (tmp_path / "data" / "api.json").mkdir(parents=True)
+    run.write("all.yaml", MANIFESTS.format(port=free_port()))
+    run.start()
+    try:
+        run.until_ready()
+        assert run.said("api.json cannot be written", "--data")
+        assert [path.name for path in (tmp_path / "data").iterdir()] == ["api.json"]
+    finally:
+        run.end(signal.SIGKILL)
+
+
 def test_without_an_admin_address_there_is_no_api(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -198,19 +198,36 @@ async def _answer(send: Any, status: int, value: Any) -> None:
 
 
 @contextmanager
-def announced(folder: Path, url: str, token: str) -> Iterator[Path]:
-    """``api.json`` in ``folder`` while the context is open, for those who may read files of this user."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+def announced(folder: Path, url: str, token: str) -> Iterator[None]:
+    """``api.json`` in ``folder`` while the context is open, for those who may read files of this user.
+
+    Where the folder cannot be written (a read-only container with a bus elsewhere), it says so and there is none.
+    """
     path = folder / FILE
-    fresh = folder / f".{FILE}.{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
-    fresh.replace(path)
     try:
-        yield path
+        _write(path, {"url": url, "token": token, "pid": os.getpid()})
+    except OSError as error:
+        _log.warning(
+            "%s cannot be written (%s), so no command finds this run; give it a folder with --data", path, error.strerror,
+            extra={"action": "api.unannounced"},
+        )  # fmt: skip
+    try:
+        yield
     finally:
         # Another run may have the folder by now; its file is not ours to remove.
         with suppress(OSError, ValueError):
             if json.loads(path.read_text()).get("token") == token:
                 path.unlink()
+
+
+def _write(path: Path, said: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(said, file)
+    try:
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink()
+        raise

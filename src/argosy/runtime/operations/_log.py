@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from argosy.manifests.findings import did_you_mean
 from argosy.runtime.operations._base import Ask, System, prefix
 
 _FIRST_WINDOW, _LARGEST_WINDOW = 256, 16384
+_MOST_BYTES = 16 * 1024 * 1024
+"""So much data of events are held for one answer."""
 _TICK = 1e-6
 """Times are told in microseconds and the log counts finer: what is told of an entry must find it again."""
 
@@ -176,30 +179,40 @@ async def backwards(
     bus: Bus, choice: Choice, before: int, limit: int, *, pairs: Collection[Pair] = ()
 ) -> tuple[list[Delivery], int]:
     """At most ``limit`` entries that are meant, newest first, from before a position (0: the end) on; and the position before which
-    to go on, 0 where there is nothing more. ``pairs`` are those of ``choice`` unless given.
+    to go on, 0 where there is nothing more. ``pairs`` are those of ``choice`` unless given. Fewer than there are where they are large.
     """
     first, last = await bus.extent()
     high = min(before - 1, last) if before else last
     found: list[Delivery] = []
-    size = _FIRST_WINDOW
+    size, room = _FIRST_WINDOW, _MOST_BYTES
     while high >= first:
         low = max(first, high - size + 1)
-        window: list[Delivery] = []
-        early = False
+        # Only the newest of the window are kept, and no more than the answer may hold.
+        window: deque[Delivery] = deque()
+        held, left_out, early = 0, False, False
         async with aclosing(bus.history(pairs or choice.pairs, at=At(position=low), until=high)) as batches:
             async for batch in batches:
                 early = early or choice.is_before(batch[0].stored_at)
-                window += [delivery for delivery in batch if choice.has(delivery)]
-        for delivery in reversed(window):
-            if len(found) == limit:
-                return found, found[-1].position
-            found.append(delivery)
-        if early:
+                for delivery in batch:
+                    if not choice.has(delivery):
+                        continue
+                    window.append(delivery)
+                    held += _size(delivery)
+                    while len(window) > 1 and (len(window) > limit - len(found) or held > room):
+                        held -= _size(window.popleft())
+                        left_out = True
+        found += reversed(window)
+        room -= held
+        if left_out or (len(found) >= limit and low > first) or (room <= 0 and low > first):
+            return found, found[-1].position
+        if early or low == first:
             return found, 0
         high, size = low - 1, min(size * 4, _LARGEST_WINDOW)
-        if len(found) == limit and high >= first:
-            return found, found[-1].position
     return found, 0
+
+
+def _size(delivery: Delivery) -> int:
+    return len(delivery.event.data) + 500 if delivery.event else 500
 
 
 async def one(system: System, text: str, namespace: str = "") -> tuple[str, Bus, Delivery]:

@@ -72,7 +72,7 @@ async def _recorded(buses: dict[str, Bus], choice: Choice) -> AsyncGenerator[dic
 
 
 async def _followed(buses: dict[str, Bus], choice: Choice, last: int) -> AsyncGenerator[dict[str, Any], None]:
-    coming: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue(256)
+    coming: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue(16)
 
     async def follow(name: str, bus: Bus) -> None:
         try:

@@ -43,6 +43,7 @@ from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision, Matcher
 
 _CHUNK = 256
+_CHUNK_BYTES = 8 * 1024 * 1024
 _MOST_AT_ONCE = 16
 _PROGRESS_SECONDS = 1.0
 _ENDED = ("done", "dead", "discarded")
@@ -364,14 +365,16 @@ async def _replayed(
 async def _chunks(bus: Bus, choice: Choice, pairs: Sequence[Pair], until: int) -> AsyncGenerator[list[Delivery], None]:
     """The entries that the sensor listens to, some at a time."""
     chunk: list[Delivery] = []
+    size = 0
     async with aclosing(_log.forwards(bus, choice, pairs=pairs, until=until)) as deliveries:
         async for delivery in deliveries:
             if delivery.event is None:
                 continue
             chunk.append(delivery)
-            if len(chunk) == _CHUNK:
+            size += len(delivery.event.data)
+            if len(chunk) == _CHUNK or size > _CHUNK_BYTES:
                 yield chunk
-                chunk = []
+                chunk, size = [], 0
     if chunk:
         yield chunk
 
