@@ -22,8 +22,7 @@ from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
     "azureEventsHub azureQueueStorage azureServiceBus emitter gerrit "  # noqa: SIM905
-    "hdfs kafka minio mns nsq pubSub pulsar sftp sqs "
-    "storageGrid".split()
+    "hdfs kafka minio mns nsq pubSub pulsar sftp sqs".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
