@@ -236,6 +236,13 @@ def test_a_capture_is_explained_tested_and_published_again(plain: System, mark: 
     assert explained.code == 0
     assert explained.json["fires"]
 
+    (tmp_path / "all.yaml").write_text(MANIFESTS.format(port=12000))
+    (tmp_path / "all.test.yaml").write_text(
+        "tests: [{name: captured, event: {cloudEventFile: captured.jsonl}, fires: [note, note, note]}]"
+    )
+    tested = call("test", str(tmp_path))
+    assert tested.code == 0, tested.text + tested.errors
+
     # And published with ids of their own they are new events
     plain.argosy("events", "publish", str(file), "--fresh-ids")
     assert _numbers(plain.listed("--where", f"data.body.mark == '{mark}'")) == [2, 1, 0, 2, 1, 0]

@@ -65,8 +65,10 @@ def arrivals(
             problems.append(Problem("invalid-value", f"'at' {text}", (*loc, "at")))
             continue
         try:
-            for number in range(given.times):
-                found.append(_arrival(given, len(found) + 1, at + number * given.every, bundle, sensors, folder, start))
+            wholes = _wholes(given, folder)
+            for number in range(given.times * len(wholes)):
+                whole, moment = wholes[number % len(wholes)], at + number * given.every
+                found.append(_arrival(given, whole, len(found) + 1, moment, bundle, sensors, folder, start))
         except _Wrong as wrong:
             problems.append(wrong.problem.inside(*loc))
     return found, problems
@@ -74,6 +76,7 @@ def arrivals(
 
 def _arrival(
     given: GivenEvent,
+    whole: Event | None,
     number: int,
     at: float,
     bundle: Bundle,
@@ -82,7 +85,6 @@ def _arrival(
     start: dt.datetime,
 ) -> Arrival:
     moment = events.format_time(start + dt.timedelta(seconds=at))
-    whole = _whole(given, folder)
     if whole is not None and not given.source:
         pair, key = Pair(whole.source, whole.subject), "cloudEvent" if given.cloud_event else "cloudEventFile"
     else:
@@ -166,15 +168,19 @@ def _read(folder: Path, name: str, key: str) -> bytes:
         raise _Wrong("no-file", f"{str(folder / name)!r} cannot be read: {error.strerror}", key) from error
 
 
-def _whole(given: GivenEvent, folder: Path) -> Event | None:
+def _wholes(given: GivenEvent, folder: Path) -> list[Event | None]:
+    """The CloudEvents that are given whole: one, or those of a file of JSON lines; a single None where none is."""
     if given.cloud_event is not None:
-        key, text = "cloudEvent", gojson.dumps(given.cloud_event, sort_keys=False)
+        key, texts = "cloudEvent", [gojson.dumps(given.cloud_event, sort_keys=False)]
     elif given.cloud_event_file:
-        key, text = "cloudEventFile", _read(folder, given.cloud_event_file, "cloudEventFile")
+        key, texts = "cloudEventFile", [_read(folder, given.cloud_event_file, "cloudEventFile")]
+        lines = [line.strip() for line in texts[0].splitlines() if line.strip()]
+        if len(lines) > 1 and all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+            texts = lines
     else:
-        return None
+        return [None]
     try:
-        return events.decode(text)
+        return [events.decode(text) for text in texts]
     except EventInvalid as error:
         raise _Wrong("invalid-value", f"'{key}' holds {error}", key) from error
 
