@@ -271,6 +271,26 @@ def test_following_shows_what_comes(system: System, mark: str) -> None:
         assert process.wait(timeout=30) == 130
 
 
+def test_a_capture_that_follows_begins_in_the_past(plain: System, mark: str, tmp_path: Path) -> None:
+    file = tmp_path / "captured.jsonl"
+    command = [sys.executable, "-m", "argosy.cli.main", "events", "capture", "-f", "--since", "1h", "-o", str(file)]
+    command += ["--where", f"data.body.mark == '{mark}'", "--data", str(plain.run.folder / "data")]
+    plain.post("orders", n=0, mark=mark)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+        def captured() -> list[int]:
+            lines = file.read_text().splitlines() if file.exists() else []
+            return [json.loads(line)["data"]["body"]["n"] for line in lines]
+
+        plain.run.until(lambda: captured() == [0], "the one that was there")
+        plain.post("orders", n=1, mark=mark)
+        plain.run.until(lambda: captured() == [0, 1], "the one that came")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        assert process.stderr is not None
+        assert "2 events captured" in process.stderr.read()
+
+
 def test_who_follows_is_told_when_the_run_ends(tmp_path: Path) -> None:
     system = System(tmp_path)
     command = [sys.executable, "-m", "argosy.cli.main", "events", "tail", "-f"]

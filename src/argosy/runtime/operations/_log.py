@@ -55,6 +55,11 @@ class Choice:
             return [Pair(self.source, self.event)]
         return []
 
+    @property
+    def begin(self) -> At:
+        """Where the log is read from."""
+        return At(time=self.since - _TICK) if self.since else At()
+
     def is_before(self, stored_at: float) -> bool:
         """Whether an entry of this time is too old."""
         return self.since > 0 and stored_at < self.since - _TICK
@@ -165,8 +170,7 @@ async def forwards(
     wanted = [pair for pair in pairs or choice.pairs if choice.has_pair(pair)]
     if pairs and not wanted:
         return
-    at = At(time=choice.since - _TICK) if choice.since else At()
-    async with aclosing(bus.history(wanted, at=at, until=until)) as batches:
+    async with aclosing(bus.history(wanted, at=choice.begin, until=until)) as batches:
         async for batch in batches:
             for delivery in batch:
                 if choice.is_behind(delivery.stored_at):

@@ -55,7 +55,10 @@ async def listed(system: System, ask: Ask) -> dict[str, Any]:
 
 
 async def logged(system: System, ask: Ask) -> AsyncGenerator[dict[str, Any], None]:
-    """Whole entries, oldest first, a line each. ``follow``: also those that come; ``last``: of what is there only so many."""
+    """Whole entries, oldest first, a line each.
+
+    ``follow``: also those that come, and of those that are there only the ``last`` ones, or all ``since`` a time.
+    """
     choice = Choice.of(system, ask)
     _log.check_names(system, choice)
     buses = await system.buses(ask.text("namespace"))
@@ -81,8 +84,8 @@ async def _followed(buses: dict[str, Bus], choice: Choice, last: int) -> AsyncGe
                 newest, _ = await _log.backwards(bus, choice, end + 1, last)
                 for delivery in reversed(newest):
                     await coming.put(_log.told(delivery, name, whole=True))
-            history = bus.history(choice.pairs, at=At(position=end + 1), follow=True)
-            async with aclosing(history) as batches:
+            begin = choice.begin if choice.since else At(position=end + 1)
+            async with aclosing(bus.history(choice.pairs, at=begin, follow=True)) as batches:
                 async for batch in batches:
                     for delivery in batch:
                         if choice.has(delivery):
