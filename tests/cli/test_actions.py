@@ -97,7 +97,7 @@ class System:
             found[:] = self.listed(*words)
             return len(found) == count
 
-        self.run.until(there, f"not {count} of {words}", seconds=20)
+        self.run.until(there, f"not {count} of {words}")
         return found
 
 
