@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,9 +22,10 @@ from argosy.clock import VirtualClock, run_virtually
 from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests.sensor import parse_sensor
-from argosy.sensor import actions
+from argosy.sensor import actions, gathering
 from argosy.sensor.loop import Caused, SensorLoop
 from argosy.sensor.matching import Matcher
+from argosy.sensor.remembering import CONDITION, GATHERED, key_of
 
 START = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 PAIRS = [Pair("web", name) for name in "abc"]
@@ -132,16 +134,20 @@ def model(trigger: Trigger, log: Log, end: float) -> list[tuple[tuple[str, ...],
 
     def pass_to(now: float) -> None:
         while True:
-            dues = [(one[0], 0, index) for index, one in enumerate(armed)]
-            dues += [(due_of(key), 1, key) for key in open_]  # type: ignore[misc]
+            # Of what is due at one moment the conditions come first, and then the keys under which it is stored.
+            dues: list[tuple[float, int, str, Any]] = [
+                (one[0], 0, key_of(CONDITION, one[2]) if trigger.correlate else "", one) for one in armed
+            ]
+            dues += [(due_of(key), 1, key_of(GATHERED, key) if key else "", key) for key in open_]
             dues = [due for due in dues if due[0] <= now]
             if not dues:
                 return
-            due, stage, which = min(dues, key=lambda one: one[:2])
+            due, stage, _, which = min(dues, key=lambda one: one[:3])
             if stage == 0:
-                complete(due, armed.pop(which)[3])
+                armed.remove(which)
+                complete(due, which[3])
             else:
-                out.append((due, close(which)))  # type: ignore[arg-type]
+                out.append((due, close(which)))
 
     for at, name, key, item in log:
         pass_to(at)
@@ -193,7 +199,7 @@ TRIGGERS = st.one_of(
         Trigger,
         condition=st.sampled_from(["a", "a && b", "a || b"]),
         correlate=st.booleans(),
-        batch=st.tuples(st.sampled_from([3, 8]), st.sampled_from([1, 2, 3, 50])),
+        batch=st.tuples(st.sampled_from([3, 8]), st.sampled_from([1, 2, 3, 5, 50])),
         keyed=st.booleans(),
     ),
     st.builds(
@@ -297,6 +303,14 @@ def _ids(record: actions.ActionRecord) -> tuple[tuple[str, ...], ...]:
         else:
             shown.append((name, event.id))
     return tuple(shown)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_parts() -> Iterator[None]:
+    """Parts so small that the batches here are stored in several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "PART", 2)
+        yield
 
 
 @settings(max_examples=250, deadline=None)

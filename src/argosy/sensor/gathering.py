@@ -3,12 +3,16 @@
 A gathering opens with its first completion and closes by the log's time: a batch when its window is over or it is full, a debounce when it has become
 quiet or has lasted long enough. So which events end up in one action depends on the log alone, and it is the same action (the same id, which is made of
 the events in it) whenever the log is read again. See ``argosy.sensor.remembering`` for when a close is noticed.
+
+A large batch is stored in parts: whenever ``PART`` completions are together they are written once, under a name of their own, and the record of the gathering
+keeps only those after them. So an event costs a write of at most ``PART`` events. The parts are written before the record that counts them, and
+removed after the record that does so no more; no name is used for two gatherings.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -19,6 +23,8 @@ from argosy.event import Event
 
 LARGEST_BATCH_BYTES = 512 * 1024
 """A batch closes before its events are together larger than this, so that it fits into a message of the bus."""
+PART = 64
+"""So many completions are stored together."""
 BATCH_TYPE = "io.argosy.batch"
 """The ``type`` of the event that stands for a batch."""
 
@@ -35,9 +41,12 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     generation: int = 0
     opened: float = 0.0
+    serial: int = 0
+    parts: int = 0
 
 
 _decode = msgspec.json.Decoder(_Stored).decode
+_decode_part = msgspec.json.Decoder(list[_Item]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -89,34 +98,72 @@ class Gathering:
     stale: str = ""
     """The name of the other rule under which it was stored, if so: it closes at once by that one, so that nothing is lost."""
     size: int = 0
+    serial: int = 0
+    """Counts the gatherings that there were under this key, for the names of their parts."""
+    parts: int = 0
+    """How many parts of this one are stored."""
+    spent: list[str] = field(default_factory=list)
+    """The names of stored parts that are of no use any more; whoever removes them empties it."""
 
     @classmethod
-    def load(cls, text: bytes, rule: Rule, *, generation: int = 0) -> Gathering:
-        """The stored gathering; empty where a person has cleared it since. Raises EventInvalid if ``text`` cannot be read."""
+    def load(
+        cls, text: bytes, rule: Rule, *, generation: int = 0, parts: Mapping[str, bytes] | None = None
+    ) -> Gathering:
+        """The stored gathering; empty where a person has cleared it since. ``parts`` are those that are there, by name.
+
+        Raises EventInvalid if it cannot be read.
+        """
+        there = dict(parts or {})
         try:
             stored = _decode(text)
+            before = [
+                item
+                for index in range(stored.parts)
+                for item in _decode_part(there.pop(_part(stored.serial, index), b""))
+            ]
             items = [
                 Gathered(
                     item.at,
                     {name: events.decode(bytes(raw)) for name, raw in item.events.items()},
                     {name: bytes(raw) for name, raw in item.events.items()},
                 )
-                for item in stored.items
+                for item in (*before, *stored.items)
             ]
         except msgspec.DecodeError as error:
             raise EventInvalid(f"a stored batch or debounce cannot be read: {error}") from error
-        gathering = cls(rule, stored.key, generation, applied=dict(stored.applied))
+        gathering = cls(rule, stored.key, generation, applied=dict(stored.applied), spent=list(there))
+        gathering.serial, gathering.parts = stored.serial, stored.parts
         if stored.generation >= generation:
             gathering.items = items
             gathering.opened = stored.opened
             gathering.stale = stored.rule.partition(" ")[0] if stored.rule != rule.identity else ""
             gathering.size = sum(item.size for item in items)
+        else:
+            gathering._begin_anew()
         return gathering
 
+    def full_parts(self) -> Iterator[tuple[str, bytes]]:
+        """The parts that have become full: name and text. They are stored before ``dump``, which counts them, is."""
+        while len(self.items) >= (self.parts + 1) * PART:
+            items = self.items[self.parts * PART : (self.parts + 1) * PART]
+            yield _part(self.serial, self.parts), _encode(_stored_items(items))
+            self.parts += 1
+
     def dump(self) -> bytes:
-        """The gathering as JSON text."""
-        items = [_Item(one.at, {name: msgspec.Raw(raw) for name, raw in one.raw.items()}) for one in self.items]
-        return _encode(_Stored(self.rule.identity, items, self.applied, self.key, self.generation, self.opened))
+        """The gathering as JSON text, without its full parts."""
+        items = _stored_items(self.items[self.parts * PART :])
+        return _encode(
+            _Stored(
+                self.rule.identity,
+                items,
+                self.applied,
+                self.key,
+                self.generation,
+                self.opened,
+                self.serial,
+                self.parts,
+            )
+        )
 
     def take(self, mark: str, together: Mapping[str, Event], *, position: int, at: float) -> list[Mapping[str, Event]]:
         """Take a completion in. Returns what closed thereby, oldest first, each as the events that its action sees.
@@ -166,8 +213,8 @@ class Gathering:
 
     def close(self) -> Mapping[str, Event]:
         """Hand out what is gathered, as the events that the action sees, and begin anew."""
-        name, items, self.items = self.stale or self.rule.name, self.items, []
-        self.changed, self.opened, self.size, self.stale = True, 0.0, 0, ""
+        name, items = self.stale or self.rule.name, self.items
+        self._begin_anew()
         if name == "debounce":
             return items[-1].events
         return _batch(items)
@@ -175,9 +222,13 @@ class Gathering:
     def forget(self) -> dict[str, Event]:
         """Forget all that is gathered, and return the newest event of each dependency."""
         held = self.events()
-        self.items = []
-        self.changed, self.opened, self.size, self.stale = True, 0.0, 0, ""
+        self._begin_anew()
         return held
+
+    def _begin_anew(self) -> None:
+        self.spent += [_part(self.serial, index) for index in range(self.parts)]
+        self.items, self.changed, self.opened, self.size, self.stale = [], True, 0.0, 0, ""
+        self.serial, self.parts = self.serial + 1, 0
 
     def events(self) -> dict[str, Event]:
         """The newest event of each dependency of which one is gathered."""
@@ -204,6 +255,14 @@ class Gathering:
         """The log will not be read again up to ``position``: what was kept to recognise it can go."""
         if self.applied:
             self.applied = {mark: at for mark, at in self.applied.items() if at > position}
+
+
+def _part(serial: int, index: int) -> str:
+    return f"+{serial}.{index}"
+
+
+def _stored_items(items: Sequence[Gathered]) -> list[_Item]:
+    return [_Item(one.at, {name: msgspec.Raw(raw) for name, raw in one.raw.items()}) for one in items]
 
 
 def _batch(items: Sequence[Gathered]) -> dict[str, Event]:

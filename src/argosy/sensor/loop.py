@@ -120,6 +120,8 @@ class SensorLoop:
             self.consumer, self._matcher.pairs, max_in_flight=self._max_in_flight
         ) as subscription:
             self.opened.set()
+            if self._memories:
+                self._position = await self._bus.position(self.consumer) or 0
             reading = _Ahead(aiter(subscription))
             try:
                 while True:

@@ -251,7 +251,8 @@ class TriggerMemory:
             for armed in state.fire(to):
                 of = f" of '{waiting.shown(state.key)}'" if state.key else ""
                 why = f"'{absent}'{of} did not follow by {waiting.moment(armed.due)}"
-                completed += self._gather(armed.events, position, armed.due, why).completed
+                # What comes out of a timer must be recognised until the state it comes out of is written, which is before the next commit.
+                completed += self._gather(armed.events, position + 1, armed.due, why).completed
         self._changed(key, state)
         return completed
 

@@ -9,7 +9,7 @@ write clears them all, and what a running loop writes back of them is as dead as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -73,21 +73,34 @@ class Store:
                     state = plan.join("", generation)
                 memories[plan.trigger].adopt(CONDITION, state)
         useless = []
+        heads: list[tuple[str, str, bytes]] = []
+        parts: dict[tuple[str, str], dict[str, bytes]] = {}
         for trigger, key, text in await self._read(await self._keyed.keys()):
+            head, plus, part = key.partition("+")
+            if plus:
+                parts.setdefault((trigger, head), {})[plus + part] = text
+            else:
+                heads.append((trigger, key, text))
+        for trigger, key, text in heads:
             plan_of_it = by_name.get(trigger)
             if plan_of_it is None:
                 continue  # the trigger may come back
             generation = generations.get(trigger, 0)
             self._stored.add((trigger, key))
+            mine = parts.pop((trigger, key), {})
             try:
-                kept = _keyed_state(plan_of_it, key, text, generation)
+                kept = _keyed_state(plan_of_it, key, text, mine, generation)
             except EventInvalid as error:
                 problem(f"trigger {trigger!r} forgets one of its states: {error}")
                 kept = None
             if kept is None or (kept.empty and not kept.applied):
-                useless.append((trigger, key))
+                useless += [(trigger, key), *((trigger, f"{key}{name}") for name in mine)]
                 continue
             memories.setdefault(trigger, TriggerMemory(plan_of_it, generation)).adopt(key, kept)
+        # Parts whose record is gone: their removal was cut short.
+        useless += [
+            (trigger, f"{key}{name}") for (trigger, key), names in parts.items() for name in names if trigger in by_name
+        ]
         if self._stored:
             committed = await self._bus.position(self._consumer) or 0
             useless += [(trigger, key) for trigger, memory in memories.items() for key in memory.committed(committed)]
@@ -142,13 +155,24 @@ class Store:
             memory.drop(key)
             if stands:
                 await self._remove(trigger, key)
+                await self._remove_spent(trigger, key, state)
             return stands
         if state.empty and not stands:
             # All of it came and went since the last commit: reading it again leads to the same.
             return False
         self._stored.add((trigger, key))
+        if isinstance(state, Gathering):
+            for name, text in state.full_parts():
+                await self._keyed.put(f"{trigger}/{key}{name}", text)
         await self._put(memory, key, state, large)
+        await self._remove_spent(trigger, key, state)
         return True
+
+    async def _remove_spent(self, trigger: str, key: str, state: State) -> None:
+        """Remove the parts of what has closed, now that no record counts them."""
+        if isinstance(state, Gathering) and state.spent:
+            names, state.spent = state.spent, []
+            await asyncio.gather(*(self._keyed.delete(f"{trigger}/{key}{name}") for name in names))
 
     async def _put(self, memory: TriggerMemory, key: str, state: State, large: TooLarge) -> None:
         trigger = memory.plan.trigger
@@ -203,9 +227,9 @@ class Store:
         return f"{self._consumer}/{trigger}"
 
 
-def _keyed_state(plan: Plan, key: str, text: bytes, generation: int) -> State | None:
+def _keyed_state(plan: Plan, key: str, text: bytes, parts: Mapping[str, bytes], generation: int) -> State | None:
     """The state that stands under this key; None where the trigger has no use for it any more."""
     if key[:1] == GATHERED:
         # What a trigger gathered that gathers no more closes at once: another rule than the one it has.
-        return Gathering.load(text, plan.rule or Rule("", 0.0), generation=generation)
+        return Gathering.load(text, plan.rule or Rule("", 0.0), generation=generation, parts=parts)
     return plan.join("", generation, text) if plan.correlate and key != CONDITION else None

@@ -216,6 +216,26 @@ async def test_a_source_that_delivers_again_has_one_effect(stage: _Stage) -> Non
     assert stage.ran() == [["a1", "b1"]]
 
 
+@on_stage
+async def test_a_large_batch_is_written_in_parts_of_which_nothing_is_left(stage: _Stage) -> None:
+    await stage.start({"conditions": "a"}, batch={"window": "1h", "maxEvents": 500})
+    largest = 0
+    for number in range(300):
+        await stage.come(f"a{number}", {"n": number})
+        head = await stage.bus.bucket("joins/ns/s").get("t/g")
+        assert head is not None
+        largest = max(largest, len(head.value))
+    assert len(await stage.keys()) == 1 + 300 // 64
+    assert largest < 64 * 250
+
+    await stage.stop()
+    await stage.start({"conditions": "a"}, batch={"window": "1h", "maxEvents": 500})
+    await stage.clock.sleep(3600)
+
+    assert stage.ran() == [[f"a{number}" for number in range(300)]]
+    assert await stage.keys() == []
+
+
 class TestAPerson:
     def test_sees_what_is_held_and_waited_for(self) -> None:
         @on_stage
