@@ -62,6 +62,8 @@ class Response:
     text: str = ""
     content_type: str = "text/plain; charset=utf-8"
     retry_after_seconds: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further ones, by name and value; no text of a request."""
 
 
 SUCCESS = Response(200, "success")
@@ -121,6 +123,7 @@ class Exchange:
         ]
         if response.retry_after_seconds:
             headers.append((b"retry-after", str(response.retry_after_seconds).encode()))
+        headers += [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]
         if self._expects_continue and not self._complete:
             # The client may or may not send its body now, so the next bytes could be either; RFC 9110 10.1.1.
             headers.append((b"connection", b"close"))
