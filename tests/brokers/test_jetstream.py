@@ -319,14 +319,36 @@ def _whole_dumps(value: Any, dumps: Any = json.dumps) -> str:
 
 
 async def test_a_server_that_stands_still_is_left_and_found_again(server: NatsServer, bus: Bus) -> None:
-    async with bus.subscribe("c", [PAIR]) as subscription:
+    queue = bus.queue("q")
+    async with bus.subscribe("c", [PAIR]) as subscription, queue.take() as leases:
         await publish(bus, [1])
+        await queue.put("a", b"x")
+        lease = await take(leases)
         server.signal(signal.SIGSTOP)
-        waiting = asyncio.ensure_future(bus.publish(event(2)))
-        await until(lambda: not bus.ready)
+        waiting = [asyncio.ensure_future(each) for each in (bus.publish(event(2)), lease.done(), queue.put("b", b"x"))]
+        await until(lambda: not bus.ready)  # whoever asks is told meanwhile
+        assert not any(each.done() for each in waiting)
         server.signal(signal.SIGCONT)
-        await soon(waiting)
+        await soon(asyncio.gather(*waiting))
+        assert bus.ready
         assert await read_ids(subscription, 2) == ["1", "2"]
+        lease = await take(leases)
+        assert lease.id == "b"
+        await lease.done()
+        assert await queue.depth() == 0
+
+
+async def test_a_queues_consumer_that_somebody_deletes_is_made_anew(bus: Bus, plain: Any) -> None:
+    queue = bus.queue("q")
+    async with queue.take() as leases:
+        for number in range(3):
+            waiting = asyncio.ensure_future(take(leases))
+            [consumer] = await plain.consumers_info("argosy-actions")
+            await plain.delete_consumer("argosy-actions", consumer.name)
+            await queue.put(f"i{number}", b"x")
+            lease = await soon(waiting)
+            assert lease.id == f"i{number}"
+            await lease.done()
 
 
 # ---------------------------------------------------------------------- the queue's crash points

@@ -73,6 +73,8 @@ class Reader(Subscription, Follower):
         self.place = max(self._position.committed, self._position.seen)
         self._idle_look = asyncio.get_running_loop().time()
         self._link.changed.add(self.wake.set)
+        if self._filters:  # from here on the feed keeps for this reader, too
+            self.feed = await self._feeds.follow(self, self._filters, None)
 
     async def close(self) -> None:
         """Follow no longer. Does not wait for a bus that is away."""

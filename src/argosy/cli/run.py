@@ -16,7 +16,8 @@ import click
     default="embedded",
     show_default=True,
     metavar="BUS",
-    help="'embedded' (a NATS JetStream server as a child process), 'memory' (forgets all at the end), or nats://HOST:PORT.",
+    help="'embedded' (a NATS JetStream server as a child process), 'memory' (forgets all at the end), or nats://[USER:PASSWORD@]HOST:PORT, "
+    "with ?creds=FILE, ?nkey=FILE, ?ca=FILE, ?cert=FILE&key=FILE where the server wants them.",
 )
 @click.option(
     "--data",
