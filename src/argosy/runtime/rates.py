@@ -22,6 +22,7 @@ from argosy.clock import Clock
 from argosy.manifests.sensor import RateLimit
 
 _AHEAD_SECONDS = 0.5
+_SHORTEST_SECONDS = 1e-6  # less may be nothing beside the seconds that a clock counts
 _BUCKET = "rates"
 
 
@@ -56,7 +57,7 @@ class Rate:
             if not self._loaded:
                 await self._load()
             while (wait := self._full_at - self._slack - self._clock.monotonic()) > 0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(max(wait, _SHORTEST_SECONDS))
             while (full_at := max(self._full_at, self._clock.monotonic()) + self._each) > self._written_to:
                 # Asked again after writing: that took time, through a loss of the bus much, and the grant counts from its end.
                 await self._write(full_at)

@@ -159,6 +159,14 @@ def test_rate_limit_3_a_minute_never_lets_11_through_after_idle() -> None:
     assert times[12:15] == pytest.approx([3600, 3620, 3640])
 
 
+def test_the_rate_holds_after_years() -> None:
+    years = 9.7 * 365 * 86400
+
+    times = _granted(_limit(requestsPerUnit=3), [years + 1 / 7], burst_of=50)
+
+    assert times[-1] - times[0] == pytest.approx(49 / 3, abs=1e-3)
+
+
 def test_a_burst_is_let_through_at_once_after_a_quiet_time_and_then_the_rate_holds() -> None:
     times = _granted(_limit(unit="Minute", requestsPerUnit=6, burst=3), [1000.0], burst_of=5)
 
