@@ -93,7 +93,8 @@ class Position:
         """Everything up to ``position`` is settled. Durable on return."""
         async with self._lock:
             if position > self.committed:
-                await self._records.put(self._subject, self._spelled(position))
+                # One write at a time, so one that is sent again after a loss overwrites nothing newer.
+                await self._records.put(self._subject, self._spelled(position), unique=False)
                 self.committed = position
 
     async def see(self, position: int) -> None:

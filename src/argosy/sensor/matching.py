@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from argosy.bus._base import Pair
 from argosy.errors import ConfigError, LangError
@@ -28,8 +29,7 @@ from argosy.sensor.transform import Transform
 from argosy.sensor.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What one dependency said to one event. ``event`` is the transformed event where it was accepted."""
 
     dependency: str
