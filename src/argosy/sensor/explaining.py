@@ -164,7 +164,7 @@ class _Replay:
         waits = became.waits
         if waits is None:
             because = became.refused or "nothing is collected that waits"
-            return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
+            return TriggerStory(plan.trigger, spec.kind, condition, "idle", because, misplaced=bool(became.refused))
         because = f"it {waits.sentence}" if plan.timed else f"it waits for {_quoted(waits.for_dependencies)}"
         return TriggerStory(
             plan.trigger, spec.kind, condition, "waits", because, waits.held, waits.for_dependencies, timed=plan.timed
@@ -189,7 +189,7 @@ def _summary(
             because = "; ".join(f"trigger {each.name!r} {_does(each)}" for each in found)
             return result, because
     if any(each.accepted for each in dependencies):
-        refused = [each for each in triggers if each.result == "idle" and each.because.startswith("path ")]
+        refused = [each for each in triggers if each.misplaced]
         if refused:
             return "idle", "; ".join(
                 f"trigger {each.name!r} cannot place the event: {each.because}" for each in refused

@@ -106,6 +106,8 @@ class TriggerStory:
     actions: Sequence[ActionStory] = ()
     dlq_trigger: str = ""
     """Where an action would fail: the trigger that gets it then."""
+    misplaced: bool = False
+    """Whether the event has no value for the trigger's ``correlate``."""
     timed: bool = False
     """Whether ``because`` says more of what it waits for than the names of dependencies."""
 

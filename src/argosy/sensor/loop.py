@@ -23,6 +23,7 @@ from argosy.sensor.matching import Decision, Matcher, Plan
 from argosy.sensor.remembering import Completed, State, TriggerMemory
 from argosy.sensor.stores import Store
 from argosy.sensor.timers import Timers
+from argosy.sensor.verdict import Verdict
 
 _UNREAD_SECONDS = 0.05
 """How long what the log holds already is waited for, until the bus is asked again."""
@@ -239,7 +240,7 @@ class SensorLoop:
                     continue
                 advance = memory.take(decision.dependency, decision.event, position=position, at=at)
                 if advance.refused is not None:
-                    decisions.append(Decision(decision.dependency, advance.refused))
+                    decisions.append(Decision(decision.dependency, _named(advance.refused)))
                 for completed in advance.completed:
                     waiting.pop(plan.trigger, None)
                     caused.append(self._cause(plan, completed, puts, again=again, created=delivery.event))
@@ -300,6 +301,11 @@ class SensorLoop:
         record = actions.stripped(ActionRecord(list(held.values())[-1].time, held), reason)
         item = actions.action_id(self._namespace, self._sensor, plan.trigger, held)
         await self._queues[plan.trigger].put(item, actions.encode(record), again=True)
+
+
+def _named(refused: Verdict) -> Verdict:
+    """The verdict with its place in the sentence, because a dependency may have others with other triggers."""
+    return Verdict(refused.clause, False, lambda: f"{refused.clause}: {refused.reason}", failed=True)
 
 
 class _Ahead:

@@ -17,7 +17,7 @@ from argosy.lang import gojson
 from argosy.manifests.sensor import Sensor
 from argosy.sensor import actions
 from argosy.sensor.loop import Caused, SensorLoop
-from argosy.sensor.matching import Matcher
+from argosy.sensor.matching import Decision, Matcher
 from argosy.sensor.pending import clear, pending
 from argosy.sensor.stores import Store
 from tests.unit.sensor._collecting import event, sensor
@@ -31,8 +31,10 @@ class _Witness:
         self.due: list[tuple[str, str]] = []
         self.given_up: list[str] = []
         self.problems: list[str] = []
+        self.decided: list[Decision] = []
 
-    def matched(self, *_: object) -> None: ...
+    def matched(self, delivery: Delivery, decisions: list[Decision], *_: object) -> None:
+        self.decided = decisions
 
     def came_due(self, caused: Caused, why: str) -> None:
         self.due.append((caused.trigger, why))
@@ -410,3 +412,17 @@ async def test_two_who_clear_at_once_both_clear(stage: _Stage) -> None:
     await asyncio.gather(*(store.clear(["t"]) for store in stores))
 
     assert await stores[0].generations() == {"t": 5}
+
+
+@on_stage
+async def test_an_event_without_a_value_is_told_with_its_trigger_and_its_path(stage: _Stage) -> None:
+    await stage.start(PAIRED)
+    await stage.come("a1", {"other": 1})
+
+    (accepted, refused) = stage.witness.decided
+    assert accepted.event is not None
+    assert (refused.dependency, refused.event, refused.verdict.failed) == ("a", None, True)
+    assert (
+        refused.verdict.reason == "correlate of trigger 't': path 'k' does not exist: no 'k' at the top; there is other"
+    )
+    assert await stage.keys() == []
