@@ -266,7 +266,7 @@ def test_what_was_mistaken_is_a_sentence(system: System) -> None:
         (["actions", "list", "--sensor", "oders"], "did you mean 'orders'"),
         (["actions", "list", "--trigger", "bil"], "did you mean 'bill'"),
         (["actions", "list", "--where", "1 +"], "is no expression"),
-        (["actions", "list", "--since", "yesterday"], "neither a while"),
+        (["actions", "list", "--since", "yesterday"], "neither a time"),
         (["actions", "show", "abc"], "too short"),
         (["actions", "show", "0123456789"], "there is no action '0123456789'"),
         (["actions", "redrive"], "--all --sensor"),

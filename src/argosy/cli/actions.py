@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,6 @@ import click
 
 from argosy.cli._client import Client, connected, path
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 STATES = ("waiting", "resting", "held", "dead", "done", "discarded")
 
 
@@ -30,21 +28,6 @@ def namespaced(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-n", "--namespace", default="", help="Namespace of the sensor; needed where several have it.")(
         command
     )
-
-
-def since_option(ctx: click.Context, parameter: click.Parameter, given: str) -> float:
-    """Seconds since the epoch of ``10m``, ``2h``, ``3d`` ago, or of an RFC 3339 time; 0 where nothing is given."""
-    if not given:
-        return 0.0
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", given):
-        return time.time() - float(found[1]) * _UNITS[found[2]]
-    import datetime as dt
-
-    try:
-        moment = dt.datetime.fromisoformat(given)
-    except ValueError:
-        raise click.BadParameter(f"{given!r} is neither a while (30s, 10m, 2h, 3d) nor an RFC 3339 time") from None
-    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
 
 
 def who() -> str:
@@ -75,7 +58,7 @@ def actions() -> None:
 @click.option("--sensor", default="", metavar="NAME", help="Only of this sensor.")
 @click.option("--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger).")
 @click.option("--state", multiple=True, type=click.Choice(STATES), help="Only in this state. May be repeated.")
-@click.option("--since", default="", callback=since_option, metavar="10m|TIME", help="Put, died or ended since then.")
+@click.option("--since", default="", metavar="10m|TIME", help="Put, died or ended since then.")
 @click.option("--where", default="", metavar="EXPR", help="Only where this expr expression holds, see below.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @click.option("--shadow", is_flag=True, help="Instead what shadow sensors (shadow: true) would have run.")
@@ -86,7 +69,7 @@ def list_actions(
     sensor: str,
     trigger: str,
     state: Sequence[str],
-    since: float,
+    since: str,
     where: str,
     limit: int,
     shadow: bool,
@@ -107,7 +90,7 @@ def list_actions(
         sensor=sensor,
         trigger=trigger,
         state=",".join(state),
-        since=since or None,
+        since=since,
         where=where,
         limit=limit,
         namespace=namespace,

@@ -12,6 +12,7 @@ from argosy.manifests.fields import ConfigMapKeySelector
 from argosy.manifests.sensor import Sensor
 from argosy.runtime import suspension
 from argosy.runtime.operations._base import Ask, Operation, System
+from argosy.runtime.operations._log import moment
 from argosy.runtime.operations._queues import (
     AT_ONCE,
     SHELVES,
@@ -52,7 +53,7 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
     """
     wanted = _states(ask.text("state"))
     limit = ask.number("limit", 50, least=1, most=_MOST)
-    since = _seconds(ask.text("since"))
+    since = moment(ask.text("since"), system.clock.now().timestamp(), "since")
     where = Where(ask.text("where"))
     asked = await places(system, ask.query)
     gate = asyncio.Semaphore(AT_ONCE)
@@ -265,13 +266,6 @@ async def _all(
                 if item.state in fit and where.holds(place, item):
                     yield Found(place, item)
     where.check()
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        raise ConfigError(f"since={text!r} is no number of seconds since the epoch") from None
 
 
 def _states(text: str) -> tuple[str, ...]:
