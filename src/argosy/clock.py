@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import math
 import selectors
 import time
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._passed = 0.0
         self._threads = 0
+        self._resolution = time.get_clock_info("monotonic").resolution
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
@@ -110,7 +112,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return False
         if seconds is None:
             raise RuntimeError("everything in virtual time waits for something that can never come")
-        self._passed += seconds
+        passed = self._passed + seconds
+        if passed + self._resolution == passed:
+            # After a hundred days the loop's grain is lost beside the time; it would wait for ever for a timer that is due just now.
+            passed = math.nextafter(passed, math.inf)
+        self._passed = passed
         return True
 
 

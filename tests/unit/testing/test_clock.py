@@ -105,6 +105,18 @@ def test_settling_lets_everything_happen_that_can_happen_now() -> None:
     assert run_virtually(START, main) == [str(number) for number in range(50)]
 
 
+@pytest.mark.parametrize("days", [1, 99, 200, 3650])
+def test_sleepers_wake_also_after_months_and_years(days: int) -> None:
+    async def main(clock: VirtualClock) -> float:
+        await clock.sleep(days * 86400 + 1 / 7)
+        for _ in range(50):
+            await clock.sleep(1 / 3)
+        await clock.settle()
+        return clock.monotonic()
+
+    assert run_virtually(START, main) == pytest.approx(days * 86400 + 1 / 7 + 50 / 3, abs=1e-4)
+
+
 def test_the_machines_clock_grows() -> None:
     clock = SystemClock()
 
