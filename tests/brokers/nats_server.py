@@ -8,25 +8,18 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from argosy.bus._base import Pair
 from argosy.bus.jetstream import JetStreamBus, QueueSettings, StreamSettings
+from tests.cli.running import free_port
 from tests.conformance.bus import Store
 
 BINARY = shutil.which("nats-server") or next(
     (str(path) for path in [Path(sys.executable).parent / "nats-server"] if path.exists()), None
 )
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def spawn(config: Path) -> subprocess.Popen[bytes]:

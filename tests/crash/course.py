@@ -35,6 +35,7 @@ from tests.crash.rules import HANDLER, Body, Rules
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST_HALT_SECONDS = 2.5
 _SAMPLE_SECONDS = 0.5
+_START_SECONDS = 90.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -170,7 +171,7 @@ class Course:
             self._prepare()
             self._start()
             try:
-                self._until_still(lambda: self._run.waiting_for() == [], "starting")
+                self._until_ready()
                 stack.enter_context(self._producer)
                 self._deaths()
                 self._stages(told or (lambda line: None))
@@ -246,13 +247,23 @@ class Course:
 
         def dead(number: int) -> bool:
             nonlocal asked
-            if len(self.result.died_at) < number and self._producer.reached >= asked < self.plan.count:
+            if len(self.result.died_at) < number and asked < self.plan.count and settled():
                 asked += 1
                 self._producer.up_to(asked)
             return len(self.result.died_at) >= number
 
+        def settled() -> bool:
+            least = self._least()
+            return self._producer.reached >= asked and all(
+                self._count(name) >= least[name] for name in self.rules.prompt
+            )
+
         for number, point in enumerate(self.plan.crash_at, 1):
-            self._until_still(lambda number=number: dead(number), f"until it dies at {point!r}")  # type: ignore[misc]
+            self._until_still(
+                lambda number=number: dead(number),  # type: ignore[misc]
+                f"until it dies at {point!r}",
+                patience_seconds=_START_SECONDS,
+            )
 
     def _start(self) -> None:
         """Start the run, which shall die at the next point where there is one."""
@@ -324,15 +335,19 @@ class Course:
 
     # ------------------------------------------------------------------ waiting and looking
 
-    def _until_still(self, condition: Callable[[], bool], what: str) -> None:
+    def _until_ready(self) -> None:
+        self._until_still(lambda: self._run.waiting_for() == [], "starting", patience_seconds=_START_SECONDS)
+
+    def _until_still(self, condition: Callable[[], bool], what: str, *, patience_seconds: float | None = None) -> None:
         """Return once the condition holds. Raises _Stuck once nothing has moved for too long."""
+        patience = patience_seconds or self.plan.patience_seconds
         seen, moved = self._moved(), time.monotonic()
         while not condition():
             self._restart_if_dead()
             self._sample()
             if (now := self._moved()) != seen:
                 seen, moved = now, time.monotonic()
-            if time.monotonic() - moved > self.plan.patience_seconds:
+            if time.monotonic() - moved > patience:
                 raise _Stuck(f"{what}: nothing moves any more at {seen}; the log ends\n{self._run.tail()}")
             time.sleep(0.02)
 
@@ -376,7 +391,7 @@ class Course:
         counted = [name for name in wanted if name not in self.rules.refused]
         if finished:
             self._run.start()
-            self._until_still(lambda: self._run.waiting_for() == [], "starting again")
+            self._until_ready()
             with contextlib.suppress(_Stuck):  # what is missing is found by the judge
                 self._until_still(lambda: all(self._count(name) >= len(wanted[name]) for name in counted), "finishing")
             self._drain()

@@ -26,6 +26,8 @@ class Rules:
     wanted: Callable[[Sequence[str], Mapping[str, int]], dict[str, list[Body]]]
     first: str
     """The trigger that acts on the most events, by which progress is seen."""
+    prompt: Sequence[str]
+    """Triggers that act at once, for each event one of them at least."""
     refused: Sequence[str] = ()
 
 
@@ -120,6 +122,7 @@ PORTS = Rules(
     queues={name: f"default/ports/{name}" for name in ("each", "half", "pair")},
     wanted=_ports,
     first="each",
+    prompt=["each"],
 )
 """Notifications alone, and three triggers: for each, for those that a filter lets through, for pairs."""
 
@@ -277,6 +280,7 @@ EVERYTHING = Rules(
     | {name: f"default/late/{name}" for name in ("gathered", "lonely")},
     wanted=_everything,
     first="each",
+    prompt=["each", "post"],
     refused=["refused"],
 )
 """Notifications and posts, and twelve triggers: filters, a transform, conditions, a batch, an absence, HTTP, Python, and a dead-letter trigger."""

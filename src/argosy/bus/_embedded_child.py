@@ -79,9 +79,10 @@ def write_config(
     log: Path,
     accounts: Mapping[str, tuple[str, str]],
     sync_always: bool,
+    most_bytes: int,
 ) -> None:
     """Write the server's configuration, readable by us only. ``accounts`` maps an account to its user and
-    password.
+    password; ``most_bytes`` is how large the store may become.
     """
     quote = json.dumps
     users = "\n".join(
@@ -94,7 +95,7 @@ def write_config(
         f"{64 * 1024 * 1024}\n"
         f"log_file: {quote(str(log))}\nlogfile_size_limit: {8 * 1024 * 1024}\nlogfile_max_num: 2\n"
         "jetstream "
-        f"{{\n  store_dir: {quote(str(store))}\n{'  sync_interval: always' if sync_always else ''}\n}}\n"
+        f"{{\n  store_dir: {quote(str(store))}\n  max_file_store: {most_bytes}\n{'  sync_interval: always' if sync_always else ''}\n}}\n"
         f"accounts {{\n{users}\n}}\n"
     )
     fresh = path.with_suffix(".new")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from argosy.bus import _embedded_child as server
+from argosy.bus import _embedded_room as room
 from argosy.bus._jetstream_names import digest
 from argosy.bus._jetstream_settings import Connection, StreamSettings
 from argosy.bus.jetstream import JetStreamBus, QueueSettings
@@ -58,7 +59,8 @@ class EmbeddedServer:
         self._lock_file = -1
         self._child: asyncio.subprocess.Process | None = None
         self._serving = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._room = room.Room(0, 0)
         self._admitting = asyncio.Lock()
 
     @property
@@ -88,13 +90,16 @@ class EmbeddedServer:
             await self._stop()
             self._unlock()
             raise
-        self._task = asyncio.create_task(self._watch(), name="argosy-nats-server")
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="argosy-nats-server"),
+            asyncio.create_task(self._make_room(), name="argosy-nats-room"),
+        ]
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stop()
         self._unlock()
 
@@ -132,12 +137,7 @@ class EmbeddedServer:
             fresh = name not in self._accounts
             account = self._account(name)
             if fresh:
-                self._write_config()
-                if self._serving and self._child:
-                    # The handler of this signal stands before the port does, so it is not the end of the
-                    # server.
-                    with contextlib.suppress(ProcessLookupError):
-                        self._child.send_signal(signal.SIGHUP)
+                self._reload()
             try:
                 async with asyncio.timeout(_ADMIT_SECONDS):
                     while not await server.accepts(  # noqa: ASYNC110 - the server says nothing of a reload
@@ -189,11 +189,50 @@ class EmbeddedServer:
             log=self._log,
             accounts={each.account: (each.user, each.password) for each in self._accounts.values()},
             sync_always=self._durability == "power",
+            most_bytes=self._room.limit,
         )
+
+    def _reload(self) -> None:
+        self._write_config()
+        if self._serving and self._child:
+            # The handler of this signal stands before the port does, so it is not the end of the server.
+            with contextlib.suppress(ProcessLookupError):
+                self._child.send_signal(signal.SIGHUP)
+
+    # ------------------------------------------------------------------ the disk
+
+    async def _make_room(self) -> None:
+        """Let the server's limit follow the disk; after the disk was full, start the server anew once there is room."""
+        was_full = False
+        while True:
+            await asyncio.sleep(room.LOOK_SECONDS)
+            try:
+                now = await asyncio.to_thread(room.look, self._folder)
+                if now.full and not was_full:
+                    was_full = True
+                    log.error(
+                        "the disk of %s is full (%d MB free): nothing is acknowledged and nothing is done until there is room",
+                        self._folder, now.free // 2**20, extra={"action": "bus_disk_full"},
+                    )  # fmt: skip
+                elif was_full and now.enough and self._child:
+                    was_full = False
+                    log.warning(
+                        "there is room on the disk of %s again", self._folder, extra={"action": "bus_disk_room"}
+                    )
+                    # A stream whose file could not be written stays closed until the server reads it again.
+                    with contextlib.suppress(ProcessLookupError):
+                        self._child.send_signal(signal.SIGTERM)
+                elif not now.full and not now.like(self._room):
+                    async with self._admitting:
+                        self._room = now
+                        self._reload()
+            except OSError as error:
+                log.warning("cannot look after the disk of %s: %s", self._folder, error, extra={"action": "bus_disk"})
 
     # ------------------------------------------------------------------ the child
 
     async def _start_first(self) -> None:
+        self._room = await asyncio.to_thread(room.look, self._folder)
         self._account("argosy")  # without any account the server would let everybody in
         for tries in range(3):
             self._port = server.free_port()
