@@ -21,7 +21,7 @@ def check_collecting(spec: SensorSpec) -> Iterator[Problem]:
     """Mistakes with which a trigger could never do what it says."""
     names = [dependency.name for dependency in spec.dependencies]
     for index, trigger in enumerate(spec.triggers):
-        for problem in (*_template(trigger.template, names), *_block(trigger)):
+        for problem in (*_template(trigger.template, names), *_block(trigger, names)):
             yield problem.inside("triggers", index)
 
 
@@ -52,9 +52,14 @@ def _template(template: TriggerTemplate, names: list[str]) -> Iterator[Problem]:
                 yield _said(text, ("template", "correlate"), at_key=True)
 
 
-def _block(trigger: TriggerBlock) -> Iterator[Problem]:
+def _block(trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
     if trigger.batch is not None and trigger.debounce is not None:
         yield _said("'batch' and 'debounce' exclude each other", ("debounce",), at_key=True)
+    for field, block in (("batch", trigger.batch), ("debounce", trigger.debounce)):
+        if block is not None and block.key is not None and block.key.dependency_name not in names:
+            name = block.key.dependency_name
+            text = f"'{name}' is no dependency of this sensor{did_you_mean(name, names)}, so no event has this key"
+            yield _said(text, (field, "key", "dependencyName"))
     below = trigger.dlq_trigger
     for field, given in (("batch", below and below.batch), ("debounce", below and below.debounce)):
         if given is not None:

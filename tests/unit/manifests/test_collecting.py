@@ -57,6 +57,12 @@ def _findings(template: dict[str, Any], **trigger: Any) -> list[Finding]:
         ({"conditions": "a", "absent": {"dependency": "d", "after": "1m"}}, {}, "template.absent.dependency", "is no"),
         (
             {"conditions": "a"},
+            {"batch": {"window": "1m", "key": {"dependencyName": "d", "dataKey": "x"}}},
+            "batch.key.dependencyName",
+            "so no event has this key",
+        ),
+        (
+            {"conditions": "a"},
             {"batch": {"window": "1m"}, "debounce": {"quiet": "1m"}},
             "debounce",
             "exclude each other",
