@@ -86,7 +86,7 @@ class System:
 
     def write(self, name: str, text: str) -> None:
         """Write a manifest; ``apply`` then waits for the run to follow."""
-        self._changes = len(self.run.said("the manifests changed"))
+        self._changes = len(self.run.said("the changed manifests are applied"))
         self.run.write(name, text)
 
     def start(self) -> None:
@@ -95,7 +95,9 @@ class System:
 
     def apply(self) -> None:
         """The manifests were changed: return once the run follows them."""
-        self.run.until(lambda: len(self.run.said("the manifests changed")) > self._changes, "the change was not seen")
+        self.run.until(
+            lambda: len(self.run.said("the changed manifests are applied")) > self._changes, "the change was not seen"
+        )
         self.run.until_ready()
 
     def post(self, *totals: int, to: str = "order") -> None:

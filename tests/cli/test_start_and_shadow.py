@@ -6,8 +6,10 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.cli.asking import ask, call
 from tests.cli.receiving import Receiver, receiving
@@ -57,14 +59,24 @@ class System:
 
     def sensor(self, name: str, more: str) -> None:
         """Write the manifest; ``more`` is a field of the spec."""
-        self.run.write(f"{name}.yaml", SENSOR.format(name=name, more=more, url=self.receiver.url))
+        self.run.write(f"{name}.yaml", self._text(name, more))
+
+    def _text(self, name: str, more: str) -> str:
+        return SENSOR.format(name=name, more=more, url=self.receiver.url)
+
+    def running(self) -> dict[str, Any]:
+        """The spec of every sensor that runs, by name."""
+        api = json.loads((self.run.folder / "data" / "api.json").read_text())
+        _, text = http(f"{api['url']}/api/v1/manifests", headers={"Authorization": f"Bearer {api['token']}"})
+        return {one["name"]: one["object"]["spec"] for one in json.loads(text)["sensors"]}
 
     def add(self, **sensors: str) -> None:
         """Add sensors by name, or change them, and return once they read."""
-        count = len(self.run.said("the manifests changed"))
         for name, more in sensors.items():
             self.sensor(name, more)
-        self.run.until(lambda: len(self.run.said("the manifests changed")) > count, "the change was not seen")
+        # Several files may be seen as several changes: what counts is what the run says that it runs.
+        wanted = {name: yaml.safe_load(self._text(name, more))["spec"] for name, more in sensors.items()}
+        self.run.until(lambda: self.running().items() >= wanted.items(), "the change was not applied")
         self.run.until_ready()
 
     def post(self, *numbers: int) -> None:

@@ -106,7 +106,7 @@ def test_the_commands_of_the_page_do_what_they_show(run: Run) -> None:
         if block.mark.endswith("mended") and not mended:
             mended = True
             run.write("shop.yaml", text.replace('["50"]', '["10"]'))
-            run.until_said("the manifests changed")
+            run.until_said("the changed manifests are applied")
             run.until_ready()
         for step in snippets.steps(block):
             reader.types(step, 3 if block.mark.endswith(": 3") else 0)

@@ -185,3 +185,4 @@ class Process:
             self._report(bundle)
             self._say("the manifests changed; applying them")
             await self._apply(kept)
+            self._say("the changed manifests are applied")
