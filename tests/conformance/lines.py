@@ -129,6 +129,25 @@ class LinesSuite:
         assert found is not None
         assert found.state == "discarded"
 
+    async def test_a_queue_may_be_taken_from_in_the_one_way_and_then_in_the_other(self, bus: Bus) -> None:
+        strict = bus.queue("q", max_in_flight=1)
+        await _put(strict, "abc")
+        async with strict.take() as leases:
+            await (await take(leases)).retry_in(0.5, "first")
+        several = bus.queue("q", max_in_flight=8)
+        async with several.take(resting=True) as leases:
+            found = await _take(leases, 3)
+            assert _ids(found) == ["a", "b", "c"]
+            assert await soon(found[0].rested())
+            await found[0].rest(0.5, "second")
+            await found[1].done()
+        strict = bus.queue("q", max_in_flight=1)
+        async with strict.take() as leases:
+            lease = await take(leases)
+            assert (lease.id, lease.failures, lease.last_error) == ("a", 2, "second")
+            await lease.done()
+            assert (await take(leases)).id == "c"
+
     async def test_who_opens_a_queue_without_taking_leaves_how_many_may_be_out(self, store: Store, bus: Bus) -> None:
         queue = bus.queue("q", max_in_flight=3)
         await _put(queue, "abc")
