@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -56,6 +56,8 @@ class Trigger:
     batch: tuple[int, int] | None = None
     debounce: tuple[int, int | None] | None = None
     keyed: bool = False
+    reset: bool = False
+    """At every full minute."""
 
     def manifest(self) -> dict[str, Any]:
         names = [name for name in "abc" if name in self.condition]
@@ -69,6 +71,8 @@ class Trigger:
             template["count"] = dict(self.count)
         if self.absent:
             template["absent"] = {"dependency": self.absent[0], "after": f"{self.absent[1]}s"}
+        if self.reset:
+            template["conditionsReset"] = [{"byTime": {"cron": "* * * * *"}}]
         trigger: dict[str, Any] = {"template": template}
         key = {"key": {"dependencyName": names[0], "dataKey": "key"}} if self.keyed else {}
         if self.batch:
@@ -145,7 +149,8 @@ def model(trigger: Trigger, log: Log, end: float) -> list[tuple[tuple[str, ...],
             due, stage, _, which = min(dues, key=lambda one: one[:3])
             if stage == 0:
                 armed.remove(which)
-                complete(due, which[3])
+                if not trigger.reset or due // 60 == which[1] // 60:
+                    complete(due, which[3])
             else:
                 out.append((due, close(which)))
 
@@ -158,6 +163,8 @@ def model(trigger: Trigger, log: Log, end: float) -> list[tuple[tuple[str, ...],
         if name not in trigger.condition:
             continue
         mine = held.setdefault(place, [])
+        if trigger.reset:
+            mine[:] = [one for one in mine if one[0] // 60 == at // 60]
         mine.append((at, name, item))
         if trigger.within:
             mine[:] = [one for one in mine if one[0] >= at - trigger.within]
@@ -181,17 +188,15 @@ TRIGGERS = st.one_of(
         Trigger,
         condition=st.sampled_from(["a && b", "a || b && c", "(a || b) && c", "a && b && c"]),
         correlate=st.booleans(),
+        reset=st.booleans(),
         within=st.sampled_from([None, 3, 10]),
         count=st.sampled_from([{}, {"a": 2}, {"a": 3, "b": 2}]).map(dict),
-    ).map(
-        lambda one: Trigger(
-            one.condition, one.correlate, one.within, {k: v for k, v in one.count.items() if k in one.condition}
-        )
-    ),
+    ).map(lambda one: replace(one, count={name: n for name, n in one.count.items() if name in one.condition})),
     st.builds(
         Trigger,
         condition=st.sampled_from(["a", "a && b", "a || b"]),
         correlate=st.booleans(),
+        reset=st.booleans(),
         within=st.sampled_from([None, 5]),
         absent=st.sampled_from([("c", 2), ("c", 7)]),
     ),
@@ -199,6 +204,7 @@ TRIGGERS = st.one_of(
         Trigger,
         condition=st.sampled_from(["a", "a && b", "a || b"]),
         correlate=st.booleans(),
+        reset=st.booleans(),
         batch=st.tuples(st.sampled_from([3, 8]), st.sampled_from([1, 2, 3, 5, 50])),
         keyed=st.booleans(),
     ),
@@ -206,6 +212,7 @@ TRIGGERS = st.one_of(
         Trigger,
         condition=st.sampled_from(["a", "a && b", "a || b"]),
         correlate=st.booleans(),
+        reset=st.booleans(),
         debounce=st.tuples(st.sampled_from([2, 4]), st.sampled_from([None, 4, 9])),
         keyed=st.booleans(),
     ),
@@ -213,13 +220,16 @@ TRIGGERS = st.one_of(
         Trigger,
         condition=st.just("a && b"),
         correlate=st.booleans(),
+        reset=st.booleans(),
         absent=st.just(("c", 3)),
         batch=st.tuples(st.just(5), st.just(2)),
     ),
 )
 
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 4), st.sampled_from("aabbc"), st.sampled_from(["x", "y"])), min_size=1, max_size=25
+    st.tuples(st.sampled_from([0, 0, 1, 2, 3, 4, 17]), st.sampled_from("aabbc"), st.sampled_from(["x", "y"])),
+    min_size=1,
+    max_size=25,
 )
 CRASHES = st.lists(st.tuples(st.integers(1, 8), st.sampled_from([0.0, 0.2, 3.7, 11.3])), max_size=8)
 
