@@ -20,9 +20,11 @@ class HookSender(Upstream):
 
     names_messages = True
 
-    def __init__(self, make: Callable[[str], Delivery], **block: Any) -> None:
+    def __init__(self, make: Callable[[str], Delivery], *, insistent: bool = False, **block: Any) -> None:
+        """``insistent``: the service sends again what was answered 5xx, as its documentation says."""
         self.port = free_port()
         self.make = make
+        self.redelivers = insistent
         self.webhook: dict[str, Any] = {"port": str(self.port), "endpoint": "/hook", "method": "POST"}
         self.block = {"webhook": self.webhook, **block}
         self.calls: list[asyncio.Task[None]] = []
@@ -33,12 +35,17 @@ class HookSender(Upstream):
 
     async def _post(self, text: str) -> None:
         body, headers = self.make(text)
+        url = f"http://127.0.0.1:{self.port}/hook"
         async with httpx2.AsyncClient(timeout=60) as client:
-            try:
-                response = await client.post(f"http://127.0.0.1:{self.port}/hook", content=body, headers=dict(headers))
-            except httpx2.TransportError:
-                return  # nobody listens: the message is lost, as the suite allows
-            self.statuses.append(response.status_code)
+            while True:
+                try:
+                    response = await client.post(url, content=body, headers=dict(headers))
+                except httpx2.TransportError:
+                    return  # nobody listens: the message is lost, as the suite allows
+                self.statuses.append(response.status_code)
+                if response.status_code < 500 or not self.redelivers:
+                    return
+                await asyncio.sleep(0.05)
 
     async def acknowledged(self) -> int:
         return self.statuses.count(200)

@@ -66,7 +66,7 @@ class TestAlertmanager(SourceSuite):
 
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[_Alertmanager]:
-        sender = _Alertmanager(delivery)
+        sender = _Alertmanager(delivery, insistent=True)
         yield sender
         await sender.close()
 

@@ -59,7 +59,7 @@ class TestBitbucket(SourceSuite):
 
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[_Bitbucket]:
-        sender = _Bitbucket(delivery, repositories=REPOSITORIES, webhookSecret=SELECTOR)
+        sender = _Bitbucket(delivery, repositories=REPOSITORIES, webhookSecret=SELECTOR, insistent=True)
         yield sender
         await sender.close()
 

@@ -74,7 +74,7 @@ class TestSlack(SourceSuite):
 
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[_Slack]:
-        sender = _Slack(lambda text: signed(json.dumps(callback(text)).encode()), **FIELDS)
+        sender = _Slack(lambda text: signed(json.dumps(callback(text)).encode()), **FIELDS, insistent=True)
         yield sender
         await sender.close()
 

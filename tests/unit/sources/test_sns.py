@@ -74,7 +74,7 @@ class TestSns(SourceSuite):
 
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[_Sns]:
-        sender = _Sns(lambda text: delivery(message(text)), **FIELDS)
+        sender = _Sns(lambda text: delivery(message(text)), **FIELDS, insistent=True)
         yield sender
         await sender.close()
 

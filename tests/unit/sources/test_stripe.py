@@ -64,7 +64,7 @@ class TestStripe(SourceSuite):
 
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[_Stripe]:
-        sender = _Stripe(delivery, webhookSecret=SIGNING)
+        sender = _Stripe(delivery, webhookSecret=SIGNING, insistent=True)
         yield sender
         await sender.close()
 
