@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from argosy.errors import EventTooLarge, SourceError
 
-CONNACK, PUBLISH, SUBACK, UNSUBACK, PINGRESP = 2, 3, 9, 11, 13
-_CONNECT, _PUBACK, _SUBSCRIBE, _UNSUBSCRIBE = 0x10, 0x40, 0x82, 0xA2
+CONNACK, PUBLISH, PUBREL, SUBACK, UNSUBACK = 2, 3, 6, 9, 11
+_CONNECT, _PUBACK, _PUBREC, _PUBCOMP, _SUBSCRIBE, _UNSUBSCRIBE = 0x10, 0x40, 0x50, 0x70, 0x82, 0xA2
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
 
@@ -45,7 +45,10 @@ class Published(NamedTuple):
     topic: str
     packet_id: int
     payload: bytes
+    qos: int = 1
     cut: bool = False
+    again: bool = False
+    """Whether the broker says that it delivers the message once more (DUP)."""
 
 
 async def read_packet(reader: asyncio.StreamReader) -> Packet:
@@ -77,7 +80,7 @@ def published(packet: Packet) -> Published:
     # Go's client takes a topic as it is; what is not UTF-8 becomes U+FFFD there too, once it is written as JSON.
     topic = packet.body[2:end].decode("utf-8", "replace")
     packet_id = int.from_bytes(packet.body[end:start], "big")
-    return Published(topic, packet_id, packet.body[start:], packet.cut)
+    return Published(topic, packet_id, packet.body[start:], wants, packet.cut, bool(packet.flags & 8))
 
 
 def connect(client_id: str, *, keep_alive: int, clean: bool, user: str | None, password: str | None) -> bytes:
@@ -100,9 +103,14 @@ def unsubscribe(packet_id: int, topic: str) -> bytes:
     return _framed(_UNSUBSCRIBE, packet_id.to_bytes(2, "big") + _text(topic))
 
 
-def puback(packet_id: int) -> bytes:
-    """A PUBACK (3.4)."""
-    return _framed(_PUBACK, packet_id.to_bytes(2, "big"))
+def acknowledgement(message: Published) -> bytes:
+    """What tells the broker that the message is kept: a PUBACK (3.4), or for QoS 2 a PUBREC (3.5)."""
+    return _framed(_PUBREC if message.qos == 2 else _PUBACK, message.packet_id.to_bytes(2, "big"))
+
+
+def completion(packet: Packet) -> bytes:
+    """The PUBCOMP (3.7) that answers a PUBREL."""
+    return _framed(_PUBCOMP, packet.body[:2])
 
 
 def _framed(head: int, body: bytes) -> bytes:

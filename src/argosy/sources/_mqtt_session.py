@@ -114,11 +114,13 @@ class Session:
         while self._under_way and not self._lost and _succeeded(self._under_way[0][1]):
             message, _ = self._under_way.popleft()
             if message.packet_id:
-                self._write(packets.puback(message.packet_id))
+                self._write(packets.acknowledgement(message))
 
     async def _next_message(self) -> Published:
         packet = await self._next()
         while packet.kind != packets.PUBLISH:
+            if packet.kind == packets.PUBREL:  # of a message with QoS 2, which an older session may have left
+                self._write(packets.completion(packet))
             packet = await self._next()
         return packets.published(packet)
 
@@ -149,7 +151,7 @@ class Session:
             packet = await self._read(_ANSWER_SECONDS)
             if packet.kind == kind:
                 return packet
-            if packet.kind == packets.PUBLISH:
+            if packet.kind in (packets.PUBLISH, packets.PUBREL):
                 self._early.append(packet)
 
     async def _greet(self, login: Login) -> None:

@@ -129,7 +129,7 @@ spec:
             return await Session.begin(where, tls, login)
 
         async def keep(message: Published) -> None:
-            if (mark := _mark(message)) in stored:
+            if message.again and (mark := _mark(message)) in stored:
                 stored.discard(mark)  # the event is on the bus since before the connection was lost
                 return
             try:

@@ -257,6 +257,29 @@ async def test_with_qos_0_nothing_waits_for_the_source_as_in_argo_events(upstrea
     assert (event.data["body"], event.data["messageId"]) == ("seen", 0)
 
 
+async def test_what_an_older_session_left_with_qos_2_is_taken_over(upstream: Publisher, stage: Stage) -> None:
+    # Given a client of our name that subscribed with QoS 2, is away, and a message that waits for it
+    older = paho.Client(CallbackAPIVersion.VERSION2, upstream.client, clean_session=False)
+    older.username_pw_set("argosy", PASSWORD)
+    granted: list[Any] = []
+    older.on_subscribe = lambda *given: granted.append(given)
+    older.connect("127.0.0.1", upstream.broker.port)
+    older.loop_start()
+    await eventually(older.is_connected)
+    older.subscribe(f"{upstream.topic}/#", qos=2)
+    await eventually(lambda: bool(granted))
+    older.disconnect()
+    older.loop_stop()
+    await upstream.publish(b'{"text": "two"}', qos=2)
+    # When the source starts
+    await stage.start()
+    # Then it is an event, and the broker is told as QoS 2 wants it
+    (event,) = await stage.events(1)
+    assert upstream.text_of(event.data) == "two"
+    await eventually(lambda: f"Received PUBCOMP from {upstream.client} " in upstream.broker.output())
+    assert not stage.errors
+
+
 async def test_the_topic_of_an_older_manifest_is_given_up(upstream: Publisher, stage: Stage) -> None:
     # Given a source that received one topic
     await stage.start()
@@ -346,7 +369,10 @@ async def test_a_source_is_cancelled_while_the_broker_does_not_answer() -> None:
     silent.close()
 
 
-async def test_a_rotated_password_is_taken_up_at_the_next_connection(tmp_path: Any) -> None:
+async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with Mosquitto(tmp_path) as broker, Publisher(broker) as upstream:
         async with on_stage("mqtt", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
             await stage.start()
@@ -358,7 +384,8 @@ async def test_a_rotated_password_is_taken_up_at_the_next_connection(tmp_path: A
             stage.secrets["mqtt", "password"] = "the new one"
             # Then it receives again
             await eventually(lambda: len(stage.listening) == 2)
-            assert "the new one" not in f"{stage.errors} {stage.listening}"
+            told = f"{stage.errors} {stage.listening} {caplog.text}"
+            assert "the new one" not in told and PASSWORD not in told
 
 
 async def test_tls_with_our_authority_and_our_certificate(upstream: Publisher, stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
@@ -321,7 +322,10 @@ async def test_a_killed_server_is_come_back_to_and_nothing_is_missing(upstream: 
     assert all("127.0.0.1" in str(error) for error in stage.errors)
 
 
-async def test_a_rotated_password_is_taken_up_at_the_next_connection(tmp_path: Any) -> None:
+async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with RedisServer(tmp_path) as server:
         async with Writer(server) as upstream:
             async with on_stage("redisStream", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
@@ -334,7 +338,8 @@ async def test_a_rotated_password_is_taken_up_at_the_next_connection(tmp_path: A
                 stage.secrets["redis", "password"] = "another-one"
                 # Then it receives again
                 await eventually(lambda: len(stage.listening) == 2)
-                assert "another-one" not in f"{stage.errors} {stage.listening}"
+                told = f"{stage.errors} {stage.listening} {caplog.text}"
+                assert "another-one" not in told and PASSWORD not in told
 
 
 async def test_tls_and_a_host_that_is_led_elsewhere(
