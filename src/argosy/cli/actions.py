@@ -59,8 +59,8 @@ def actions() -> None:
 @click.option("--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger).")
 @click.option("--state", multiple=True, type=click.Choice(STATES), help="Only in this state. May be repeated.")
 @click.option("--since", default="", metavar="10m|TIME", help="Put, died or ended since then.")
-@click.option("--where", default="", metavar="EXPR", help="Only where this expr expression holds, see below.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--where", default="", metavar="EXPR", help="Only where this expr expression holds, see above.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many of each.")
 @click.option("--shadow", is_flag=True, help="Instead what shadow sensors (shadow: true) would have run.")
 @namespaced
 @output
