@@ -61,9 +61,11 @@ class ApiError(SourceError):
 
 
 class Api:
-    """The HTTP API of a service: an async context manager. ``headers`` yields the credentials, for each call."""
+    """The HTTP API of a service: an async context manager. ``headers`` yields the credentials, for each call;
+    what is sent is JSON, or a form.
+    """
 
-    def __init__(self, base: str, headers: Headers, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, base: str, headers: Headers, tls: ssl.SSLContext | None = None, *, form: bool = False) -> None:
         try:
             import httpx2
         except ImportError as error:
@@ -71,6 +73,7 @@ class Api:
 
         self._base = base.rstrip("/") + "/"
         self._headers = headers
+        self._form = form
         verify = tls or ssl.create_default_context()
         self._client = httpx2.AsyncClient(timeout=_CALL_SECONDS, verify=verify, mounts=mounts(verify=verify))
 
@@ -126,7 +129,12 @@ class Api:
         headers = {"Accept": "application/json", "User-Agent": "argosy", **await self._headers()}
         try:
             request = self._client.build_request(
-                method, url, json=body, headers=headers, extensions={"trace": Connecting()}
+                method,
+                url,
+                json=None if self._form else body,
+                data=body if self._form else None,
+                headers=headers,
+                extensions={"trace": Connecting()},
             )
             response = await self._client.send(request)
         except httpx2.LocalProtocolError:

@@ -22,6 +22,7 @@ from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
+    from argosy.sources._hooks import Hooks
     from argosy.sources._http import Request, Response
 
 
@@ -87,6 +88,7 @@ spec:
         return found
 
     async def run(self, ctx: SourceContext[StripeConfig]) -> None:
+        from argosy.sources._hooks import kept
         from argosy.sources._http import SUCCESS
 
         async def answer(request: Request) -> Response:
@@ -97,7 +99,17 @@ spec:
                 await ctx.emit(found.data, id=found.id)
             return SUCCESS
 
-        await _hooked.serve(ctx, ctx.config.webhook, answer)
+        async with kept(ctx, _hooks(ctx), delete=False) as beside:
+            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+
+
+def _hooks(ctx: SourceContext[StripeConfig]) -> Hooks | None:
+    """The webhook endpoint to register, if the manifest wants that."""
+    if not ctx.config.create_webhook:
+        return None
+    from argosy.sources._hooks_stripe import StripeHooks
+
+    return StripeHooks(ctx)
 
 
 def _unsigned(ctx: SourceContext[StripeConfig], request: Request) -> str:

@@ -6,6 +6,7 @@ answer; what it takes for granted of them is their documentation's word. No test
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,8 +70,8 @@ class HookApi:
         parent, _, name = asked.path.rpartition("/")
         if asked.method == "GET":
             return self._page(asked.path, query)
-        if asked.method == "POST":
-            return 201, {}, self.add(asked.path, asked.body)
+        if asked.method == "POST" and parent not in self.lists:
+            return 201, {}, self.add(asked.path, self._plain(asked.body))
         key = "uuid" if self.style == "bitbucket" else "id"
         hook = next((each for each in self.lists.get(parent, []) if str(each[key]) == unquote(name)), None)
         if hook is None:
@@ -78,11 +79,20 @@ class HookApi:
         if asked.method == "DELETE":
             self.lists[parent].remove(hook)
             return 204, {}, None
-        hook.update({name: value for name, value in asked.body.items() if name not in ("secret", "token")})
+        changed = self._plain(asked.body)
+        hook.update({name: value for name, value in changed.items() if name not in ("secret", "token")})
         return 200, {}, hook
+
+    def _plain(self, body: Any) -> dict[str, Any]:
+        """A webhook as it was asked for; Stripe's come as forms."""
+        if self.style != "stripe":
+            return dict(body)
+        return {"url": body["url"][0], "enabled_events": body["enabled_events[]"]}
 
     def _page(self, path: str, query: Mapping[str, list[str]]) -> tuple[int, dict[str, str], Any]:
         """Two webhooks a page, so that pages are turned."""
+        if self.style in ("stripe", "storageGrid"):
+            return 200, {}, {"data": self.lists.get(path, [])}
         start = int(query.get("start", query.get("page", ["0"]))[0])
         items = self.lists.get(path, [])[start : start + 2]
         more = len(self.lists.get(path, [])) > start + 2
@@ -95,7 +105,7 @@ class HookApi:
 
 
 @contextmanager
-def hook_api(style: str) -> Iterator[HookApi]:
+def hook_api(style: str, tls: ssl.SSLContext | None = None) -> Iterator[HookApi]:
     """The double, serving."""
     api = HookApi(style)
 
@@ -105,9 +115,11 @@ def hook_api(style: str) -> Iterator[HookApi]:
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
             text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked = Asked(self.command, parts.path, dict(self.headers), json.loads(text) if text else None)
-            status, headers, body = api.answer(asked, parse_qs(parts.query))
-            data = b"" if body is None else json.dumps(body).encode()
+            form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+            body = parse_qs(text.decode()) if form else json.loads(text) if text else None
+            asked = Asked(self.command, parts.path, dict(self.headers), body)
+            status, headers, answer = api.answer(asked, parse_qs(parts.query))
+            data = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)
@@ -121,6 +133,8 @@ def hook_api(style: str) -> Iterator[HookApi]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         api.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

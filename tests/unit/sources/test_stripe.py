@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from argosy.errors import EventInvalid
-from tests.conformance.source import SourceSuite, Stage, on_stage
+from argosy.sources import _hooks
+from tests.conformance.source import SourceSuite, Stage, eventually, on_stage
+from tests.kubernetes import certificates
+from tests.unit.sources.hook_api import hook_api
 from tests.unit.sources.hook_sender import Delivery, HookSender, deliver, webhook, wrapped
 
 SECRETS = {("stripe", "signing"): "whsec_test_secret", ("stripe", "old"): "whsec_before"}
@@ -138,3 +143,39 @@ async def test_the_filter_drops_other_types_and_says_200_so_that_stripe_does_not
 async def test_what_is_no_event_is_refused(body: bytes) -> None:
     async with on_stage("stripe", {"webhook": webhook()}) as stage:
         assert (await deliver(stage, body, {})).status_code == 400
+
+
+async def test_the_endpoint_is_registered_once_and_set_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"_FIRST_SECONDS": 0.0, "_LOOK_SECONDS": 0.02, "_CHECK_SECONDS": 0.1}.items():
+        monkeypatch.setattr(_hooks, name, seconds)
+    certificates.authority(tmp_path)
+    certificates.server(tmp_path, "stripe", "DNS:api.stripe.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "stripe.crt", tmp_path / "stripe.key")
+    path = "/v1/webhook_endpoints"
+    with hook_api("stripe", context) as api:
+        monkeypatch.setenv("ARGOSY_RESOLVE", f"api.stripe.com:443={api.url.removeprefix('http://')}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+        # Given an account with an endpoint of another
+        api.add(path, {"url": "https://other", "enabled_events": ["*"]})
+        block = {
+            "webhook": webhook(url="https://argosy.example"),
+            "createWebhook": True,
+            "apiKey": {"name": "stripe", "key": "api"},
+            "eventFilter": ["charge.succeeded", "charge.failed"],
+        }
+        async with on_stage("stripe", block, secrets={("stripe", "api"): "sk_test_1"}) as stage:
+            await stage.start()
+            await eventually(lambda: bool(api.changes()), "the endpoint is made")
+            # Then ours was asked for, as a form
+            assert api.changes() == [("POST", path)]
+            assert api.last("POST").body == {
+                "url": ["https://argosy.example/hook"],
+                "enabled_events[]": ["charge.succeeded", "charge.failed"],
+            }
+            assert api.last("POST").headers["Authorization"] == "Bearer sk_test_1"
+            # And it is not made again, but set right where it differs
+            api.lists[path][1]["enabled_events"] = ["charge.failed"]
+            await eventually(lambda: len(api.changes()) > 1, "set right")
+            assert api.changes()[1] == ("POST", f"{path}/2")
+            assert (len(api.lists[path]), stage.errors) == (2, [])
