@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -49,6 +50,8 @@ class Plan:
     moods: Moods = field(default_factory=lambda: Moods(lost_answers=0.01))
     patience_seconds: float = 90.0
     """How long nothing may move before that counts as stuck."""
+    longest_seconds: float = math.inf
+    """After so long nothing more is published and nothing more is killed."""
     crash_at: Sequence[str] = ()
     """Failpoints (``NAME`` or ``NAME:COUNT``) at which the run dies, one after the other, before anything else is killed."""
     oslo: bool = False
@@ -174,8 +177,8 @@ class Course:
                 self._until_ready()
                 stack.enter_context(self._producer)
                 self._deaths()
-                self._stages(told or (lambda line: None))
-                self._until_still(lambda: self._producer.reached >= self.plan.count, "publishing")
+                count = self._stages(told or (lambda line: None))
+                self._until_still(lambda: self._producer.reached >= count, "publishing")
                 self._look(finished=self._acted())
             except _Stuck as stuck:
                 self.result.faults.append(str(stuck))
@@ -221,12 +224,15 @@ class Course:
 
     # ------------------------------------------------------------------ the stages
 
-    def _stages(self, told: Callable[[str], None]) -> None:
-        """Let the producer go a piece ahead of what is killed next, so that all is under way when it happens."""
+    def _stages(self, told: Callable[[str], None]) -> int:
+        """Let the producer go a piece ahead of what is killed next, so that all is under way when it happens. How many it shall publish."""
         plan, first = self.plan, self.rules.first
+        until = time.monotonic() + plan.longest_seconds
         length = plan.count // (len(plan.kills) + 1)
         for number, kill in enumerate(plan.kills):
             begin = number * length
+            if time.monotonic() > until:
+                return begin
             self._producer.up_to(begin + length)
             # Somewhere in this stage: the broker has some, the receiver has some, neither has all.
             moment = begin + self._random.randrange(length // 4, length * 3 // 4)
@@ -240,6 +246,7 @@ class Course:
             self.KILLS[kill]()
             self.result.kills[kill] += 1
         self._producer.up_to(plan.count)
+        return plan.count
 
     def _deaths(self) -> None:
         """Let the run die at each point of ``crash_at``. Events come one by one: some points are not met where many come at a time."""

@@ -80,13 +80,14 @@ class _Rabbit:
 class _Web:
     """Posts over kept connections."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, padding: int) -> None:
         self._place = urlsplit(url)
+        self._padding = "x" * padding
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, number: int, id: str) -> bool:
         """Whether it was answered with 200."""
-        body = json.dumps({"id": id, "number": number}).encode()
+        body = json.dumps({"id": id, "number": number, "padding": self._padding}).encode()
         head = f"POST {self._place.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
         writer = None
         try:
@@ -114,9 +115,9 @@ class _Web:
         return await asyncio.open_connection(self._place.hostname, self._place.port)
 
 
-async def _main(amqp: str, exchange: str, web: str, count: int) -> None:
+async def _main(amqp: str, exchange: str, web: str, count: int, padding: int) -> None:
     loop = asyncio.get_running_loop()
-    rabbit, posts = _Rabbit(amqp, exchange) if amqp else None, _Web(web) if web else None
+    rabbit, posts = _Rabbit(amqp, exchange) if amqp else None, _Web(web, padding) if web else None
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     room = asyncio.Semaphore(_SIDE_BY_SIDE)
@@ -157,8 +158,9 @@ def main() -> None:
     parser.add_argument("--exchange", default="")
     parser.add_argument("--web", default="")
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--padding", type=int, default=0, help="more bytes in each post")
     wanted = parser.parse_args()
-    asyncio.run(_main(wanted.amqp, wanted.exchange, wanted.web, wanted.count))
+    asyncio.run(_main(wanted.amqp, wanted.exchange, wanted.web, wanted.count, wanted.padding))
 
 
 if __name__ == "__main__":

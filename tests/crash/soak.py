@@ -3,23 +3,26 @@
     python -m tests.crash.soak --events 100000 --kills 100 --seed 7
 
 Half of the events go through a run with two workers and the bus inside, half through one process and a nats-server that stands by itself
-(``--bus`` chooses one). What is killed, when, and what the receiver does wrong follows from the seed. ``--minutes`` ends early: no further kill
-is begun after that, what was published is finished and judged.
+(``--bus`` chooses one). Then a webhook is flooded while its trigger stalls, and the memory is watched. What is killed, when, and what the receiver
+does wrong follows from the seed. ``--minutes`` ends each course early: after its share of them nothing more is published, what was is finished
+and judged.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.buses import BusInside, BusOutside
 from tests.crash.course import Course, Plan, Result, judge
+from tests.crash.flood import flood
 from tests.crash.receiver import Moods
 from tests.crash.rules import EVERYTHING
 
@@ -49,16 +52,28 @@ def kills(count: int, seed: int) -> list[str]:
     return order
 
 
-def play(events: int, kill_count: int, seed: int, where: str, folder: Path, rabbitmq: RabbitMQ) -> Result:
+def play(
+    events: int,
+    kill_count: int,
+    seed: int,
+    where: str,
+    folder: Path,
+    rabbitmq: RabbitMQ,
+    *,
+    minutes: float = math.inf,
+    told: Callable[[str], None] = lambda line: None,
+) -> Result:
     """One course, judged: what is wrong is in the result's faults."""
     folder.mkdir()
     bus = BusOutside(folder / "nats") if where == "outside" else BusInside("--workers", "2")
-    plan = Plan(count=events, kills=kills(kill_count, seed), seed=seed, moods=MOODS)
-    began = time.monotonic()
-
-    def told(line: str) -> None:
-        print(f"{time.monotonic() - began:6.0f} s  {where:8} {line}", flush=True)
-
+    plan = Plan(
+        count=events,
+        kills=kills(kill_count, seed),
+        seed=seed,
+        moods=MOODS,
+        patience_seconds=180,
+        longest_seconds=minutes * 60,
+    )
     result = Course(plan, EVERYTHING, folder, rabbitmq, bus).play(told=told)
     result.faults = judge(result, EVERYTHING)
     return result
@@ -99,18 +114,38 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after about so long")
+    parser.add_argument("--flood", type=float, default=30, help="seconds of flood at the end")
     parser.add_argument("--bus", choices=["outside", "inside", "both"], default="both")
     wanted = parser.parse_args()
     places = ["inside", "outside"] if wanted.bus == "both" else [wanted.bus]
     print(f"seed {wanted.seed}", flush=True)
     results: list[tuple[str, Result]] = []
+    began = time.monotonic()
+
+    def told(line: str) -> None:
+        print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True)
+
     with tempfile.TemporaryDirectory(prefix="argosy-soak-") as text, RabbitMQ(Path(text) / "rabbitmq") as rabbitmq:
         for number, where in enumerate(places):
-            events, count = wanted.events // len(places), wanted.kills // len(places)
-            result = play(events, count, wanted.seed + number, where, Path(text) / where, rabbitmq)
+            result = play(
+                wanted.events // len(places),
+                wanted.kills // len(places),
+                wanted.seed + number,
+                where,
+                Path(text) / where,
+                rabbitmq,
+                minutes=wanted.minutes / len(places),
+                told=told,
+            )
             results.append((where, result))
+        if wanted.flood:
+            (Path(text) / "flood").mkdir()
+            flooded = flood(wanted.flood, Path(text) / "flood")
+            told(flooded.report())
     print(table(results))
     faults = [f"{where}: {fault}" for where, result in results for fault in result.faults]
+    faults += [f"flood: {fault}" for fault in flooded.faults] if wanted.flood else []
     print(*faults[:50], f"seed {wanted.seed}: {len(faults)} faults", sep="\n")
     return 1 if faults else 0
 

@@ -226,7 +226,8 @@ class Taker(AsyncIterator[Lease]):
                 if rest > 0.005 and (not self._resting or kept.get("reply") != message.reply):
                     try:
                         # Where the rest can be ended from, see ``Queue.retry_now``.
-                        now_at = json.dumps({**kept, "reply": message.reply}).encode()
+                        # After the clock was set back it rests once more, not until the clock has caught up.
+                        now_at = json.dumps({**kept, "reply": message.reply, "not_before": time.time() + rest}).encode()
                         await queue.kv.put(queue.failures_at(place), now_at, revision=failed.seq)
                     except Conflict:
                         return await self._admit(message, at)
