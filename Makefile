@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
-.PHONY: help venv run test check fmt bench docs golden servers lock clean
+.PHONY: help venv run test soak check fmt bench docs golden servers lock clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ run: venv ## Run the quickstart: sources, sensors and triggers on this machine, 
 
 test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: venv ## Kill everything under 100 000 events and count what is lost (ARGS="--events 20000 --kills 40 --seed 7")
+	@$(BIN)/python -m tests.crash.soak $(ARGS)
 
 check: venv ## Lint, format, types, and the order of imports
 	$(BIN)/ruff check .
