@@ -204,7 +204,7 @@ async def test_no_more_than_64_messages_are_under_way_and_the_rest_waits_unread(
     await stage.start()
     stage.close_gate()
     # When more messages come, enough to fill what the network buffers
-    texts = [f"{number:03}" for number in range(150)]
+    texts = [f"{number:03}" for number in range(100)]
     for text in texts:
         await upstream.send(text)
     await eventually(lambda: stage.under_way == 64)
@@ -213,7 +213,7 @@ async def test_no_more_than_64_messages_are_under_way_and_the_rest_waits_unread(
     assert stage.under_way == 64
     # And all arrive once, in the broker's order
     stage.open_gate()
-    await stage.events(150)
+    await stage.events(100)
     assert [upstream.text_of(event.data) for event in stage.offered] == texts
     await eventually(lambda: upstream.broker.outstanding(upstream.client) == 0)
 

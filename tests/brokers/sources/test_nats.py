@@ -234,6 +234,28 @@ async def test_no_more_than_64_messages_are_under_way_and_they_begin_in_order(
     assert [upstream.text_of(event.data) for event in stage.offered] == texts
 
 
+async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_path: Any) -> None:
+    # Given a server that keeps 2 MB for a client, and a bus that does not answer
+    extra = "max_pending: 2000000\nno_auth_user: argosy\n"
+    extra += f'authorization {{ users = [{{ user: argosy, password: "{PASSWORD}" }}] }}\n'
+    with NatsServer(tmp_path, extra) as server:
+        async with Publisher(server) as upstream:
+            async with on_stage("nats", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+                await stage.start()
+                stage.close_gate()
+                # When far more is published than it and the network hold
+                while "Slow Consumer" not in server.output():
+                    await upstream.publish(b'"%b"' % (b"x" * 500_000))
+                # Then the server has given the source up: nothing piled up in it
+                assert stage.under_way <= 64
+                stage.open_gate()
+                # And the source comes back
+                await eventually(lambda: len(stage.listening) == 2)
+                assert isinstance(stage.errors[0], SourceError)
+                await upstream.send("after")
+                await eventually(lambda: any(each.data["body"] == {"text": "after"} for each in stage.emitted))
+
+
 async def test_a_killed_server_is_come_back_to(upstream: Publisher, stage: Stage) -> None:
     # Given a message whose emit is under way
     await stage.start()
