@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from argosy.bus._base import (
     At,
@@ -53,6 +53,8 @@ class MemoryBus(Bus):
         self._ids: set[tuple[str, str, str]] = set()
         self._forgotten = 0
         self._positions: dict[str, int] = {}
+        self._handed_out: dict[str, _HandedOut] = {}
+        """By consumer, what its readers may have handed out beyond its position."""
         self._queues: dict[str, _Store] = {}
         self._buckets: dict[str, MemoryBucket] = {}
         self._changed = _Signal()
@@ -107,10 +109,15 @@ class MemoryBus(Bus):
         self, consumer: str, pairs: frozenset[Pair], start: Start, max_in_flight: int
     ) -> AsyncIterator[Subscription]:
         self._check_open()
+        max_in_flight = max(1, max_in_flight)
         known = consumer in self._positions
         if not known:
             self._positions[consumer] = self._before(start)
-        yield _Reader(self, consumer, pairs, max(1, max_in_flight), len(self._log) if known else 0)
+        before = self._handed_out.get(consumer) if known else _HandedOut(pairs, 0, 0)
+        if before is None or before.pairs != pairs:
+            before = _HandedOut(pairs, 0, len(self._log))
+        self._handed_out[consumer] = before._replace(most=max(before.most, max_in_flight))
+        yield _Reader(self, consumer, pairs, max_in_flight, before)
 
     async def position(self, consumer: str) -> int | None:
         return self._positions.get(consumer)
@@ -220,17 +227,26 @@ class _Signal:
         await self.future()
 
 
+class _HandedOut(NamedTuple):
+    """At most ``most`` entries of ``pairs`` beyond the position, and perhaps all up to ``doubt``."""
+
+    pairs: frozenset[Pair]
+    most: int
+    doubt: int
+
+
 class _Reader(Subscription):
     """An open reader; positions count from 1."""
 
     def __init__(
-        self, bus: MemoryBus, consumer: str, pairs: frozenset[Pair], max_in_flight: int, repeated_to: int
+        self, bus: MemoryBus, consumer: str, pairs: frozenset[Pair], max_in_flight: int, before: _HandedOut
     ) -> None:
         self._bus = bus
         self._consumer = consumer
         self._pairs = pairs
         self._max_in_flight = max_in_flight
-        self._repeated_to = repeated_to
+        self._before = before
+        self._repeated_to = len(bus._log)
         self._read = bus._positions[consumer]
         self._handed: deque[int] = deque()
 
@@ -249,11 +265,16 @@ class _Reader(Subscription):
                 pair, text, stored_at = bus._log[self._read]
                 self._read += 1
                 if pair in self._pairs:
-                    batch.append(delivery(self._read, text, stored_at, self._read <= self._repeated_to))
+                    batch.append(delivery(self._read, text, stored_at, self._repeated(self._read)))
             if batch:
                 self._handed.extend(delivery.position for delivery in batch)
                 return batch
             await bus._changed.wait()
+
+    def _repeated(self, position: int) -> bool:
+        most = self._before.most if position <= self._repeated_to else 0
+        self._before = self._before._replace(most=max(0, most - 1))
+        return most > 0 or position <= self._before.doubt
 
     async def caught_up(self) -> bool:
         self._bus._check_open()
@@ -263,6 +284,8 @@ class _Reader(Subscription):
         self._bus._check_open()
         positions = self._bus._positions
         positions[self._consumer] = max(positions[self._consumer], position)
+        handed_out = self._bus._handed_out
+        handed_out[self._consumer] = handed_out[self._consumer]._replace(most=self._max_in_flight)
         while self._handed and self._handed[0] <= position:
             self._handed.popleft()
         self._bus._changed.tell()
