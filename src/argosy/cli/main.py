@@ -9,13 +9,13 @@ import click
 COMMANDS = {
     "run": "Run the event sources and sensors of manifests.",
     "demo": "Play the quickstart by itself, explained.",
-    "actions": "List, show, retry, redrive or discard the actions of a run that goes on.",
-    "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
     "lint": "Check manifests and say what is wrong, where, and what to do.",
-    "events": "Look into the event log of a run, and put events there.",
-    "replay": "Drive events of the log through a sensor once more.",
     "explain": "Say why an event makes a sensor fire, or why not.",
     "test": "Run the tests that stand beside manifests, offline and in virtual time.",
+    "events": "Look into the event log of a run, and put events there.",
+    "actions": "List, show, retry, redrive or discard the actions of a run that goes on.",
+    "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
+    "replay": "Drive events of the log through a sensor once more.",
     "new": "Print a working example of an event source or trigger kind.",
     "schema": "Print the JSON Schema of the manifests, for editors.",
     "version": "Print the version of Argosy and of what it stands on.",
@@ -64,6 +64,7 @@ def main() -> None:
       argosy lint my-manifests/        what is wrong, with file and line
       argosy explain . -e event.json   why it fires, or why not
       argosy test examples/            the tests beside the manifests, offline
+      argosy events tail -f            what a run receives, as it comes
       argosy new webhook               a manifest to begin with
 
     Exit codes: 0 done, 1 the manifests have errors or the run failed, 2 the call itself was wrong.
