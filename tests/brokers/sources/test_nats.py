@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-import itertools
-import logging
 import signal
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -14,59 +10,12 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
-from argosy.errors import ArgosyError, ConfigError, EventTooLarge, SourceError
+from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
-from argosy.sources._nats_keys import from_credentials, from_seed
 from argosy.sources._raw import Raw, wrap
-from tests.brokers.nats_server import connect
-from tests.brokers.sources.nats_server import PASSWORD, Key, NatsServer, operator
-from tests.brokers.sources.server import CLIENT_TLS
+from tests.brokers.sources.nats_publisher import SECRETS, Publisher
+from tests.brokers.sources.nats_server import PASSWORD, NatsServer
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
-
-_numbers = itertools.count(1)
-_BASIC = {"basic": {"username": {"name": "nats", "key": "user"}, "password": {"name": "nats", "key": "password"}}}
-_SECRETS = {("nats", "user"): "argosy", ("nats", "password"): PASSWORD}
-
-
-class Publisher(Upstream):
-    """A client that publishes to one subject, which nobody else uses."""
-
-    secrets = _SECRETS
-
-    def __init__(self, server: NatsServer) -> None:
-        self.server = server
-        self.subject = f"subject-{next(_numbers)}"
-        self.block = {"url": server.url, "subject": f"{self.subject}.>", "jsonBody": True, "auth": _BASIC}
-
-    async def __aenter__(self) -> Publisher:
-        self.client = await connect(self.server.url, user="argosy", password=self.server.password)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.client.close()
-
-    async def again(self) -> None:
-        """Connect anew, after the server was killed."""
-        await self.client.close()
-        await self.__aenter__()
-
-    async def publish(self, body: bytes, subject: str = "", headers: dict[str, str] | None = None) -> None:
-        """Return once the server has it."""
-        await self.client.publish(subject or f"{self.subject}.a", body, headers=headers)
-        await self.flush()
-
-    async def flush(self) -> None:
-        """Return once the server has all that was published."""
-        await self.client.flush()  # its ping overtakes what waits to be written ...
-        await self.client.flush()  # ... which is written by now
-
-    async def send(self, text: str) -> None:
-        await self.publish(orjson.dumps({"text": text}))
-
-    def text_of(self, data: Json) -> str:
-        assert list(data) == ["subject", "body"] or list(data)[2:] == ["metadata"]
-        assert data["subject"] == f"{self.subject}.a"
-        return str(data["body"]["text"])
 
 
 @pytest.fixture
@@ -77,18 +26,8 @@ async def upstream(nats_server: NatsServer) -> AsyncIterator[Publisher]:
 
 @pytest.fixture
 async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
-    async with on_stage("nats", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+    async with on_stage("nats", dict(upstream.block), secrets=dict(SECRETS)) as stage:
         yield stage
-
-
-@contextlib.asynccontextmanager
-async def _raising(block: dict[str, Json], secrets: Any = None) -> AsyncIterator[str]:
-    """What the source says when it starts with this block and cannot."""
-    async with on_stage("nats", block, secrets={**_SECRETS, **(secrets or {})}) as stage:
-        with pytest.raises(ArgosyError) as raised:
-            await stage.plugin().run(stage.context())
-        assert stage.listening == []
-        yield str(raised.value)
 
 
 class TestNats(SourceSuite):
@@ -187,7 +126,7 @@ async def test_a_message_as_large_as_the_server_takes_is_read(upstream: Publishe
 async def test_members_of_a_queue_group_share_the_messages(upstream: Publisher, stage: Stage) -> None:
     # Given two members of a group
     stage.block["queue"] = "workers"
-    async with on_stage("nats", dict(stage.block), secrets=dict(_SECRETS)) as second:
+    async with on_stage("nats", dict(stage.block), secrets=dict(SECRETS)) as second:
         await stage.start()
         await second.start()
         # When messages come
@@ -240,7 +179,7 @@ async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_
     extra += f'authorization {{ users = [{{ user: argosy, password: "{PASSWORD}" }}] }}\n'
     with NatsServer(tmp_path, extra) as server:
         async with Publisher(server) as upstream:
-            async with on_stage("nats", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
+            async with on_stage("nats", dict(upstream.block), secrets=dict(SECRETS)) as stage:
                 await stage.start()
                 stage.close_gate()
                 # When far more is published than it and the network hold
@@ -289,170 +228,3 @@ async def test_a_server_that_stands_still_is_noticed(
     finally:
         upstream.server.signal(signal.SIGCONT)
     assert "has not answered" in str(stage.errors[0])
-
-
-async def test_the_next_server_of_the_url_is_tried(upstream: Publisher, stage: Stage) -> None:
-    stage.block["url"] = f"nats://127.0.0.1:9,{upstream.server.url}"
-    await stage.start()
-    await upstream.send("one")
-    await stage.events(1)
-
-
-@pytest.mark.parametrize("way", ["nkey", "user in the URL", "token", "token in the URL", "credential"])
-async def test_every_way_to_be_let_in(way: str, upstream: Publisher, tmp_path: Any) -> None:
-    # Given a server and what it wants to see
-    extra, creds = operator() if way == "credential" else ("", "")
-    if "token" in way:
-        extra = 'authorization { token: "t@ken" }'
-    server = NatsServer(tmp_path, extra) if extra else upstream.server
-    with server if extra else contextlib.nullcontext():
-        selector = {"name": "nats", "key": "it"}
-        port = server.port
-        url, auth, secret = {
-            "nkey": (server.url, {"nkey": selector}, upstream.server.nkey.seed),
-            "user in the URL": (f"nats://argosy:p%40ss%2Fw%3Ard%2541@127.0.0.1:{port}", None, ""),
-            "token": (server.url, {"token": selector}, "t@ken"),
-            "token in the URL": (f"nats://t%40ken@127.0.0.1:{port}", None, ""),
-            "credential": (server.url, {"credential": selector}, creds),
-        }[way]
-        block = {"url": url, "subject": "s", **({"auth": auth} if auth else {})}
-        async with on_stage("nats", block, secrets={("nats", "it"): secret}) as stage:
-            # When the source starts, then it is let in
-            await stage.start()
-            assert not stage.errors
-            assert "127.0.0.1" in stage.listening[0] and "ss%2F" not in stage.listening[0]
-
-
-async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
-    tmp_path: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with NatsServer(tmp_path) as server:
-        block = {"url": server.url, "subject": "s", "auth": _BASIC}
-        async with on_stage("nats", block, secrets=dict(_SECRETS)) as stage:
-            await stage.start()
-            # Given a server that has a new password
-            server.password = "another one"
-            await server.restart()
-            # When the source is refused, and the secret changes
-            await eventually(lambda: bool(stage.errors) and "credentials" in str(stage.errors[-1]))
-            stage.secrets["nats", "password"] = "another one"
-            # Then it receives again
-            await eventually(lambda: len(stage.listening) == 2)
-            told = f"{stage.errors} {stage.listening} {caplog.text}"
-            assert "another one" not in told and PASSWORD not in told
-
-
-async def test_tls_with_our_certificate_and_a_host_that_is_led_elsewhere(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given a server that wants a certificate, and names that lead to it, of which its own has one
-    with NatsServer(tmp_path, tls=True) as server:
-        names = ("kubernetes.default.svc", "other.svc")
-        monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(f"{name}:4222=127.0.0.1:{server.port}" for name in names))
-        block = {"url": "nats://kubernetes.default.svc", "subject": "s", "tls": CLIENT_TLS, "auth": _BASIC}
-        secrets = {**_SECRETS, **server.tls_secrets()}
-        async with on_stage("nats", block, secrets=secrets) as stage:
-            # When the source starts, then messages of more than one TLS record come
-            await stage.start()
-            publishing = await connect(
-                server.url, user="argosy", password=PASSWORD, tls=_context(server), tls_hostname="localhost"
-            )
-            for _ in range(200):
-                await publishing.publish("s", b"x" * 20_000)
-            await publishing.flush()
-            await stage.events(200)
-            await publishing.close()
-        # And the other name is not trusted, nor a client without a certificate let in
-        async with _raising({**block, "url": "tls://other.svc:4222"}, secrets) as sentence:
-            assert "certificate of tls://other.svc:4222 is not trusted" in sentence
-        only_ca = {"caCertSecret": CLIENT_TLS["caCertSecret"]}
-        async with _raising({**block, "tls": only_ca}, secrets) as sentence:
-            assert "clientCertSecret" in sentence or "lost" in sentence
-
-
-def _context(server: NatsServer) -> Any:
-    import ssl
-
-    context = ssl.create_default_context(cafile=str(server.folder / "ca.crt"))
-    context.load_cert_chain(server.folder / "client.crt", server.folder / "client.key")
-    return context
-
-
-async def test_refusals_are_sentences_that_show_no_secret(upstream: Publisher) -> None:
-    block, port = upstream.block, upstream.server.port
-    selector = {"name": "nats", "key": "it"}
-    anonymous = {key: value for key, value in block.items() if key != "auth"}
-    reader = {**anonymous, "url": f"nats://reader:reader@127.0.0.1:{port}"}
-    cases: list[tuple[dict[str, Json], list[str], str]] = [
-        (anonymous, ["does not accept our credentials", "auth"], ""),
-        ({**anonymous, "url": f"nats://argosy:wrong@127.0.0.1:{port}"}, ["does not accept"], "wrong"),
-        ({**block, "auth": {"nkey": selector}}, ["does not accept"], Key("user").seed),
-        ({**block, "auth": {"nkey": selector}}, ["auth.nkey 'nats'", "no seed"], Key("account").seed),
-        ({**block, "auth": {"nkey": selector}}, ["no seed"], "no-seed-at-all"),
-        ({**block, "auth": {"credential": selector}}, ["auth.credential 'nats'"], "no-file-at-all"),
-        ({**reader, "subject": "secret.x"}, ["secret.x", "grant the user"], ""),
-        ({**block, "url": "nats://127.0.0.1:9"}, ["nothing listens at nats://127.0.0.1:9"], ""),
-        ({**block, "url": "nats://no.such.invalid"}, ["no host 'no.such.invalid'"], ""),
-        ({**block, "tls": {"insecureSkipVerify": True}}, ["has no TLS"], ""),
-    ]
-    for faulty, named, secret in cases:
-        async with _raising(faulty, {("nats", "it"): secret}) as sentence:
-            assert all(text in sentence for text in named), sentence
-            assert PASSWORD not in sentence
-            assert not secret or secret not in sentence
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (b"SSH-2.0-x\r\n", "does not speak NATS"),
-        (b"INFO {no}\r\n", "is it a NATS port"),
-        (b"", "hung up"),
-        (b'INFO {"headers":true}\r\nPONG\r\nMSG s 1 x\r\n', "no NATS"),
-        (b'INFO {"headers":true}\r\nPONG\r\nHMSG s 1 9 2\r\n', "no NATS"),
-        (b'INFO {"headers":true}\r\nPONG\r\nMSG s 1 99999999999\r\n', "no NATS"),
-    ],
-)
-async def test_a_server_that_does_not_speak_nats_is_named(said: bytes, expected: str) -> None:
-    # Given a server that says something else
-    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(said)
-        if said.endswith(b"PONG\r\n") or b"MSG" in said:
-            await reader.readline()
-        writer.close()
-
-    server = await asyncio.start_server(say, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    # When the source comes, then a sentence says so
-    async with _raising({"url": f"nats://127.0.0.1:{port}", "subject": "s"}) as sentence:
-        assert expected in sentence and str(port) in sentence
-    server.close()
-
-
-async def test_connection_backoff_pauses_before_the_failure_is_reported() -> None:
-    # Given a server that is not there, and three tries
-    slept: list[float] = []
-
-    class Clock:
-        async def sleep(self, seconds: float) -> None:
-            slept.append(seconds)
-
-    backoff = {"duration": "10s", "factor": 2, "jitter": 0, "steps": 3}
-    block = {"url": "nats://127.0.0.1:9", "subject": "s", "connectionBackoff": backoff}
-    async with on_stage("nats", block, clock=Clock()) as stage:
-        # When the source starts, then it pauses as the block says, and gives up
-        with pytest.raises(SourceError, match="nothing listens"):
-            await stage.plugin().run(stage.context())
-    assert slept == [10.0, 20.0]
-
-
-def test_keys_are_read_as_nats_writes_them() -> None:
-    key = Key("user")
-    assert from_seed(f" {key.seed}\n", "x").words("n")["nkey"] == key.public
-    broken = key.seed[:20] + ("A" if key.seed[20] != "A" else "B") + key.seed[21:]
-    for text in (broken, "", "S", Key("operator").seed, key.public):
-        with pytest.raises(ConfigError, match="no seed"):
-            from_seed(text, "x")
-    with pytest.raises(ConfigError, match="no credentials file"):
-        from_credentials("-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n", "x")
