@@ -17,13 +17,12 @@ from typing import Any
 from argosy import registry
 from argosy.errors import ConfigError
 from argosy.manifests._collecting import check_collecting
+from argosy.manifests._collecting_models import Batch, Debounce
 from argosy.manifests._sensor_models import (
     ActionQueue,
-    Batch,
     ConditionsReset,
     ConditionsResetByTime,
     DataFilter,
-    Debounce,
     Dependency,
     EventContextFilter,
     ExprFilter,
@@ -310,8 +309,7 @@ class _Read:
             ),
         )
         if not kinds:
-            known = {*aliases(TriggerTemplate), *MISPLACED}
-            if all(key in known or is_kind(key) for key in template):
+            if all(key in (*aliases(TriggerTemplate), *MISPLACED) or is_kind(key) for key in template):
                 text = f"names no kind of trigger; give one of {', '.join(registry.trigger_kinds())}"
                 self.problems.append(Problem("missing-kind", text, ("template",), at_key=True))
             return

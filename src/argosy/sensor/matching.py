@@ -19,7 +19,7 @@ from argosy.lang.conditions import Condition
 from argosy.lang.cron import Schedule
 from argosy.lang.gjson import Document, Path
 from argosy.manifests._collecting import condition_of
-from argosy.manifests._sensor_models import Batch
+from argosy.manifests._collecting_models import Batch
 from argosy.manifests.fields import TriggerParameterSource
 from argosy.manifests.sensor import Dependency, Sensor, TriggerSpec, TriggerTemplate
 from argosy.sensor import filters, transform
