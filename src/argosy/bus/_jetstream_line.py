@@ -34,12 +34,13 @@ class Line:
     async def keep(self, what: str, attempt: Callable[[Turn], Awaitable[T]]) -> T:
         """As ``Link.keep``, in line; ``attempt`` is given what it must await before it sends."""
         place = object()
-        to_send, to_end = self._unsent.join(place), self._unended.join(place)
+        self._unsent.join(place)
+        self._unended.join(place)
 
         async def turn() -> None:
-            await to_send.wait()
+            await self._unsent.wait(place)
             if self._shaken or self._proven != self._link.epoch:
-                await to_end.wait()
+                await self._unended.wait(place)
             # Whoever is woken by this runs later, so the caller sends before.
             self._unsent.leave(place)
 
@@ -63,23 +64,24 @@ class Line:
 
 
 class _Turns:
-    """Who waits, in order; the event of the first one is set."""
+    """Who waits, in order. Whoever is first, or has left, need not wait."""
 
     def __init__(self) -> None:
-        self._places: dict[object, asyncio.Event] = {}
+        self._places: dict[object, asyncio.Event | None] = {}
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def join(self, place: object) -> asyncio.Event:
-        event = self._places[place] = asyncio.Event()
-        self._wake_first()
-        return event
+    def join(self, place: object) -> None:
+        self._places[place] = None
+
+    async def wait(self, place: object) -> None:
+        if place in self._places and next(iter(self._places)) is not place:
+            event = self._places[place] = asyncio.Event()
+            await event.wait()
 
     def leave(self, place: object) -> None:
-        if self._places.pop(place, None) is not None:
-            self._wake_first()
-
-    def _wake_first(self) -> None:
-        if self._places:
-            next(iter(self._places.values())).set()
+        if place in self._places:
+            del self._places[place]
+            if self._places and (first := next(iter(self._places.values()))):
+                first.set()
