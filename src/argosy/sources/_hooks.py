@@ -41,6 +41,7 @@ _FIRST_SECONDS = 2.0
 _LOOK_SECONDS = 5.0
 _CHECK_SECONDS = 600.0
 _LEASE_SECONDS = 120.0
+_LEASE_LOOK_SECONDS = 1.0
 _ALIVE_SECONDS = 180.0
 _SIGN_SECONDS = 60.0
 _LEAVE_SECONDS = 10.0
@@ -384,7 +385,7 @@ class Keeper:
                     break
                 except BusError:
                     continue  # another one was quicker
-            await self._sleep(1.0)
+            await self._sleep(_LEASE_LOOK_SECONDS)
         try:
             yield
         finally:
