@@ -160,25 +160,34 @@ class SensorLoop:
             state = memory.states.get(key)
             self._timers.set((memory.plan.trigger, key), state.due if state is not None else None)
 
+    def _concerns_memory(self, delivery: Delivery, decisions: Sequence[Decision]) -> bool:
+        """Whether a memory takes the event in, or something in one was due before it."""
+        accepted = {one.dependency for one in decisions if one.event is not None}
+        return any(
+            memory.due_by(delivery.stored_at) or not accepted.isdisjoint(memory.plan.names)
+            for memory in self._memories.values()
+        )
+
     async def _heed_clearing(self) -> None:
         """Forget what persons have cleared since the last look, before anything comes of it."""
-        if not self._memories:
-            return
         generations = await self._store.generations()
         for trigger, memory in self._memories.items():
             if generations.get(trigger, 0) > memory.generation:
                 memory.clear(generations[trigger])
 
     async def _settle(self, batch: Sequence[Delivery]) -> None:
-        await self._heed_clearing()
+        heeded = not self._memories
         puts: list[_Put] = []
         for number, delivery in enumerate(batch):
+            decisions = self._matcher.decide(delivery.event) if delivery.event is not None else []
+            if not heeded and self._concerns_memory(delivery, decisions):
+                await self._heed_clearing()
+                heeded = True
             self._ring_to(delivery, puts)
             self._position = delivery.position
             if delivery.event is None:
                 self._observer.unreadable(delivery)
                 continue
-            decisions = self._matcher.decide(delivery.event)
             caused, waiting = self._advance(delivery, decisions, puts)
             # Told first: an action that is stored is performed at once, and its story must not come before its cause.
             # And told now: decisions that live for a whole batch cost more than making them.

@@ -68,6 +68,11 @@ class _Alarms:
             self._set[key] = at
             heapq.heappush(self._heap, (at, key))
 
+    @property
+    def first(self) -> float:
+        """The earliest time; infinite where there is none."""
+        return self._heap[0][0] if self._heap else math.inf
+
     def past(self, at: float) -> Iterator[tuple[str, float]]:
         """Keys whose time is at ``at`` or before, and that time, in their order; each is taken out. More may be set meanwhile."""
         while self._heap and self._heap[0][0] <= at:
@@ -137,6 +142,10 @@ class TriggerMemory:
             return self._gather(together, position, at)
         self._give_up()
         return Advance([], None if state.empty else waiting.of_condition(state))
+
+    def due_by(self, at: float) -> bool:
+        """Whether something may be due by then."""
+        return self._dues.first <= at
 
     def ring_to(self, at: float, position: int) -> list[Completed]:
         """Fire all that was due by then, in the order of the due times, whatever causes more to be due meanwhile.

@@ -426,3 +426,24 @@ async def test_an_event_without_a_value_is_told_with_its_trigger_and_its_path(st
         refused.verdict.reason == "correlate of trigger 't': path 'k' does not exist: no 'k' at the top; there is other"
     )
     assert await stage.keys() == []
+
+
+@on_stage
+async def test_who_cleared_is_asked_only_before_a_memory_is_touched(stage: _Stage) -> None:
+    await stage.start(PAIRED)
+    asked = 0
+    cleared = stage.bus._buckets["joins.cleared"]
+    get = cleared.get
+
+    async def counted(key: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return await get(key)
+
+    cleared.get = counted  # type: ignore[method-assign]
+
+    for number in range(5):
+        await stage.come(f"c{number}")
+    assert asked == 0
+    await stage.come("a1", {"k": 1})
+    assert asked == 1
