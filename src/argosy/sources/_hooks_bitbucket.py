@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Api, Hooks, public_url
+from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks_api import Api
 from argosy.sources.bitbucket import BitbucketConfig
 
 

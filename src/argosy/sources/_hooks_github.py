@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from argosy.errors import ConfigError, ExtraMissing
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Api, Hooks, public_url
+from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks_api import Api
 from argosy.sources.github import GithubApp, GithubConfig
 
 _RENEW_SECONDS = 300.0

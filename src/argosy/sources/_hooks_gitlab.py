@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Api, Hooks, public_url
+from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks_api import Api
 from argosy.sources.gitlab import FLAGS, GitlabConfig
 
 _PLAIN = (

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Api, Hooks, public_url
+from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks_api import Api
 from argosy.sources._tls import client_context
 from argosy.sources.storage_grid import StorageGridConfig
 

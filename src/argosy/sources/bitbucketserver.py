@@ -26,7 +26,8 @@ from argosy.sources._raw import Raw, Wrapped
 from argosy.sources.bitbucket import check_signature
 
 if TYPE_CHECKING:
-    from argosy.sources._hooks import Api, Hooks
+    from argosy.sources._hooks import Hooks
+    from argosy.sources._hooks_api import Api
     from argosy.sources._http import Request, Response
 
 
