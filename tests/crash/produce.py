@@ -42,13 +42,19 @@ class _Rabbit:
         """Return once the broker has it."""
         import aiormq
 
+        port = {
+            "id": f"port-{number}",
+            "network": f"network-{number // 10}",
+            "binding:vnic_type": "baremetal",
+            "name": "größe <b> & co",
+        }
         notification = {
             "message_id": id,
             "publisher_id": "network.host-1",
             "event_type": "port.create.end",
             "priority": "INFO",
             "timestamp": "2026-01-01 00:00:00.000000",
-            "payload": {"port": {"id": f"port-{number}", "binding:vnic_type": "baremetal", "name": "größe <b> & co"}},
+            "payload": {"port": port},
         }
         body = json.dumps({"oslo.version": "2.0", "oslo.message": json.dumps(notification)}).encode()
         properties = aiormq.spec.Basic.Properties(content_type="application/json", delivery_mode=2)

@@ -29,6 +29,8 @@ class Rules:
     prompt: Sequence[str]
     """Triggers that act at once, for each event one of them at least."""
     refused: Sequence[str] = ()
+    unordered: Sequence[str] = ()
+    """Triggers that do not keep the order of the log: each key is gathered by itself."""
 
 
 def joined(log: Sequence[str], side: Callable[[str], str | None]) -> list[Body]:
@@ -225,7 +227,7 @@ spec:
         http:
           url: {receiver}/gathered
           payload: [{{src: {{dependencyName: port, dataKey: "#.data.body.message_id", useRawData: true}}, dest: ids}}]
-      batch: {{window: 300ms, maxEvents: 20}}
+      batch: {{window: 1s, maxEvents: 2, key: {{dependencyName: port, dataKey: body.payload.port.network}}}}
       retryStrategy: &often {{duration: 50ms, factor: 1, steps: 1000}}
     - template:
         name: lonely
@@ -282,5 +284,6 @@ EVERYTHING = Rules(
     first="each",
     prompt=["each", "post"],
     refused=["refused"],
+    unordered=["gathered"],
 )
 """Notifications and posts, and twelve triggers: filters, a transform, conditions, a batch, an absence, HTTP, Python, and a dead-letter trigger."""

@@ -14,7 +14,7 @@ from argosy.runtime import failpoints
 from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.buses import BusInside
-from tests.crash.course import Course, Plan, Result, judge
+from tests.crash.course import ROOT, Course, Plan, Result, judge
 from tests.crash.receiver import Moods
 from tests.crash.rules import EVERYTHING
 
@@ -33,7 +33,7 @@ def result(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iter
         kills=(),
         crash_at=[f"{point}:2" for point in POINTS],
         moods=Moods(lost_answers=0.05, errors=0.05),
-        patience_seconds=30,
+        patience_seconds=40,
     )
     yield Course(plan, EVERYTHING, tmp_path_factory.mktemp("points"), rabbitmq, BusInside()).play()
 
@@ -49,3 +49,9 @@ def test_a_process_that_is_killed_at_this_point_loses_nothing_and_does_nothing_t
 def test_a_point_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is event.received"):
         failpoints.arm("event.recieved")
+
+
+def test_the_page_on_reliability_says_what_each_point_means() -> None:
+    page = (ROOT / "docs" / "explanation" / "reliability.md").read_text()
+
+    assert [point for point in POINTS if f"`{point}`" not in page] == []

@@ -22,7 +22,7 @@ pytestmark = [
 def test_nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed_or_halted(
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    result = play(3000, 12, 2, "inside", tmp_path / "soak", rabbitmq)
+    result = play(2000, 10, 2, "inside", tmp_path / "soak", rabbitmq)
 
     assert result.faults == []
     assert set(result.kills) == set(WEIGHTS)
