@@ -155,9 +155,7 @@ def _hooks(ctx: SourceContext[BitbucketConfig]) -> Hooks | None:
     return BitbucketHooks(ctx)
 
 
-def check_signature(
-    request: Request, ctx: SourceContext[Any], secrets: tuple[SecretKeySelector | None, ...]
-) -> None:
+def check_signature(request: Request, ctx: SourceContext[Any], secrets: tuple[SecretKeySelector | None, ...]) -> None:
     """Raise EventInvalid unless ``X-Hub-Signature`` is right by one of the secrets, or none is given."""
     if not any(secrets):
         return
