@@ -41,6 +41,31 @@ class Room(NamedTuple):
         return abs(self.limit - other.limit) <= _SAME_PART * other.limit
 
 
+class Complaints:
+    """What the server's log says of writes that failed. Only what is written from now on counts."""
+
+    _WORDS = (b"no space left on device", b"Critical write error")
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = 0
+        self.come()
+
+    def come(self) -> bool:
+        """Whether the server has complained since the last call. Raises OSError where the log cannot be read."""
+        try:
+            size = self._log.stat().st_size
+            if size < self._read:  # the server began a new file
+                self._read = 0
+            with self._log.open("rb") as file:
+                file.seek(self._read)
+                text = file.read(size - self._read)
+        except FileNotFoundError:
+            return False
+        self._read = size
+        return any(words in text for words in self._WORDS)
+
+
 def look(store: Path) -> Room:
     """The room of the store in this folder. Raises OSError."""
     disk = os.statvfs(store)

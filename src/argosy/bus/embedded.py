@@ -204,11 +204,14 @@ class EmbeddedServer:
     async def _make_room(self) -> None:
         """Let the server's limit follow the disk; after the disk was full, start the server anew once there is room."""
         was_full = False
+        complaints = room.Complaints(self._log)
         while True:
             await asyncio.sleep(room.LOOK_SECONDS)
             try:
                 now = await asyncio.to_thread(room.look, self._folder)
-                if now.full and not was_full:
+                # A disk may be full for less time than lies between two looks; the server's streams stay closed all the same.
+                refused = await asyncio.to_thread(complaints.come)
+                if (now.full or refused) and not was_full:
                     was_full = True
                     log.error(
                         "the disk of %s is full (%d MB free): nothing is acknowledged and nothing is done until there is room",
