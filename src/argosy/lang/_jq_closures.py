@@ -7,7 +7,8 @@ without output hides the other one's error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from argosy.errors import LangError
@@ -19,6 +20,27 @@ Closure = Callable[[Any, Scope], Any]
 
 _LARGEST_EXACT = 2**53
 _LARGEST = 1.7976931348623157e308
+
+
+def copies(node: Node) -> int:
+    """At most how many times over the output of ``node`` may hold its input, said from the program alone.
+
+    ``[., .] | [., .] | …`` doubles with every step and shares its parts, so it is small until somebody writes it down.
+    """
+    inner = [copies(part) for part in _parts(node.items)]
+    if node.kind in ("pipe", "bind"):
+        return math.prod(inner)
+    if node.kind in ("assign", "update", "add_to"):
+        return 1 + sum(inner)
+    return max(1, sum(inner))
+
+
+def _parts(items: Iterable[Any]) -> Iterator[Node]:
+    for item in items:
+        if isinstance(item, Node):
+            yield item
+        elif isinstance(item, tuple):
+            yield from _parts(item)
 
 
 def build(node: Node) -> Closure:

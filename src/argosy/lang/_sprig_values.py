@@ -11,7 +11,7 @@ from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import gojson
 from argosy.lang._gotemplate_functions import Registry, registrar
-from argosy.lang._gotemplate_print import Int64, Named, Uint64
+from argosy.lang._gotemplate_print import LARGEST_TEXT, Int64, Named, Uint64
 from argosy.lang._gotemplate_time import format as format_time
 from argosy.lang._sprig_collections import deep_equal, empty
 
@@ -32,6 +32,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return format_time(value, "2006-01-02T15:04:05.999999999Z07:00")
     return int(value) if isinstance(value, (Int64, Uint64, Named)) else value
+
+
+def _measure(value: Any) -> None:
+    """Raises LangError if the value's JSON would be too long: a list that holds a list twice, which holds a list twice, …
+    is small in memory only.
+    """
+    left, values = LARGEST_TEXT, [value]
+    while values:
+        item = values.pop()
+        left -= 2
+        if isinstance(item, str):
+            left -= len(item)
+        elif isinstance(item, dict):
+            left -= sum(len(str(key)) for key in item)
+            values.extend(item.values())
+        elif isinstance(item, list):
+            values.extend(item)
+        if left < 0:
+            raise LangError(f"a text of more than {LARGEST_TEXT} bytes would be made")
 
 
 @sprig("default", takes="a", rest="a")
@@ -131,6 +150,7 @@ def _floats(value: Any) -> Any:
 
 def _lenient(write: Callable[[Any], str]) -> Callable[[Any], str]:
     def attempt(value: Any) -> str:
+        _measure(value)  # what ``write`` would say of it must not be taken for a value that JSON does not have
         try:
             return write(value)
         except LangError:
@@ -141,16 +161,19 @@ def _lenient(write: Callable[[Any], str]) -> Callable[[Any], str]:
 
 @sprig("mustToJson", takes="a")
 def _must_to_json(value: Any) -> str:
+    _measure(value)
     return gojson.dumps(plain(value)).decode()
 
 
 @sprig("mustToRawJson", "toRawJson", takes="a")
 def _must_to_raw_json(value: Any) -> str:
+    _measure(value)
     return gojson.dumps(plain(value), escape_html=False).decode()
 
 
 @sprig("mustToPrettyJson", takes="a")
 def _must_to_pretty_json(value: Any) -> str:
+    _measure(value)
     return _pretty(plain(value), "")
 
 

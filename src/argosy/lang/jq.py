@@ -47,6 +47,8 @@ _NUMERIC = {
 _WRITES_JSON = re.compile(r"\b(tojson|tostring)\b")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+)")
 _LARGEST_INTEGER = 2**64
+_MOST_COPIES = 256
+"""Of its input in the output of a closure; a program that may hold more is run where memory and time are limited."""
 
 
 class Program:
@@ -57,7 +59,7 @@ class Program:
         self._library = ""
         self._closure: _jq_closures.Closure | None = None
         tree = _jq_syntax.parse(text)
-        if tree is not None:
+        if tree is not None and _jq_closures.copies(tree) <= _MOST_COPIES:
             self._closure = _jq_closures.build(tree)
         else:
             self._library = _load(text)

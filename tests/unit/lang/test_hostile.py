@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from argosy.lang import cron, durations, gjson, gojson, gotemplate, govaluate, j
 from argosy.lang.gjson import Document
 
 MEMORY_BYTES = 2**30
+"""Beyond what the process has already."""
 CPU_SECONDS = 15
 
 
@@ -96,6 +98,11 @@ REFUSED = {
     "jq: a huge text": _jq('"x" * 1e9'),
     "jq: a large text": _jq('"x" * 1e8'),
     "jq: a huge text from the event": _jq(".a * 1000000000"),
+    "jq: an object that doubles": _jq("|".join(["{a: ., b: .}"] * 40)),
+    "jq: an array that doubles and is written": _jq("|".join(["[., .]"] * 40) + " | {a: tojson}"),
+    "jq: a variable that doubles": _jq(". as $x | " + "|".join(["{a: ., b: $x, c: .}"] * 40)),
+    "jq: an assignment that doubles": _jq("|".join(["(.a = .) | (.b = .)"] * 40)),
+    "jq: a text that doubles": _jq(".a | " + "|".join(["(. + .)"] * 40) + " | {a: .}"),
     "jq: a far index": _jq(".b[1000000000] = 1"),
     "lua: never ends": _lua("while true do end"),
     "lua: never ends and catches": _lua("while true do pcall(function() while true do end end) end"),
@@ -139,7 +146,9 @@ def _in_a_child(run: Callable[[], Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        # The child begins as large as the process that runs the tests is by now.
+        most = MEMORY_BYTES + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         try:
