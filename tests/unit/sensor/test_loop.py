@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from argosy.bus._base import Delivery, Pair, Queue
-from argosy.bus.memory import MemoryBus
+from argosy.bus.memory import MemoryBucket, MemoryBus
+from argosy.errors import BusError
 from argosy.manifests.sensor import parse_sensor
 from argosy.sensor import actions
 from argosy.sensor.loop import Caused, SensorLoop, Waiting
@@ -292,3 +293,25 @@ async def test_many_events_in_one_batch_keep_their_order_within_each_queue(stage
 
     assert await stage.ids("each") == [[name] for name in names]
     assert [position for position, *_ in stage.witness.told] == list(range(1, 101))
+
+
+async def test_when_the_state_cannot_be_stored_the_event_comes_again_and_is_not_dropped(stage: _Stage) -> None:
+    # Given a bus that refuses what a condition has collected (Argo Events acknowledges the event all the same)
+    await stage.publish("a1")
+    refused: list[str] = []
+
+    async def refuse(self: MemoryBucket, key: str, value: bytes, *, revision: int | None = None) -> int:
+        refused.append(key)
+        raise BusError("the store is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryBucket, "put", refuse)
+        with pytest.raises(BusError):
+            await stage.loop().run()
+    assert refused
+    assert await stage.position() == 0
+
+    # When the store is there again, then the event is read again, and the condition is completed once
+    await stage.publish("b1")
+    await stage.run_to(2)
+    assert await stage.ids("both") == [["a1", "b1"]]
