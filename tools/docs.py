@@ -253,7 +253,7 @@ def _metrics() -> str:
 
 `argosy run` serves them at `/metrics` of its admin address (127.0.0.1:7777 unless `--admin` says otherwise),
 in Prometheus' text format. Those that begin with `argo_events_` are named, labelled and measured as in Argo
-Events, so dashboards go on working; `argosy_` are ours.
+Events, so dashboards go on working; `argosy_` are ours. `process_…` are the usual ones: memory, processor time, open files.
 
 {_table(["name", "type", "labels", ""], rows)}"""
 

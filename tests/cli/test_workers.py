@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def test_the_sensors_are_shared_and_the_metrics_are_added_up(several: _Several) 
     assert run.metric("argo_events_events_sent_total", eventsource_name="web") == 3
     assert run.metric("argosy_sensors_running") == len(SENSORS)
     assert run.metric("build_info") == 1
+    # The memory is that of all processes; their beginning is that of the first
+    assert run.metric("process_resident_memory_bytes") > 3 * 20e6
+    assert abs(run.metric("process_start_time_seconds") - time.time()) < 3600
 
     # And all are drained together
     assert run.end() == 0

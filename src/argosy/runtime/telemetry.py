@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator
 
 import prometheus_client as prometheus
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, Summary
 
 import argosy
 
@@ -22,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, processor time and open files, by the names that everybody uses
         self.sources_running = Gauge(
             "argo_events_event_service_running_total",
             "Events of an EventSource that receive now",
@@ -142,7 +143,7 @@ class Metrics:
         return prometheus.generate_latest(_Sum([self.registry.collect(), *others]))
 
 
-_OF_THE_FIRST = ("build_info", "argosy_objects_invalid")
+_OF_THE_FIRST = ("build_info", "argosy_objects_invalid", "process_start_time_seconds", "process_max_fds")
 """What is not a count: every process says the same, and the first is believed."""
 
 
