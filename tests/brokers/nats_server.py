@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from argosy.bus._base import Pair
@@ -63,9 +65,23 @@ class NatsServer:
             self.child = None
 
     def signal(self, which: signal.Signals) -> None:
-        """Send a signal to the running child."""
+        """Send a signal to the running child. SIGSTOP: every thread of it stands still on return."""
         assert self.child
-        self.child.send_signal(which)
+        if which == signal.SIGSTOP:
+            halt(self.child.pid)
+        else:
+            self.child.send_signal(which)
+
+
+def halt(pid: int) -> None:
+    """Send SIGSTOP to a process of ours, and return once every thread of it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(_state(thread) not in "Tt" for thread in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.001)
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 class NatsCluster:

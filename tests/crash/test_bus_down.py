@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
+from tests.brokers.nats_server import BINARY, halt
 from tests.brokers.oslo_notify import notify
 from tests.brokers.rabbitmq import Depth, RabbitMQ
 from tests.cli.running import Run, free_port, http
@@ -70,7 +70,7 @@ class _Frozen(BusInside):
     def kill(self, run: Run) -> None:
         """Halt it: connections stand, nobody answers."""
         for pid in servers_of(run.pid):
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
 
     def start(self, run: Run) -> None:
         """Let it go on."""
