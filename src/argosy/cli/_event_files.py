@@ -16,7 +16,7 @@ from argosy.errors import ArgosyError, ConfigError, EventInvalid, LangError
 from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests._yaml import Fault, documents
-from argosy.manifests.findings import did_you_mean
+from argosy.manifests.spelling import did_you_mean
 from argosy.sources._raw import Raw, wrap
 
 if TYPE_CHECKING:

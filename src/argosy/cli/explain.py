@@ -214,7 +214,7 @@ def _explain_running(
 
 
 def _check_sensors(bundle: Bundle, names: tuple[str, ...]) -> None:
-    from argosy.manifests.findings import did_you_mean
+    from argosy.manifests.spelling import did_you_mean
 
     known = {key.name for key in bundle.origins if key.kind == "Sensor"}
     for name in names:

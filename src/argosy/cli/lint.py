@@ -89,7 +89,7 @@ def lint(
 def _explain(code: str, colour: bool | None) -> None:
     from argosy.cli._lint_formats import explained
     from argosy.manifests.checks.rules import rules
-    from argosy.manifests.findings import did_you_mean
+    from argosy.manifests.spelling import did_you_mean
 
     rule = rules().get(code)
     if rule is None:

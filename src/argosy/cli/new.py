@@ -64,7 +64,7 @@ def _about(plugin: type[Any] | None) -> str:
 
 def _example(kind: str, only: str | None) -> str:
     from argosy import registry
-    from argosy.manifests.findings import did_you_mean
+    from argosy.manifests.spelling import did_you_mean
 
     sources = registry.source_kinds() if only != "trigger" else []
     triggers = registry.trigger_kinds() if only != "source" else []

@@ -8,7 +8,8 @@ from argosy.errors import LangError
 from argosy.lang import conditions
 from argosy.lang.conditions import Condition
 from argosy.manifests._sensor_models import SensorSpec, TriggerBlock, TriggerTemplate
-from argosy.manifests.findings import Loc, Problem, did_you_mean
+from argosy.manifests.findings import Loc, Problem
+from argosy.manifests.spelling import did_you_mean
 
 
 def condition_of(template: TriggerTemplate, dependencies: Collection[str]) -> Condition:

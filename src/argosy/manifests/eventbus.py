@@ -15,8 +15,9 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.manifests._yaml import Fault, documents
 from argosy.manifests.fields import Json, Metadata, Model, SASLConfig, SecretKeySelector, TLSConfig
-from argosy.manifests.findings import Problem, check, did_you_mean
+from argosy.manifests.findings import Problem, check
 from argosy.manifests.objects import digest, frame
+from argosy.manifests.spelling import did_you_mean
 
 Engine = Literal["nats", "jetstream", "kafka", "jetstreamExotic"]
 

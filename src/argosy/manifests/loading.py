@@ -22,8 +22,9 @@ from argosy.manifests.crosscheck import crosscheck
 from argosy.manifests.eventbus import EventBus, parse_event_bus
 from argosy.manifests.eventsource import EventSource, declared_events, parse_event_source
 from argosy.manifests.fields import Metadata
-from argosy.manifests.findings import Finding, Problem, check, did_you_mean, path_text
+from argosy.manifests.findings import Finding, Problem, check, path_text
 from argosy.manifests.sensor import Sensor, parse_sensor
+from argosy.manifests.spelling import did_you_mean
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Larger files are refused. (A cluster's API takes objects up to 1.5 MiB.)"""

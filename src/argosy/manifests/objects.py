@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from argosy.manifests.fields import Metadata
-from argosy.manifests.findings import Problem, check, did_you_mean
+from argosy.manifests.findings import Problem, check
+from argosy.manifests.spelling import did_you_mean
 
 API_VERSION = "argoproj.io/v1alpha1"
 """The one version there is of all three kinds."""

@@ -18,8 +18,9 @@ from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventsource import EventSpec
-from argosy.manifests.findings import Loc, Problem, did_you_mean
+from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor
+from argosy.manifests.spelling import did_you_mean
 from argosy.sources import _raw
 from argosy.sources._filter import decision
 from argosy.sources._http_body import raw_json

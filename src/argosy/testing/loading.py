@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from argosy.manifests._bundle import Origin
 from argosy.manifests._yaml import Fault, Node, documents
 from argosy.manifests.bundle import Bundle, Finding, load
-from argosy.manifests.findings import Problem, check, did_you_mean
+from argosy.manifests.findings import Problem, check
 from argosy.manifests.loading import MAX_FILE_BYTES, placed
 from argosy.manifests.sensor import Sensor
+from argosy.manifests.spelling import did_you_mean
 from argosy.testing.format import Answer, Around, Case, CaseFile, DeadLetter, Firing, NoFiring
 from argosy.testing.given import Arrival, arrivals
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from argosy.manifests.fields import BasicAuth, Duration, Json, Model, TLSConfig
-from argosy.manifests.findings import Finding, check, did_you_mean, is_slip, path_text
+from argosy.manifests.findings import Finding, check, path_text
+from argosy.manifests.spelling import did_you_mean, is_slip
 
 
 class Inner(Model):

@@ -19,8 +19,9 @@ from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import each_trigger, held_object, sensors_by_key
 from argosy.manifests.fields import ArtifactLocation, TriggerParameter
-from argosy.manifests.findings import Loc, Problem, aliases, did_you_mean, is_slip, model_at
+from argosy.manifests.findings import Loc, Problem, aliases, model_at
 from argosy.manifests.sensor import TriggerSpec, is_kind, known_kinds
+from argosy.manifests.spelling import did_you_mean, is_slip
 
 _METADATA = (
     "annotations",

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import key_of
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
+from argosy.manifests.findings import Loc, Problem, Severity
 from argosy.manifests.sensor import Sensor
+from argosy.manifests.spelling import did_you_mean, is_slip
 
 _ROUTING = ". *>"
 """Characters that mean something in the bus's subjects; upstream's routing breaks on them, ours does not."""

@@ -16,8 +16,9 @@ from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import each_source, each_trigger, key_of, sensors_by_key
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import EventFilter
-from argosy.manifests.findings import Loc, Problem, did_you_mean
+from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import DataFilter, Dependency, ExprFilter, TriggerSpec
+from argosy.manifests.spelling import did_you_mean
 
 _NAMES = {
     "jq": "jq program",

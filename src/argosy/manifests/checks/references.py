@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import each_trigger, key_of
 from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
-from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean
+from argosy.manifests.findings import Loc, Problem, Severity
+from argosy.manifests.spelling import did_you_mean
 
 _MAKERS = frozenset(
     (

@@ -14,8 +14,9 @@ from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, 
 from argosy.manifests.checks._needs import Needs, sensor_needs, source_needs
 from argosy.manifests.checks._walk import key_of, mapping, says_namespace
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.findings import Problem, Severity, did_you_mean
+from argosy.manifests.findings import Problem, Severity
 from argosy.manifests.sensor import Sensor
+from argosy.manifests.spelling import did_you_mean
 
 _ELECTION = "leases"
 """Upstream elects the leader of several pods with these, where it is told to."""

@@ -11,8 +11,9 @@ from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests._collecting import condition_of
 from argosy.manifests.checks._walk import each_source, each_trigger, sensors_by_key
-from argosy.manifests.findings import Loc, Problem, did_you_mean
+from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
+from argosy.manifests.spelling import did_you_mean
 
 
 def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:

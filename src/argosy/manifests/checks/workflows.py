@@ -20,8 +20,9 @@ from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key, WorkflowTemplate
 from argosy.manifests.checks._walk import Held, each_trigger, held_object, mapping, says_namespace, sensors_by_key
 from argosy.manifests.checks.destinations import misplaced
-from argosy.manifests.findings import Loc, Problem, Severity, did_you_mean, is_slip
+from argosy.manifests.findings import Loc, Problem, Severity
 from argosy.manifests.sensor import TriggerSpec
+from argosy.manifests.spelling import did_you_mean, is_slip
 from argosy.triggers import _workflow_args
 
 _WRITTEN = "written by argosy lint"

@@ -19,8 +19,8 @@ from argosy.bus._base import Bus, Queue
 from argosy.clock import Clock, SystemClock
 from argosy.errors import Ambiguous, BusUnavailable, ConfigError, NotFound
 from argosy.manifests.bundle import Bundle
-from argosy.manifests.findings import did_you_mean
 from argosy.manifests.sensor import Sensor
+from argosy.manifests.spelling import did_you_mean
 from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import queue_name

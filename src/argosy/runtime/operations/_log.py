@@ -16,7 +16,7 @@ from argosy.bus._base import At, Bus, Delivery, Pair
 from argosy.errors import Ambiguous, ConfigError, EventInvalid, LangError, NotFound
 from argosy.event import Event
 from argosy.lang import durations, gojson
-from argosy.manifests.findings import did_you_mean
+from argosy.manifests.spelling import did_you_mean
 from argosy.runtime.operations._base import Ask, System, prefix
 
 _FIRST_WINDOW, _LARGEST_WINDOW = 256, 16384

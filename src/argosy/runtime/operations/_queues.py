@@ -16,8 +16,8 @@ from argosy.bus._base import Item, Queue, Shelf
 from argosy.errors import Ambiguous, ConfigError, EventInvalid, LangError, NotFound
 from argosy.event import Event
 from argosy.lang import expr
-from argosy.manifests.findings import did_you_mean
 from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.spelling import did_you_mean
 from argosy.runtime.operations._base import System, prefix
 from argosy.runtime.sensors import queue_name
 from argosy.sensor import actions

@@ -17,7 +17,7 @@ from argosy.bus._base import At, Bus
 from argosy.errors import ConfigError, EventInvalid, LangError, NotFound
 from argosy.event import Event
 from argosy.lang import gojson
-from argosy.manifests.findings import did_you_mean
+from argosy.manifests.spelling import did_you_mean
 from argosy.runtime import story
 from argosy.runtime.operations import _log
 from argosy.runtime.operations._base import Ask, Operation, System

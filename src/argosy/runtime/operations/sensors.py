@@ -8,8 +8,8 @@ from typing import Any
 
 from argosy.bus._base import Bus
 from argosy.errors import ConfigError, NotFound
-from argosy.manifests.findings import did_you_mean
 from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.spelling import did_you_mean
 from argosy.runtime import suspension
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._queues import triggers_of
