@@ -4,7 +4,8 @@ The rules are those of ``sigs.k8s.io/yaml`` 1.6 (``YAMLToJSON`` over ``go.yaml.i
 ``on`` and ``off`` are booleans, ``1:30`` and dates stay text, ``0o17`` and ``010`` are octal, ``08`` is 8,
 keys become text, numbers are what JSON makes of them, and of two equal keys the last wins. LibYAML parses,
 one document at a time, so that a broken document hides no other; values are built here from its events. Depth
-and the growth by aliases are bounded. What a value means is for ``argosy.manifests.loading``.
+and the growth by aliases are bounded. What a value means is for ``argosy.manifests.loading``. Slightly over the
+usual length, because values and places come out of one walk over the events.
 """
 
 from __future__ import annotations
