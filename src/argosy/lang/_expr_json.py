@@ -30,16 +30,7 @@ def from_json(text: str, meter: Meter) -> Any:
     except RecursionError:
         raise LangError("the JSON is nested too deep") from None
     meter.weigh(value)
-    return floats(value)
-
-
-def floats(value: Any) -> Any:
-    """The value with every number a float, as Go decodes JSON."""
-    if isinstance(value, dict):
-        return {key: floats(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [floats(item) for item in value]
-    return float(value) if type(value) is int else value
+    return gojson.floats(value)
 
 
 def _plain(value: Any) -> Any:

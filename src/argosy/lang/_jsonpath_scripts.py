@@ -12,11 +12,11 @@ from typing import Any
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import gojson, regex
-from argosy.lang._expr_json import floats
 from argosy.lang._expr_values import quotient, remainder
 from argosy.lang._gofloat import power
 from argosy.lang._jsonpath_selectors import Abandoned, Steps, Walk
 from argosy.lang._sprig_numbers import parse_float
+from argosy.lang.gojson import floats
 
 _OPERATORS = (
     *("||", "&&", "==", "!=", "<=", ">=", "<", ">", "=~", "!"),

@@ -137,15 +137,7 @@ def _from_json(text: str) -> Any:
 
 @sprig("mustFromJson", takes="s")
 def _must_from_json(text: str) -> Any:
-    return _floats(gojson.loads(text))
-
-
-def _floats(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _floats(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_floats(item) for item in value]
-    return float(value) if type(value) is int else value
+    return gojson.floats(gojson.loads(text))
 
 
 def _lenient(write: Callable[[Any], str]) -> Callable[[Any], str]:

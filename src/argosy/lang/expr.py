@@ -18,12 +18,13 @@ from argosy.lang import jsonpath, sprig
 from argosy.lang._expr_builtins import BUILTINS, to_float, to_int
 from argosy.lang._expr_checker import check
 from argosy.lang._expr_closures import Run, build
-from argosy.lang._expr_json import floats, from_json, to_json
+from argosy.lang._expr_json import from_json, to_json
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_parser import parse
 from argosy.lang._expr_simplify import simplify
 from argosy.lang._expr_values import described
 from argosy.lang._gotemplate_functions import Function
+from argosy.lang.gojson import floats
 
 __all__ = ["BUILTINS", "FUNCTIONS", "Expression", "compile", "floats", "function"]
 

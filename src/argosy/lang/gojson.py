@@ -291,3 +291,12 @@ def _follows_grammar(text: bytes) -> bool:
                 return False
             due = "value" if open_marks[-1] == b"[" else "key"
     return due == "end" and not open_marks and not text[position:].strip(b" \t\n\r")
+
+
+def floats(value: Json) -> Json:
+    """The value with every number a float, as Go decodes JSON into what has no type."""
+    if isinstance(value, dict):
+        return {key: floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [floats(item) for item in value]
+    return float(value) if type(value) is int else value

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from argosy.errors import LangError, Rejected
 from argosy.lang import gojson
@@ -23,6 +23,9 @@ from argosy.testing.loading import Trial, TriggerName, all_triggers, seconds
 from argosy.testing.reasons import causes, reasons, when
 from argosy.testing.simulation import Dead, Fired, Transcript
 from argosy.triggers import _workflow_args
+
+EntryT = TypeVar("EntryT", Firing, DeadLetter)
+OutcomeT = TypeVar("OutcomeT", Fired, Dead)
 
 _TOLERANCE_SECONDS = 0.001
 _MOST_LINES = 200
@@ -130,9 +133,12 @@ class _Judge:
     def _shown(self, fired: Fired | Dead) -> str:
         return self._trial.shown(fired.name)
 
-    def _fires(self, entries: Sequence[Firing]) -> Iterator[Failure]:
-        left = list(self._fired)
-        pairs: list[tuple[int, Firing, Fired]] = []
+    def _matched(
+        self, entries: Sequence[EntryT], those: Sequence[OutcomeT]
+    ) -> tuple[list[tuple[int, EntryT, OutcomeT]], list[TriggerName], list[OutcomeT]]:
+        """Each entry with the first of ``those`` of its trigger; the triggers that have none; and those that no entry names."""
+        left = list(those)
+        pairs: list[tuple[int, EntryT, OutcomeT]] = []
         missing: list[TriggerName] = []
         for index, entry in enumerate(entries):
             name = self._name(entry.trigger)
@@ -142,6 +148,10 @@ class _Judge:
             else:
                 left.remove(found)
                 pairs.append((index, entry, found))
+        return pairs, missing, left
+
+    def _fires(self, entries: Sequence[Firing]) -> Iterator[Failure]:
+        pairs, missing, left = self._matched(entries, self._fired)
         in_order = all(
             one.at <= other.at + _TOLERANCE_SECONDS for (_, _, one), (_, _, other) in itertools.pairwise(pairs)
         )
@@ -235,17 +245,7 @@ class _Judge:
             yield from _missing(f"notFires[{index}] ({entry.trigger})", entry.because, self._reasons(name))
 
     def _dead_letters(self, entries: Sequence[DeadLetter]) -> Iterator[Failure]:
-        left = list(self._transcript.dead)
-        pairs: list[tuple[int, DeadLetter, Dead]] = []
-        missing: list[TriggerName] = []
-        for index, entry in enumerate(entries):
-            name = self._name(entry.trigger)
-            found = next((one for one in left if one.name == name), None)
-            if found is None:
-                missing.append(name)
-            else:
-                left.remove(found)
-                pairs.append((index, entry, found))
+        pairs, missing, left = self._matched(entries, self._transcript.dead)
         if missing or left:
             wanted = [self._trial.shown(self._name(entry.trigger)) for entry in entries]
             yield Failure(
