@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
+from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
 from tests.brokers.sources.mqtt_publisher import SECRETS, Publisher
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
@@ -133,21 +134,7 @@ async def test_a_message_that_cannot_become_an_event_is_counted_and_does_not_blo
 async def test_no_more_than_64_messages_are_under_way_and_the_rest_waits_unread(
     upstream: Publisher, stage: Stage
 ) -> None:
-    # Given a bus that does not answer, and a broker that would deliver 200 at once
-    await stage.start()
-    stage.close_gate()
-    # When more messages come, enough to fill what the network buffers
-    texts = [f"{number:03}" for number in range(100)]
-    for text in texts:
-        await upstream.send(text)
-    await eventually(lambda: stage.under_way == 64)
-    await upstream.settle()
-    # Then 64 are under way
-    assert stage.under_way == 64
-    # And all arrive once, in the broker's order
-    stage.open_gate()
-    await stage.events(100)
-    assert [upstream.text_of(event.data) for event in stage.offered] == texts
+    await wait_beyond_64(upstream, stage, 100)
     await eventually(lambda: upstream.broker.outstanding(upstream.client) == 0)
 
 

@@ -13,6 +13,7 @@ import pytest
 from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
+from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.nats_publisher import SECRETS, Publisher
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
@@ -157,20 +158,7 @@ async def test_what_the_server_sent_before_the_source_ends_is_still_taken(upstre
 async def test_no_more_than_64_messages_are_under_way_and_they_begin_in_order(
     upstream: Publisher, stage: Stage
 ) -> None:
-    # Given a bus that does not answer
-    await stage.start()
-    stage.close_gate()
-    # When more messages come
-    texts = [f"{number:03}" for number in range(150)]
-    for text in texts:
-        await upstream.send(text)
-    await eventually(lambda: stage.under_way == 64)
-    await upstream.settle()
-    # Then 64 are under way, the rest waits, and all arrive in order
-    assert stage.under_way == 64
-    stage.open_gate()
-    await stage.events(150)
-    assert [upstream.text_of(event.data) for event in stage.offered] == texts
+    await wait_beyond_64(upstream, stage, 150)
 
 
 async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_path: Any) -> None:

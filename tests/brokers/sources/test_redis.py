@@ -14,6 +14,7 @@ import pytest
 from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
+from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.redis_server import PASSWORD, RedisServer
 from tests.brokers.sources.server import CLIENT_TLS
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
@@ -147,20 +148,7 @@ async def test_a_message_that_cannot_become_an_event_is_counted_and_the_next_is_
 async def test_no_more_than_64_messages_are_under_way_and_they_begin_in_order(
     upstream: Publisher, stage: Stage
 ) -> None:
-    # Given a bus that does not answer
-    await stage.start()
-    stage.close_gate()
-    # When more messages come
-    texts = [f"{number:03}" for number in range(100)]
-    for text in texts:
-        await upstream.send(text)
-    await eventually(lambda: stage.under_way == 64)
-    await upstream.settle()
-    # Then 64 are under way, the rest waits, and all arrive in order
-    assert stage.under_way == 64
-    stage.open_gate()
-    await stage.events(100)
-    assert [upstream.text_of(event.data) for event in stage.offered] == texts
+    await wait_beyond_64(upstream, stage, 100)
 
 
 async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_path: Any) -> None:
