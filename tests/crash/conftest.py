@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.brokers.rabbitmq import NotThere, RabbitMQ, installed
+from tests.missing import missing
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +15,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A running RabbitMQ. Skips where it is not installed; fails when ``CI`` is set."""
     try:
         installed()
-    except NotThere as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except NotThere as reason:
+        missing(reason)
     with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as broker:
         yield broker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,15 @@ import pytest
 from tests.brokers import rabbitmq as brokers
 from tests.cli.running import Run
 from tests.kubernetes import apiserver as clusters
+from tests.missing import missing
 
 
 def _there(check: object) -> None:
     assert callable(check)
     try:
         check()
-    except (brokers.NotThere, clusters.NotThere) as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except (brokers.NotThere, clusters.NotThere) as reason:
+        missing(reason)
 
 
 @pytest.fixture

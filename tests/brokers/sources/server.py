@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-import pytest
-
 from tests.conformance.source import free_port
 from tests.kubernetes import certificates
+from tests.missing import missing
 
 _READY_SECONDS = 60.0
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/usr/bin"])
@@ -30,10 +29,7 @@ def program(name: str, package: str) -> str:
     """The path of a server's program. Skips the test where it is not installed; fails it when ``CI`` is set."""
     found = shutil.which(name, path=_PATH)
     if found is None:
-        sentence = f"{name} is not installed; get it with: tools/servers/install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+        missing(f"{name} is not installed; get it with: tools/servers/install {package}")
     return found
 
 
