@@ -28,7 +28,7 @@ from argosy.manifests.eventbus import EventBusSpec
 from argosy.manifests.eventsource import EventSourceSpec
 from argosy.manifests.fields import Duration
 from argosy.manifests.sensor import SensorSpec
-from argosy.runtime.telemetry import Metrics
+from argosy.runtime.telemetry import Metrics, Tally
 from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
@@ -241,12 +241,13 @@ def _commands() -> str:
 def _metrics() -> str:
     rows = []
     for collector in vars(Metrics()).values():
-        if not isinstance(collector, MetricWrapperBase):
+        if not isinstance(collector, MetricWrapperBase | Tally):
             continue
-        (metric,) = collector.describe()
+        (metric,) = collector.collect()
         suffix = {"counter": "_total", "summary": "_sum`, `_count"}.get(metric.type, "")
         # prometheus_client shows the label names of a metric only once it has a value.
-        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
+        names = collector.labelnames if isinstance(collector, Tally) else collector._labelnames
+        labels = ", ".join(f"`{label}`" for label in names)
         rows.append([f"`{metric.name}{suffix}`", metric.type, labels, metric.documentation])
     return f"""{_NOTE}
 # Metrics

@@ -7,11 +7,9 @@ import math
 import time
 from collections.abc import Sequence
 
-from prometheus_client import Counter
-
 from argosy.bus._base import Delivery
 from argosy.event import Event
-from argosy.runtime.telemetry import Metrics
+from argosy.runtime.telemetry import Count, Metrics
 from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision
 
@@ -58,7 +56,7 @@ class SensorStory:
         self._metrics = metrics
         self._fields = {"namespace": namespace, "sensorName": sensor}
         self._warned: dict[str, float] = {}
-        self._filtered: dict[tuple[str, bool], Counter] = {}
+        self._filtered: dict[tuple[str, bool], Count] = {}
 
     def matched(
         self, delivery: Delivery, decisions: Sequence[Decision], caused: Sequence[Caused], waiting: Sequence[Waiting]
@@ -69,11 +67,11 @@ class SensorStory:
             if decision.event is not None:
                 continue
             failed = decision.verdict.failed
-            counter = self._filtered.get((decision.dependency, failed))
-            if counter is None:
+            count = self._filtered.get((decision.dependency, failed))
+            if count is None:
                 labels = (self._namespace, self._sensor, decision.dependency, "failed" if failed else "rejected")
-                counter = self._filtered[decision.dependency, failed] = self._metrics.events_filtered.labels(*labels)
-            counter.inc()
+                count = self._filtered[decision.dependency, failed] = self._metrics.events_filtered.labels(*labels)
+            count.value += 1
             if failed:
                 _log.warning(
                     "sensor '%s' dropped event %s: dependency '%s' could not decide: %s",
