@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -27,6 +26,7 @@ from argosy.sources._amqp_connection import Broker, at, connected, parse, refusa
 from argosy.sources._amqp_message import Reading, read, recorded
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._reaching import patiently
 
 if TYPE_CHECKING:
     import aiormq
@@ -202,23 +202,14 @@ class _Intake:
 @contextlib.asynccontextmanager
 async def _reached(ctx: SourceContext[AmqpConfig]) -> AsyncIterator[tuple[aiormq.Connection, Broker]]:
     """A connection, tried as often as ``connectionBackoff`` says."""
-    backoff = ctx.config.connection_backoff
     name = f"argosy {ctx.namespace}/{ctx.event_source}/{ctx.event_name}"
-    failures = 0
     async with contextlib.AsyncExitStack() as stack:
-        while True:
-            try:
-                brokers, tls = _brokers(ctx)
-                reached = await stack.enter_async_context(connected(brokers, tls, name))
-                break
-            except SourceError as error:
-                failures += 1
-                if backoff is None or failures >= backoff.tries:
-                    raise
-                pause = backoff.pause_seconds(failures, random.random())
-                ctx.log.warning("%s; next try in %.0f s, as connectionBackoff says", error, pause)
-            await ctx.clock.sleep(pause)
-        yield reached
+
+        async def connect() -> tuple[aiormq.Connection, Broker]:
+            brokers, tls = _brokers(ctx)
+            return await stack.enter_async_context(connected(brokers, tls, name))
+
+        yield await patiently(ctx, ctx.config.connection_backoff, connect)
 
 
 def _brokers(ctx: SourceContext[AmqpConfig]) -> tuple[list[Broker], ssl.SSLContext | None]:
