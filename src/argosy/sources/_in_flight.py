@@ -9,10 +9,14 @@ from collections.abc import Coroutine
 from typing import Any
 
 
+LIMIT = 64
+"""Messages in ``emit`` at a time, of kinds whose manifest does not say."""
+
+
 class InFlight:
     """The work of one run. A message is a task from the moment it is read."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int = LIMIT) -> None:
         self._slots = asyncio.Semaphore(limit)
         self._tasks: set[asyncio.Task[None]] = set()
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()

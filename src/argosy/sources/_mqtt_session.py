@@ -1,7 +1,7 @@
 """One connection to an MQTT broker: greeting, subscription, keep-alive, and messages that are acknowledged in
 order once their work is done.
 
-A message is a task from the moment it is read. At most ``IN_FLIGHT`` are under way; while they are, nothing is
+A message is a task from the moment it is read. At most ``_in_flight.LIMIT`` are under way; while they are, nothing is
 read, so the broker keeps the rest. Acknowledgements leave in the order in which the messages came, as the
 standard demands (MQTT 3.1.1, 4.6); what was not acknowledged comes again at the next connection.
 """
@@ -21,7 +21,6 @@ from argosy.sources._in_flight import InFlight
 from argosy.sources._mqtt_packets import Packet, Published
 from argosy.sources._reaching import Address, closed, opened
 
-IN_FLIGHT = 64
 KEEP_ALIVE_SECONDS = 30
 _ANSWER_SECONDS = 30.0
 
@@ -97,7 +96,7 @@ class Session:
 
         Raises SourceError if the connection is lost, and what ``keep`` raised, once what is under way has finished.
         """
-        work = InFlight(IN_FLIGHT)
+        work = InFlight()
 
         async def take() -> None:
             while True:

@@ -86,8 +86,10 @@ class Session:
             await asyncio.gather(self._pings, return_exceptions=True)
         await closed(self._writer)
 
-    async def subscribe(self, subject: str, queue: str) -> None:
-        """Ask for a subject, once for all members of ``queue`` if that is not empty. Raises SourceError."""
+    def subscribe(self, subject: str, queue: str) -> None:
+        """Ask for a subject, once for all members of ``queue`` if that is not empty; the next ``Pong`` says that we are
+        heard.
+        """
         self._write(f"SUB {subject} {queue} {_SID}\r\nPING\r\n" if queue else f"SUB {subject} {_SID}\r\nPING\r\n")
 
     def unsubscribe(self) -> None:

@@ -31,7 +31,6 @@ from argosy.sources._nats_protocol import Login, Message, Pong, Session
 from argosy.sources._raw import Raw, Wrapped
 from argosy.sources._reaching import Address, host_and_port, patiently
 
-_IN_FLIGHT = 64
 _DRAIN_SECONDS = 1.0
 _MESSAGE_ID = "Nats-Msg-Id"
 
@@ -136,14 +135,18 @@ spec:
                 ctx.refused(f"{error} (message of subject {message.subject!r}); dropped")
 
         session = await patiently(ctx, config.connection_backoff, lambda: _connect(ctx))
-        work = InFlight(_IN_FLIGHT)
+        work = InFlight()
 
         async def take() -> None:
+            listening = False
             try:
                 while True:
                     await work.free()
                     while isinstance(found := await session.next(), Pong):
-                        pass
+                        if not listening:  # the first one answers the subscription
+                            listening = True
+                            of = f" of queue group {config.queue!r}" if config.queue else ""
+                            ctx.listening(f"subject {config.subject!r}{of} of {session.where}")
                     work.begin(keep(found))
             except asyncio.CancelledError:
                 # A member of a queue group was given these, and nobody else was.
@@ -156,12 +159,7 @@ spec:
                 raise
 
         try:
-            await session.subscribe(config.subject, config.queue or "")
-            while not isinstance(found := await session.next(), Pong):
-                await work.free()
-                work.begin(keep(found))
-            of = f" of queue group {config.queue!r}" if config.queue else ""
-            ctx.listening(f"subject {config.subject!r}{of} of {session.where}")
+            session.subscribe(config.subject, config.queue or "")
             await work.run(take())
         finally:
             await session.end()

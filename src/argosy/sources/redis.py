@@ -20,7 +20,6 @@ from argosy.sources._in_flight import InFlight
 from argosy.sources._raw import Raw, Wrapped, known
 from argosy.sources._redis import Link, RedisServer, connected
 
-_IN_FLIGHT = 64
 _SILENCE_SECONDS = 10.0
 
 
@@ -84,7 +83,7 @@ spec:
         async with connected(ctx) as link:
             await link.send("SUBSCRIBE", *channels)
             unconfirmed = len(channels)
-            work = InFlight(_IN_FLIGHT)
+            work = InFlight()
 
             async def take() -> None:
                 nonlocal unconfirmed

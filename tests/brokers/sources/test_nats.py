@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import signal
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from argosy.sources._raw import Raw, wrap
 from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.nats_publisher import SECRETS, Publisher
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer
-from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
+from tests.conformance.source import SourceSuite, Stage, Upstream, ended, eventually, on_stage
 
 
 @pytest.fixture
@@ -159,6 +160,34 @@ async def test_no_more_than_64_messages_are_under_way_and_they_begin_in_order(
     upstream: Publisher, stage: Stage
 ) -> None:
     await wait_beyond_64(upstream, stage, 150)
+
+
+async def test_a_message_that_comes_before_the_subscription_is_confirmed_is_finished_like_any_other() -> None:
+    # Given a server that sends a message at once and confirms late, which no real one can be made to do
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"headers":true}\r\nPONG\r\n')
+        while line := await reader.readline():
+            if line.startswith(b"SUB"):
+                writer.write(b"MSG s 1 1\r\nx\r\n")
+            elif line.startswith(b"UNSUB"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with on_stage("nats", {"url": url, "subject": "s"}) as stage:
+        stage.close_gate()
+        task = asyncio.create_task(stage.plugin().run(stage.context()))
+        await eventually(lambda: stage.under_way == 1)
+        # When the source is cancelled, then it waits for the emit under way
+        task.cancel()
+        await asyncio.sleep(0.15)
+        assert not task.done()
+        # And ends when that has
+        stage.open_gate()
+        await ended(task)
+        assert (len(stage.emitted), stage.cut_off) == (1, 0)
+    server.close()
 
 
 async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_path: Any) -> None:
