@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-
 LIMIT = 64
 """Messages in ``emit`` at a time, of kinds whose manifest does not say."""
 
