@@ -17,9 +17,10 @@ from typing import Any
 
 from argosy.errors import SourceError
 from argosy.sources import _mqtt_packets as packets
+from argosy.sources import _reaching
 from argosy.sources._in_flight import InFlight
 from argosy.sources._mqtt_packets import Packet, Published
-from argosy.sources._reaching import Address, closed, opened
+from argosy.sources._reaching import Address, opened
 
 KEEP_ALIVE_SECONDS = 30
 _ANSWER_SECONDS = 30.0
@@ -35,17 +36,14 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
 
-class Session:
+class Session(_reaching.Session):
     """A connection that was accepted. ``resumed`` says that the broker still knows the session of our clientId."""
 
     def __init__(self, where: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.where = where
+        super().__init__(where, reader, writer)
         self.resumed = False
-        self._reader = reader
-        self._writer = writer
         self._early: deque[Packet] = deque()
         self._under_way: deque[tuple[Published, asyncio.Task[None]]] = deque()
-        self._pings: asyncio.Task[None] | None = None
         self._lost = False
 
     @property
@@ -61,21 +59,13 @@ class Session:
     async def begin(cls, where: Address, tls: ssl.SSLContext | None, login: Login) -> Session:
         """Connect and greet. Raises SourceError with the reason."""
         session = cls(where, *await opened(where, tls))
-        try:
-            await session._greet(login)
-        except BaseException:
-            await closed(session._writer)
-            raise
-        session._pings = asyncio.create_task(session._ping())
-        return session
+        # Twice as often as promised.
+        return await session._begin(session._greet(login), packets.PINGREQ, KEEP_ALIVE_SECONDS / 2)
 
     async def end(self) -> None:
         """Say goodbye and close."""
-        if self._pings is not None:
-            self._pings.cancel()
-            await asyncio.gather(self._pings, return_exceptions=True)
         self._write(packets.DISCONNECT)
-        await closed(self._writer)
+        await super().end()
 
     async def subscribe(self, topic: str, qos: int) -> int:
         """Ask for a topic; the QoS that the broker grants. Raises SourceError if it does not."""
@@ -173,18 +163,6 @@ class Session:
         if code := answer.body[1]:
             raise SourceError(f"{self.where}: {packets.REFUSALS.get(code, f'it refuses us with code {code}')}")
         self.resumed = bool(answer.body[0] & 1)
-
-    async def _ping(self) -> None:
-        # Twice as often as promised, and also while nothing is read because the bus waits.
-        while True:
-            await asyncio.sleep(KEEP_ALIVE_SECONDS / 2)
-            self._write(packets.PINGREQ)
-
-    def _write(self, data: bytes) -> None:
-        # A few bytes for each message in flight at most: nothing piles up if the broker does not read. Where the
-        # connection is gone, the reading side says so.
-        if not self._writer.is_closing():
-            self._writer.write(data)
 
 
 def _succeeded(task: asyncio.Task[None]) -> bool:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from argosy.errors import SourceError
+from argosy.sources import _reaching
 from argosy.sources._nats_keys import Signer
-from argosy.sources._reaching import Address, closed, encrypted, opened
+from argosy.sources._reaching import Address, encrypted, opened
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a message: what a server can be configured to pass on at most."""
@@ -57,44 +58,28 @@ class Pong(NamedTuple):
     """The answer to a PING: everything that the server sent before it has been read."""
 
 
-class Session:
+class Session(_reaching.Session):
     """A connection that was let in. Only one task may read."""
 
     def __init__(self, where: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.where = where
-        self._reader = reader
-        self._writer = writer
+        super().__init__(where, reader, writer)
         self._head: tuple[str, int, int] | None = None
-        self._pings: asyncio.Task[None] | None = None
 
     @classmethod
     async def begin(cls, where: Address, tls: Callable[[], ssl.SSLContext], demanded: bool, login: Login) -> Session:
         """Connect and greet; ``demanded`` says that it must be by TLS. Raises SourceError with the reason."""
         session = cls(where, *await opened(where, None))
-        try:
-            await session._greet(tls, demanded, login)
-        except BaseException:
-            await closed(session._writer)
-            raise
-        session._pings = asyncio.create_task(session._ping())
-        return session
-
-    async def end(self) -> None:
-        """Close the connection."""
-        if self._pings is not None:
-            self._pings.cancel()
-            await asyncio.gather(self._pings, return_exceptions=True)
-        await closed(self._writer)
+        return await session._begin(session._greet(tls, demanded, login), b"PING\r\n", _PING_SECONDS)
 
     def subscribe(self, subject: str, queue: str) -> None:
         """Ask for a subject, once for all members of ``queue`` if that is not empty; the next ``Pong`` says that we are
         heard.
         """
-        self._write(f"SUB {subject} {queue} {_SID}\r\nPING\r\n" if queue else f"SUB {subject} {_SID}\r\nPING\r\n")
+        self._write(f"SUB {subject} {queue} {_SID}\r\nPING\r\n".encode())
 
     def unsubscribe(self) -> None:
         """Ask for no more; what is on its way comes before the next ``Pong``."""
-        self._write(f"UNSUB {_SID}\r\nPING\r\n")
+        self._write(b"UNSUB %d\r\nPING\r\n" % _SID)
 
     async def next(self) -> Message | Pong:
         """What comes next. Cancelling it loses nothing. Raises SourceError if the connection or the right is lost."""
@@ -115,7 +100,7 @@ class Session:
         if self._head is None:
             verb, rest = await self._line()
             if verb == "PING":
-                self._write("PONG\r\n")
+                self._write(b"PONG\r\n")
             elif verb == "PONG":
                 return Pong()
             elif verb == "-ERR":
@@ -165,7 +150,8 @@ class Session:
                     if not (info.get("tls_required") or info.get("tls_available")):
                         raise SourceError(f"{self.where} has no TLS, which the manifest demands")
                     await encrypted(self.where, self._writer, tls())
-                self._write(f"CONNECT {json.dumps(self._introduction(demanded, login, info))}\r\nPING\r\n")
+                introduction = json.dumps(self._introduction(demanded, login, info))
+                self._write(f"CONNECT {introduction}\r\nPING\r\n".encode())
                 while not isinstance(await self._next(), Pong):
                     pass
         except TimeoutError as error:
@@ -189,16 +175,6 @@ class Session:
             "name": login.name,
             **login.words(str(info.get("nonce", ""))),
         }
-
-    async def _ping(self) -> None:
-        while True:
-            await asyncio.sleep(_PING_SECONDS)
-            self._write("PING\r\n")
-
-    def _write(self, text: str) -> None:
-        # A few bytes: nothing piles up if the server does not read. A lost connection shows where it is read.
-        if not self._writer.is_closing():
-            self._writer.write(text.encode())
 
 
 def _headers(text: bytes) -> dict[str, list[str]]:

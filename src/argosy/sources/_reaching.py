@@ -1,6 +1,6 @@
 """Reaching a server that a manifest names: TCP and TLS where ``--resolve`` leads, and failures as sentences.
 
-For kinds whose protocol rides on a plain byte stream. Nothing in here connects again: ``patiently`` makes
+For kinds whose protocol rides on a plain byte stream; ``Session`` is what their connections have in common. Nothing in here connects again: ``patiently`` makes
 the tries that a manifest's ``connectionBackoff`` asks for, and the rest is the runtime's work.
 """
 
@@ -11,8 +11,8 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
 from argosy.connecting import target
@@ -95,6 +95,45 @@ async def closed(writer: asyncio.StreamWriter) -> None:
                 await writer.wait_closed()
         except TimeoutError:
             writer.transport.abort()
+
+
+class Session:
+    """A connection that was let in, kept awake by pings until ``end``."""
+
+    def __init__(self, where: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.where = where
+        self._reader = reader
+        self._writer = writer
+        self._pings: asyncio.Task[None] | None = None
+
+    async def _begin(self, greeting: Coroutine[Any, Any, None], ping: bytes, every_seconds: float) -> Self:
+        """Greet, and ping from then on; close the connection where the greeting fails."""
+        try:
+            await greeting
+        except BaseException:
+            await closed(self._writer)
+            raise
+        self._pings = asyncio.create_task(self._ping(ping, every_seconds))
+        return self
+
+    async def end(self) -> None:
+        """Close the connection."""
+        if self._pings is not None:
+            self._pings.cancel()
+            await asyncio.gather(self._pings, return_exceptions=True)
+        await closed(self._writer)
+
+    async def _ping(self, ping: bytes, every_seconds: float) -> None:
+        # Also while nothing is read because the bus waits.
+        while True:
+            await asyncio.sleep(every_seconds)
+            self._write(ping)
+
+    def _write(self, data: bytes) -> None:
+        # A few bytes for each message in flight at most: nothing piles up if the server does not read. Where the
+        # connection is gone, the reading side says so.
+        if not self._writer.is_closing():
+            self._writer.write(data)
 
 
 async def patiently(ctx: SourceContext[Any], backoff: Backoff | None, connect: Callable[[], Awaitable[T]]) -> T:
