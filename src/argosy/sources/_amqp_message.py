@@ -21,7 +21,7 @@ from argosy.errors import EventInvalid, LangError
 from argosy.event import parse_time
 from argosy.lang import gojson
 from argosy.sources._http_body import raw_json
-from argosy.sources._raw import Raw, known
+from argosy.sources._raw import Raw, known, tail
 
 _VERSION, _MESSAGE = "oslo.version", "oslo.message"
 _MARK = b'"oslo.message"'
@@ -129,8 +129,7 @@ def read(message: Delivered, reading: Reading) -> tuple[bytes, str | None]:
         "routingKey": message.routing_key or "",
     }
     text = gojson.dumps(head, sort_keys=False)
-    tail = b',"metadata":%b' % gojson.dumps(reading.metadata) if reading.metadata else b""
-    return b'%b,"body":%b%b}' % (text[:-1], body, tail), name
+    return b'%b,"body":%b%b}' % (text[:-1], body, tail(reading.metadata)), name
 
 
 def go_time(moment: dt.datetime | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from argosy.errors import ConfigError, EventInvalid
+from argosy.lang import gojson
 
 if TYPE_CHECKING:
     from argosy.sources._base import SourceConfig
@@ -59,6 +60,11 @@ def _below(plugin: type[Any]) -> Iterator[type[Any]]:
             yield each
 
 
+def tail(metadata: Mapping[str, str]) -> bytes:
+    """The end of an event's data before the last brace: the manifest's metadata, if there is any."""
+    return b',"metadata":' + gojson.dumps(metadata) if metadata else b""
+
+
 def known(raw: Raw, names: Mapping[str, object], what: str) -> None:
     """Raise EventInvalid if a header of ``raw`` is not among ``names``."""
     for name in raw.headers:
@@ -66,4 +72,4 @@ def known(raw: Raw, names: Mapping[str, object], what: str) -> None:
             raise EventInvalid(f"{name!r} is no {what}; there is {', '.join(names)}")
 
 
-__all__ = ["Raw", "Wrapped", "known", "wrap"]
+__all__ = ["Raw", "Wrapped", "known", "tail", "wrap"]

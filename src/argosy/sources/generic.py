@@ -16,12 +16,11 @@ from pydantic import Field, field_validator
 
 from argosy.connecting import target
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
-from argosy.lang import gojson
 from argosy.manifests.fields import SecretKeySelector
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._finishing import to_the_end
 from argosy.sources._http_body import raw_json
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from grpclib.client import Channel
@@ -132,8 +131,7 @@ async def _store(ctx: SourceContext[GenericConfig], payload: bytes) -> None:
 
 def _data(config: GenericConfig, payload: bytes) -> bytes:
     body = raw_json(payload) if config.json_body else b'"%b"' % base64.b64encode(payload)
-    tail = b',"metadata":' + gojson.dumps(config.metadata) if config.metadata else b""
-    return b'{"body":%b%b}' % (body, tail)
+    return b'{"body":%b%b}' % (body, tail(config.metadata))
 
 
 def _channel(config: GenericConfig) -> Channel:

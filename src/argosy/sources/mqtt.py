@@ -25,7 +25,7 @@ from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._mqtt_packets import LARGEST, Published
 from argosy.sources._mqtt_session import Login, Session
-from argosy.sources._raw import Raw, Wrapped, known
+from argosy.sources._raw import Raw, Wrapped, known, tail
 from argosy.sources._reaching import Address, host_and_port, patiently
 
 _PLAIN = ("tcp", "mqtt")
@@ -197,8 +197,7 @@ def _read(config: MqttConfig, message: Published) -> bytes:
         raise EventTooLarge(f"the message is larger than {LARGEST} bytes")
     body = raw_json(message.payload) if config.json_body else b'"%b"' % base64.b64encode(message.payload)
     head = gojson.dumps({"topic": message.topic, "messageId": message.packet_id}, sort_keys=False)
-    tail = b',"metadata":%b' % gojson.dumps(config.metadata) if config.metadata else b""
-    return b'%b,"body":%b%b}' % (head[:-1], body, tail)
+    return b'%b,"body":%b%b}' % (head[:-1], body, tail(config.metadata))
 
 
 def _login(ctx: SourceContext[Any]) -> tuple[Address, ssl.SSLContext | None, Login]:

@@ -28,7 +28,7 @@ from argosy.sources._http_body import raw_json
 from argosy.sources._in_flight import InFlight
 from argosy.sources._nats_keys import from_credentials, from_seed
 from argosy.sources._nats_protocol import Login, Message, Pong, Session
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 from argosy.sources._reaching import Address, host_and_port, patiently
 
 _DRAIN_SECONDS = 1.0
@@ -170,8 +170,7 @@ def _read(config: NatsConfig, message: Message) -> bytes:
     body = raw_json(message.body) if config.json_body else b'"%b"' % base64.b64encode(message.body)
     head = gojson.dumps({"subject": message.subject}, sort_keys=False)[:-1]
     headers = b',"header":%b' % gojson.dumps(message.headers) if message.headers else b""
-    tail = b',"metadata":%b' % gojson.dumps(config.metadata) if config.metadata else b""
-    return b'%b,"body":%b%b%b}' % (head, body, headers, tail)
+    return b'%b,"body":%b%b%b}' % (head, body, headers, tail(config.metadata))
 
 
 def _name(message: Message) -> str | None:

@@ -17,7 +17,7 @@ from argosy.lang import gojson
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._in_flight import InFlight
-from argosy.sources._raw import Raw, Wrapped, known
+from argosy.sources._raw import Raw, Wrapped, known, tail
 from argosy.sources._redis import Link, RedisServer, connected
 
 _SILENCE_SECONDS = 10.0
@@ -114,5 +114,4 @@ def _read(config: RedisConfig, channel: str, payload: bytes) -> bytes:
     """The event's data as JSON text, in upstream's shape. Raises EventInvalid if the body is not what it should be."""
     body = raw_json(payload) if config.json_body else gojson.dumps(payload.decode("utf-8", "replace"))
     head = gojson.dumps({"channel": channel, "pattern": ""}, sort_keys=False)
-    tail = b',"metadata":%b' % gojson.dumps(config.metadata) if config.metadata else b""
-    return b'%b,"body":%b%b}' % (head[:-1], body, tail)
+    return b'%b,"body":%b%b}' % (head[:-1], body, tail(config.metadata))

@@ -17,7 +17,7 @@ from argosy.lang import gojson
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import WebhookContext, route
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
@@ -64,15 +64,15 @@ spec:
     def wrap(cls, config: WebhookConfig, raw: Raw) -> Wrapped:
         from argosy.sources._http_messages import recorded
 
-        return Wrapped(_data(recorded(raw, config.method or "POST"), _tail(config)), None)
+        return Wrapped(_data(recorded(raw, config.method or "POST"), tail(config.metadata)), None)
 
     async def run(self, ctx: SourceContext[WebhookConfig]) -> None:
         from argosy.sources._http import SUCCESS
 
-        tail = _tail(ctx.config)
+        end = tail(ctx.config.metadata)
 
         async def answer(request: Request) -> Response:
-            await ctx.emit(_data(request, tail))
+            await ctx.emit(_data(request, end))
             return SUCCESS
 
         async with route(ctx, ctx.config, answer, method=ctx.config.method or "POST") as place:
@@ -80,12 +80,8 @@ spec:
             await asyncio.Event().wait()
 
 
-def _tail(config: WebhookConfig) -> bytes:
-    return b',"metadata":' + gojson.dumps(config.metadata) if config.metadata else b""
-
-
-def _data(request: Request, tail: bytes) -> bytes:
-    return b'{"header":%b,"body":%b%b}' % (gojson.dumps(dict(request.headers)), _body(request), tail)
+def _data(request: Request, end: bytes) -> bytes:
+    return b'{"header":%b,"body":%b%b}' % (gojson.dumps(dict(request.headers)), _body(request), end)
 
 
 def _body(request: Request) -> bytes:
