@@ -20,13 +20,14 @@ import json
 import random
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self
 from urllib.parse import quote
 
 from argosy.errors import ArgosyError, BusError
 from argosy.sources._base import SourceContext
+from argosy.sources._hooked import HookedT
 from argosy.sources._hooks_api import Api, ApiError
 
 _FIRST_SECONDS = 2.0
@@ -43,7 +44,7 @@ _WRITE_PAUSE_SECONDS = 0.5
 """Between two changes, as services ask for."""
 
 
-class Hooks(ABC):
+class Hooks(ABC, Generic[HookedT]):
     """What is to be registered at one service, and how its API says it: lists of webhooks, each with a path of
     its own below the list's.
     """
@@ -51,9 +52,11 @@ class Hooks(ABC):
     change: ClassVar[str] = "PUT"
     """The method that changes a webhook."""
 
-    def __init__(self, api: Api | None, url: str) -> None:
+    def __init__(self, ctx: SourceContext[HookedT], api: Api | None) -> None:
+        webhook = ctx.config.webhook
+        self._ctx = ctx
         self._api = api
-        self.url = url
+        self.url = webhook.url.rstrip("/") + "/" + webhook.endpoint.lstrip("/")
 
     @property
     def api(self) -> Api:
@@ -83,7 +86,7 @@ class Hooks(ABC):
         """The paths of the lists that the webhook is to stand in."""
 
     @abstractmethod
-    def listed(self, place: str) -> AsyncIterator[Any]:
+    def listed(self, place: str) -> AsyncIterator[Mapping[str, Any]]:
         """All webhooks of a list."""
 
     @abstractmethod
@@ -93,15 +96,15 @@ class Hooks(ABC):
     def id_of(self, hook: Mapping[str, Any]) -> str:
         return str(hook["id"])
 
-    def url_of(self, hook: Mapping[str, Any]) -> str:
-        return str(hook.get("url"))
+    def ours(self, hook: Mapping[str, Any]) -> bool:
+        """Whether a webhook of the list is the one that we look after."""
+        return bool(hook.get("url") == self.url)
 
     async def find(self, place: str) -> Mapping[str, Any] | None:
-        """The webhook in the list that has our URL."""
+        """Ours, in a list; None if it is not there."""
         async for hook in self.listed(place):
-            if self.url_of(hook) == self.url:
-                found: Mapping[str, Any] = hook
-                return found
+            if self.ours(hook):
+                return hook
         return None
 
     async def create(self, place: str) -> None:
@@ -122,11 +125,6 @@ class Hooks(ABC):
         return f"{place}/{quote(self.id_of(hook), safe='')}"
 
 
-def public_url(url: str, endpoint: str) -> str:
-    """The URL that a service is to send to."""
-    return url.rstrip("/") + "/" + endpoint.lstrip("/")
-
-
 def _told(error: Exception) -> str:
     """What may be said of an exception: our own sentences hold no secret."""
     return str(error) if isinstance(error, ArgosyError) else f"the service answers oddly ({type(error).__name__})"
@@ -136,7 +134,7 @@ class Keeper:
     """Looks after the webhooks of one event until cancelled; ``delete`` is ``deleteHookOnFinish``."""
 
     def __init__(
-        self, ctx: SourceContext[Any], hooks: Hooks, *, delete: bool, check_seconds: float | None = None
+        self, ctx: SourceContext[Any], hooks: Hooks[Any], *, delete: bool, check_seconds: float | None = None
     ) -> None:
         self._ctx = ctx
         self._hooks = hooks
@@ -155,17 +153,14 @@ class Keeper:
                     digest = await self._register()
                     failures = 0
                     await self._until_changed(digest)
-                except ArgosyError as error:
-                    failures += 1
-                    await self._after(str(error), failures, getattr(error, "wait_seconds", 0.0))
                 except Exception as error:  # noqa: BLE001 - whatever a service answers must not end the receiving
                     failures += 1
-                    await self._after(_told(error), failures)
+                    await self._after(_told(error), failures, getattr(error, "wait_seconds", 0.0))
         finally:
             if self._delete:
                 await self._leave()
 
-    async def _after(self, reason: str, failures: int, wait_seconds: float = 0.0) -> None:
+    async def _after(self, reason: str, failures: int, wait_seconds: float) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
         pause = max(pause * (0.75 + random.random() / 2), wait_seconds)
         self._ctx.log.warning(
@@ -278,15 +273,3 @@ class Keeper:
 
     async def _sleep(self, seconds: float) -> None:
         await self._ctx.clock.sleep(seconds)
-
-
-@asynccontextmanager
-async def kept(
-    ctx: SourceContext[Any], hooks: Hooks | None, *, delete: bool, check_seconds: float | None = None
-) -> AsyncIterator[list[Callable[[], Coroutine[Any, Any, None]]]]:
-    """What is to run beside the receiving: a keeper of ``hooks``, or nothing where there are none to keep."""
-    if hooks is None:
-        yield []
-        return
-    async with hooks:
-        yield [Keeper(ctx, hooks, delete=delete, check_seconds=check_seconds).run]

@@ -7,20 +7,16 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources.bitbucket import BitbucketConfig
 
 
-class BitbucketHooks(Hooks):
+class BitbucketHooks(Hooks[BitbucketConfig]):
     """One webhook in each list."""
 
     def __init__(self, ctx: SourceContext[BitbucketConfig]) -> None:
-        self._ctx = ctx
-        config = ctx.config
-        super().__init__(
-            Api(config.bitbucket_base_url, self._headers), public_url(config.webhook.url, config.webhook.endpoint)
-        )
+        super().__init__(ctx, Api(ctx.config.bitbucket_base_url, self._headers))
 
     def token(self) -> str:
         auth = self._ctx.config.auth

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources._tls import client_context
 from argosy.sources.bitbucketserver import BitbucketServerConfig
@@ -27,12 +27,11 @@ def api(ctx: SourceContext[BitbucketServerConfig]) -> Api:
     return Api(config.bitbucketserver_base_url, headers, client_context(config.tls, ctx.secret))
 
 
-class BitbucketServerHooks(Hooks):
+class BitbucketServerHooks(Hooks[BitbucketServerConfig]):
     """One webhook in the list of each repository, those of whole projects included."""
 
     def __init__(self, ctx: SourceContext[BitbucketServerConfig]) -> None:
-        self._ctx = ctx
-        super().__init__(api(ctx), public_url(ctx.config.webhook.url, ctx.config.webhook.endpoint))
+        super().__init__(ctx, api(ctx))
 
     def token(self) -> str:
         assert self._ctx.config.access_token is not None  # managed

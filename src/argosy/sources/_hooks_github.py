@@ -14,25 +14,21 @@ from urllib.parse import urlsplit
 
 from argosy.errors import ConfigError, ExtraMissing
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources.github import GithubApp, GithubConfig
 
 _RENEW_SECONDS = 300.0
 
 
-class GithubHooks(Hooks):
+class GithubHooks(Hooks[GithubConfig]):
     """One webhook in each list."""
 
     change: ClassVar[str] = "PATCH"
 
     def __init__(self, ctx: SourceContext[GithubConfig]) -> None:
-        self._ctx = ctx
         self._installation = ("", 0.0)
-        config = ctx.config
-        super().__init__(
-            Api(_base(config.github_base_url), self._headers), public_url(config.webhook.url, config.webhook.endpoint)
-        )
+        super().__init__(ctx, Api(_base(ctx.config.github_base_url), self._headers))
 
     def token(self) -> str:
         config = self._ctx.config
@@ -56,8 +52,8 @@ class GithubHooks(Hooks):
     def listed(self, place: str) -> AsyncIterator[Any]:
         return self.api.linked_pages(place)
 
-    def url_of(self, hook: Mapping[str, Any]) -> str:
-        return str(hook.get("config", {}).get("url"))
+    def ours(self, hook: Mapping[str, Any]) -> bool:
+        return bool(hook.get("config", {}).get("url") == self.url)
 
     def differs(self, hook: Mapping[str, Any]) -> bool:
         config = self._ctx.config

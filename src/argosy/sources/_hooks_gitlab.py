@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources.gitlab import FLAGS, GitlabConfig
 
@@ -19,16 +19,12 @@ _PLAIN = (
 some is yes."""
 
 
-class GitlabHooks(Hooks):
+class GitlabHooks(Hooks[GitlabConfig]):
     """One webhook in each list."""
 
     def __init__(self, ctx: SourceContext[GitlabConfig]) -> None:
-        self._ctx = ctx
-        config = ctx.config
-        super().__init__(
-            Api(config.gitlab_base_url.rstrip("/").removesuffix("/api/v4") + "/api/v4", self._headers),
-            public_url(config.webhook.url, config.webhook.endpoint),
-        )
+        base = ctx.config.gitlab_base_url.rstrip("/").removesuffix("/api/v4")
+        super().__init__(ctx, Api(f"{base}/api/v4", self._headers))
 
     def token(self) -> str:
         return self._ctx.secret(self._ctx.config.access_token)

@@ -7,32 +7,31 @@ from typing import Any
 
 from argosy.sources._aws import Aws
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources.sns import SnsConfig
 
 _PENDING = "PendingConfirmation"
 
 
-class SnsHooks(Hooks):
+class SnsHooks(Hooks[SnsConfig]):
     """One subscription. Subscribing again is harmless: SNS answers with the subscription that is there."""
 
     def __init__(self, ctx: SourceContext[SnsConfig], aws: Aws) -> None:
-        self._config = ctx.config
+        super().__init__(ctx, None)
         self._aws = aws
-        super().__init__(None, public_url(ctx.config.webhook.url, ctx.config.webhook.endpoint))
 
     def token(self) -> str:
-        return self._config.topic_arn  # signing secrets play no part in what is subscribed
+        return self._ctx.config.topic_arn  # signing secrets play no part in what is subscribed
 
     def wanted(self) -> dict[str, Any]:
         return {
-            "TopicArn": self._config.topic_arn,
+            "TopicArn": self._ctx.config.topic_arn,
             "Protocol": "https" if self.url.startswith("https://") else "http",
             "Endpoint": self.url,
         }
 
     async def places(self) -> list[str]:
-        return [self._config.topic_arn]
+        return [self._ctx.config.topic_arn]
 
     async def listed(self, place: str) -> AsyncIterator[Any]:
         token: dict[str, str] = {}

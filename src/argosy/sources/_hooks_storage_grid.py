@@ -10,22 +10,17 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources._tls import client_context
 from argosy.sources.storage_grid import StorageGridConfig
 
 
-class StorageGridHooks(Hooks):
+class StorageGridHooks(Hooks[StorageGridConfig]):
     """One endpoint, named by the topic, and the notification of one bucket that leads there."""
 
     def __init__(self, ctx: SourceContext[StorageGridConfig]) -> None:
-        self._ctx = ctx
-        config = ctx.config
-        super().__init__(
-            Api(config.api_url, self._headers, client_context(config.tls, ctx.secret)),
-            public_url(config.webhook.url, config.webhook.endpoint),
-        )
+        super().__init__(ctx, Api(ctx.config.api_url, self._headers, client_context(ctx.config.tls, ctx.secret)))
 
     def token(self) -> str:
         return self._ctx.secret(self._ctx.config.auth_token)
@@ -46,12 +41,8 @@ class StorageGridHooks(Hooks):
         for endpoint in (await self.api.call("GET", place)).get("data", []):
             yield endpoint
 
-    async def find(self, place: str) -> Mapping[str, Any] | None:
-        async for endpoint in self.listed(place):
-            if endpoint.get("endpointURN") == self._ctx.config.topic_arn:
-                found: Mapping[str, Any] = endpoint
-                return found
-        return None
+    def ours(self, hook: Mapping[str, Any]) -> bool:
+        return bool(hook.get("endpointURN") == self._ctx.config.topic_arn)
 
     def differs(self, hook: Mapping[str, Any]) -> bool:
         return False  # what a bucket is told is put whenever it may have changed; the API shows it as XML

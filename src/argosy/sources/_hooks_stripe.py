@@ -6,25 +6,21 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
 from argosy.sources._base import SourceContext
-from argosy.sources._hooks import Hooks, public_url
+from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
 from argosy.sources.stripe import StripeConfig
 
 _LIST = "v1/webhook_endpoints"
 
 
-class StripeHooks(Hooks):
+class StripeHooks(Hooks[StripeConfig]):
     """One endpoint. Its signing secret is Stripe's to give: it stands in the dashboard, and belongs into
     ``webhookSecret``."""
 
     change: ClassVar[str] = "POST"
 
     def __init__(self, ctx: SourceContext[StripeConfig]) -> None:
-        self._ctx = ctx
-        super().__init__(
-            Api("https://api.stripe.com", self._headers, form=True),
-            public_url(ctx.config.webhook.url, ctx.config.webhook.endpoint),
-        )
+        super().__init__(ctx, Api("https://api.stripe.com", self._headers, form=True))
 
     def token(self) -> str:
         assert self._ctx.config.api_key is not None  # validated

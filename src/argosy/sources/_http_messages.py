@@ -45,6 +45,11 @@ class Request:
         values = self.headers.get(name)
         return values[0] if values else ""
 
+    @property
+    def media_type(self) -> str:
+        """The content type in lower case, without its parameters."""
+        return self.header("Content-Type").partition(";")[0].strip().lower()
+
 
 def recorded(raw: Raw, method: str) -> Request:
     """A request that was written down, as a route's handler would get it; ``method`` is what it is by default."""

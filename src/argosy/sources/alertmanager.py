@@ -8,6 +8,7 @@ Source: prometheus.io "Alertmanager configuration: webhook_config", data format 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -16,7 +17,7 @@ from argosy.lang import gojson
 from argosy.sources import _hooked
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import HookedConfig
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
@@ -69,7 +70,7 @@ spec:
                 await _tell(ctx, alert)
             return SUCCESS
 
-        await _hooked.serve(ctx, ctx.config.webhook, answer)
+        await _hooked.serve(ctx, answer)
 
 
 class _Alert(NamedTuple):
@@ -100,12 +101,12 @@ def _alerts(config: AlertmanagerConfig, request: Request) -> list[_Alert]:
     alerts = body.pop("alerts", None)
     if not isinstance(alerts, list):
         raise EventInvalid("the body has no 'alerts', so it is no notification of Alertmanager")
-    tail, group = _hooked.tail(config), gojson.dumps(body)
+    end, group = tail(config.metadata), gojson.dumps(body)
     found = []
     for alert in alerts:
         if not isinstance(alert, dict) or alert.get("status") not in ("firing", "resolved"):
             raise EventInvalid("an alert is neither firing nor resolved")
-        data = b'{"alert":%b,"group":%b%b}' % (gojson.dumps(alert), group, tail)
+        data = b'{"alert":%b,"group":%b%b}' % (gojson.dumps(alert), group, end)
         found.append(_Alert(_fingerprint(alert), alert["status"] == "firing", _id(alert), data))
     return found
 
@@ -120,6 +121,4 @@ def _fingerprint(alert: Mapping[str, Any]) -> str:
     given = alert.get("fingerprint")
     if isinstance(given, str) and given:
         return given
-    import hashlib
-
     return hashlib.sha256(gojson.dumps(alert.get("labels"))).hexdigest()[:16]

@@ -21,7 +21,7 @@ from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from argosy.sources._hooks import Hooks
-    from argosy.sources._http import Request, Response
+    from argosy.sources._http import Request
 
 
 class BitbucketAuth(Model):
@@ -130,23 +130,10 @@ spec:
         return _event(config, recorded(raw, "POST"))
 
     async def run(self, ctx: SourceContext[BitbucketConfig]) -> None:
-        from argosy.sources._hooks import kept
-        from argosy.sources._http import SUCCESS
-
-        config = ctx.config
-
-        async def answer(request: Request) -> Response:
-            secrets = (config.webhook_secret, config.previous_webhook_secret)
-            check_signature(request, ctx, secrets)
-            data, name = _event(config, request)
-            await ctx.emit(data, id=name)
-            return SUCCESS
-
-        async with kept(ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish) as beside:
-            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+        await _hooked.receive(ctx, check_signature, _event, _hooks(ctx), delete=ctx.config.delete_hook_on_finish)
 
 
-def _hooks(ctx: SourceContext[BitbucketConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[BitbucketConfig]) -> Hooks[BitbucketConfig] | None:
     """The webhooks to register, if the manifest wants that."""
     if not ctx.config.managed:
         return None
@@ -155,8 +142,9 @@ def _hooks(ctx: SourceContext[BitbucketConfig]) -> Hooks | None:
     return BitbucketHooks(ctx)
 
 
-def check_signature(request: Request, ctx: SourceContext[Any], secrets: tuple[SecretKeySelector | None, ...]) -> None:
-    """Raise EventInvalid unless ``X-Hub-Signature`` is right by one of the secrets, or none is given."""
+def check_signature(ctx: SourceContext[Any], request: Request) -> None:
+    """Raise EventInvalid unless ``X-Hub-Signature`` is right by one of the secrets, or the manifest has none."""
+    secrets = (ctx.config.webhook_secret, ctx.config.previous_webhook_secret)
     if not any(secrets):
         return
     algorithm, _, text = request.header("X-Hub-Signature").partition("=")

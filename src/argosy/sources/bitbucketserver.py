@@ -142,7 +142,6 @@ spec:
         return _events(config, request)[0]
 
     async def run(self, ctx: SourceContext[BitbucketServerConfig]) -> None:
-        from argosy.sources._hooks import kept
         from argosy.sources._http import SUCCESS
 
         config = ctx.config
@@ -150,19 +149,18 @@ spec:
         async with _asking(ctx) as api:
 
             async def answer(request: Request) -> Response:
-                check_signature(request, ctx, (config.webhook_secret, config.previous_webhook_secret))
+                check_signature(ctx, request)
                 left = None if api is None else await _without_open_requests(api, request)
                 for data, name in _events(config, request, left):
                     await ctx.emit(data, id=name)
                 return SUCCESS
 
-            async with kept(
-                ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish, check_seconds=ctx.config.check_interval
-            ) as beside:
-                await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+            await _hooked.serve(
+                ctx, answer, _hooks(ctx), delete=config.delete_hook_on_finish, check_seconds=config.check_interval
+            )
 
 
-def _hooks(ctx: SourceContext[BitbucketServerConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[BitbucketServerConfig]) -> Hooks[BitbucketServerConfig] | None:
     """The webhooks to register, if the manifest wants that."""
     if not ctx.config.managed:
         return None

@@ -23,7 +23,7 @@ from argosy.sources import _hooked
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import HookedConfig
 from argosy.sources._http_body import raw_json
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
@@ -84,7 +84,7 @@ spec:
                 await ctx.emit(data, id=name)
             return SUCCESS
 
-        await _hooked.serve(ctx, ctx.config.webhook, answer)
+        await _hooked.serve(ctx, answer)
 
 
 def _validated(config: CloudeventsConfig, request: Request) -> Response:
@@ -102,7 +102,7 @@ def _validated(config: CloudeventsConfig, request: Request) -> Response:
 
 def _events(config: CloudeventsConfig, request: Request) -> list[Wrapped]:
     """All events of a request, checked before the first one is kept."""
-    media = request.header("Content-Type").partition(";")[0].strip().lower()
+    media = request.media_type
     if media == _STRUCTURED:
         found = [_hooked.document(request.body)]
     elif media == _BATCHED:
@@ -113,11 +113,11 @@ def _events(config: CloudeventsConfig, request: Request) -> list[Wrapped]:
         raise EventInvalid(f"the format {media!r} is not known; send {_STRUCTURED}, {_BATCHED}, or headers ce-…")
     else:
         found = [_binary(request, media)]
-    tail = _hooked.tail(config)
-    return [_wrapped(event, tail) for event in found]
+    end = tail(config.metadata)
+    return [_wrapped(event, end) for event in found]
 
 
-def _wrapped(event: Any, tail: bytes) -> Wrapped:
+def _wrapped(event: Any, end: bytes) -> Wrapped:
     if not isinstance(event, dict):
         raise EventInvalid("the batch holds something that is no CloudEvent")
     for name in _REQUIRED:
@@ -131,7 +131,7 @@ def _wrapped(event: Any, tail: bytes) -> Wrapped:
     if "data" in event and "data_base64" in event:
         raise EventInvalid("the CloudEvent has both 'data' and 'data_base64'")
     origin = hashlib.sha256(event["source"].encode()).hexdigest()[:16]
-    return Wrapped(b'{"event":%b%b}' % (gojson.dumps(event, sort_keys=False), tail), f"{origin}-{event['id']}")
+    return Wrapped(b'{"event":%b%b}' % (gojson.dumps(event, sort_keys=False), end), f"{origin}-{event['id']}")
 
 
 def _binary(request: Request, media: str) -> dict[str, Any]:

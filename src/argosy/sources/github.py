@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from argosy.errors import EventInvalid
+from argosy.lang import gojson
 from argosy.manifests.fields import Model, SecretKeySelector
 from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
@@ -21,7 +22,7 @@ from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from argosy.sources._hooks import Hooks
-    from argosy.sources._http import Request, Response
+    from argosy.sources._http import Request
 
 _ALGORITHMS = ("sha256", "sha1", "sha512")
 
@@ -142,22 +143,10 @@ spec:
         return _event(config, recorded(raw, "POST"))
 
     async def run(self, ctx: SourceContext[GithubConfig]) -> None:
-        from argosy.sources._hooks import kept
-        from argosy.sources._http import SUCCESS
-
-        config = ctx.config
-
-        async def answer(request: Request) -> Response:
-            _check(ctx, request)
-            data, name = _event(config, request)
-            await ctx.emit(data, id=name)
-            return SUCCESS
-
-        async with kept(ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish) as beside:
-            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+        await _hooked.receive(ctx, _check, _event, _hooks(ctx), delete=ctx.config.delete_hook_on_finish)
 
 
-def _hooks(ctx: SourceContext[GithubConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[GithubConfig]) -> Hooks[GithubConfig] | None:
     """The webhooks to register, if the manifest wants that."""
     if not ctx.config.managed:
         return None
@@ -188,16 +177,13 @@ def _event(config: GithubConfig, request: Request) -> Wrapped:
     delivery = request.header("X-Github-Delivery")
     body["X-GitHub-Event"] = request.header("X-Github-Event")
     body["X-GitHub-Delivery"] = delivery
-    return _hooked.named(_hooked.envelope(config, request, _hooked.written(body)), delivery)
+    # Upstream writes the document anew: keys sorted, Go's numbers.
+    return _hooked.named(_hooked.envelope(config, request, gojson.dumps(body)), delivery)
 
 
 def _payload(request: Request) -> bytes:
-    from argosy.sources._http_routes import query
-
-    media = request.header("Content-Type").partition(";")[0].strip().lower()
-    if media == "application/json":
+    if request.media_type == "application/json":
         return request.body
-    if media == "application/x-www-form-urlencoded":
-        form = query(request.body.decode("utf-8", "replace"), strict=True)
-        return form.get("payload", [""])[0].encode()
-    raise EventInvalid(f"the content type is {media!r}; GitHub sends application/json or a form")
+    if request.media_type == "application/x-www-form-urlencoded":
+        return _hooked.form(request).get("payload", "").encode()
+    raise EventInvalid(f"the content type is {request.media_type!r}; GitHub sends application/json or a form")

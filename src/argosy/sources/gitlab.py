@@ -24,7 +24,7 @@ from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:
     from argosy.sources._hooks import Hooks
-    from argosy.sources._http import Request, Response
+    from argosy.sources._http import Request
 
 FLAGS = {
     "PushEvents": "push_events",
@@ -136,20 +136,10 @@ spec:
         return _event(config, recorded(raw, "POST"))
 
     async def run(self, ctx: SourceContext[GitlabConfig]) -> None:
-        from argosy.sources._hooks import kept
-        from argosy.sources._http import SUCCESS
-
-        async def answer(request: Request) -> Response:
-            _check(ctx, request)
-            data, name = _event(ctx.config, request)
-            await ctx.emit(data, id=name)
-            return SUCCESS
-
-        async with kept(ctx, _hooks(ctx), delete=ctx.config.delete_hook_on_finish) as beside:
-            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+        await _hooked.receive(ctx, _check, _event, _hooks(ctx), delete=ctx.config.delete_hook_on_finish)
 
 
-def _hooks(ctx: SourceContext[GitlabConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[GitlabConfig]) -> Hooks[GitlabConfig] | None:
     """The webhooks to register, if the manifest wants that."""
     if not ctx.config.webhook.url:
         return None

@@ -21,7 +21,7 @@ from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
 from argosy.sources._http_body import raw_json
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request, Response
@@ -112,16 +112,16 @@ spec:
                 await ctx.emit(data, id=name)
                 return Response(200)
             body = _hooked.document(request.body)
-            if not _verify.same(_text(body, "token"), _verify.keys(ctx.secret, config.token)):
+            if not _verify.same(_hooked.text(body, "token"), _verify.keys(ctx.secret, config.token)):
                 return _refused(ctx, "the verification token is wrong")
             if body.get("type") == "url_verification":
-                return Response(200, _text(body, "challenge"))
+                return Response(200, _hooked.text(body, "challenge"))
             found = _of_events_api(config, body)
             if found is not None:
                 await ctx.emit(found.data, id=found.id)
             return SUCCESS
 
-        await _hooked.serve(ctx, config.webhook, answer)
+        await _hooked.serve(ctx, answer)
 
 
 def _refused(ctx: SourceContext[SlackConfig], reason: str) -> Response:
@@ -143,22 +143,18 @@ def _unsigned(ctx: SourceContext[SlackConfig], request: Request) -> str:
     return "the signature is missing or wrong"
 
 
-def _form(request: Request) -> Mapping[str, list[str]] | None:
+def _form(request: Request) -> Mapping[str, str] | None:
     """The fields of a form; None where the body is none."""
-    from argosy.sources._http_routes import query
-
-    if request.header("Content-Type").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        return None
-    return query(request.body.decode("utf-8", "replace"), strict=True)
+    return _hooked.form(request) if request.media_type == "application/x-www-form-urlencoded" else None
 
 
-def _of_form(config: SlackConfig, form: Mapping[str, list[str]]) -> Wrapped:
+def _of_form(config: SlackConfig, form: Mapping[str, str]) -> Wrapped:
     def field(name: str) -> str:
-        return form.get(name, [""])[0]
+        return form.get(name, "")
 
     if payload := field("payload"):
         value = _hooked.document(payload.encode())
-        return _hooked.named(_with_metadata(config, raw_json(payload.encode())), _text(value, "trigger_id"))
+        return _hooked.named(_with_metadata(config, raw_json(payload.encode())), _hooked.text(value, "trigger_id"))
     if not field("command"):
         raise EventInvalid("the form has neither 'payload' nor 'command', so it is nothing that Slack sends")
     command: dict[str, Any] = {name: field(name) for name in _COMMAND if field(name) or name not in _LEFT_OUT_IF_EMPTY}
@@ -173,17 +169,12 @@ def _of_events_api(config: SlackConfig, body: dict[str, Any]) -> Wrapped | None:
     inner = body.get("event")
     if not isinstance(inner, dict):
         raise EventInvalid("the event_callback has no event")
-    data = gojson.dumps({"type": _text(inner, "type"), "Data": inner}, sort_keys=False)
-    return _hooked.named(_with_metadata(config, data), _text(body, "event_id"))
+    data = gojson.dumps({"type": _hooked.text(inner, "type"), "Data": inner}, sort_keys=False)
+    return _hooked.named(_with_metadata(config, data), _hooked.text(body, "event_id"))
 
 
 def _with_metadata(config: SlackConfig, data: bytes) -> bytes:
-    tail = _hooked.tail(config)
-    if not tail:
+    end = tail(config.metadata)
+    if not end:
         return data
-    return data[:-1] + (tail[1:] if data == b"{}" else tail) + b"}"
-
-
-def _text(value: Mapping[str, Any], name: str) -> str:
-    found = value.get(name)
-    return found if isinstance(found, str) else ""
+    return data[:-1] + (end[1:] if data == b"{}" else end) + b"}"

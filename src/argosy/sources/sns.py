@@ -99,7 +99,6 @@ spec:
 
     async def run(self, ctx: SourceContext[SnsConfig]) -> None:
         from argosy.sources._aws import Aws, Named
-        from argosy.sources._hooks import kept
         from argosy.sources._http import SUCCESS, Response
 
         config = ctx.config
@@ -114,17 +113,17 @@ spec:
 
             async def answer(request: Request) -> Response:
                 body = _hooked.document(request.body)
-                kind = _text(body, "Type")
+                kind = _hooked.text(body, "Type")
                 if not kind:
                     raise EventInvalid("the message has no Type; turn raw message delivery off for the subscription")
                 if config.validate_signature:
                     await signatures.check(body)
                 if kind == _CONFIRMATION:
-                    if _text(body, "TopicArn") != config.topic_arn:
+                    if _hooked.text(body, "TopicArn") != config.topic_arn:
                         raise EventInvalid("the subscription is one of another topic")
                     # By our own call, and not by the URL that the message names: nobody sends us anywhere. The
                     # token is the proof, so no credentials are wanted.
-                    token = _text(body, "Token")
+                    token = _hooked.text(body, "Token")
                     await aws.call_unsigned("ConfirmSubscription", TopicArn=config.topic_arn, Token=token)
                     return Response(200)
                 if kind != _NOTIFICATION:
@@ -133,8 +132,7 @@ spec:
                 await ctx.emit(data, id=name)
                 return SUCCESS
 
-            async with kept(ctx, hooks, delete=True) as beside:
-                await _hooked.serve(ctx, config.webhook, answer, *beside)
+            await _hooked.serve(ctx, answer, hooks, delete=True)
 
 
 class _Signatures:
@@ -153,14 +151,14 @@ class _Signatures:
         except ImportError as error:
             raise ExtraMissing("'validateSignature'", "crypto") from error
         algorithms: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}
-        algorithm = algorithms.get(_text(body, "SignatureVersion"))
+        algorithm = algorithms.get(_hooked.text(body, "SignatureVersion"))
         if algorithm is None:
             raise EventInvalid("the signature is of a version that is not known; there is 1 and 2")
         try:
-            signature = base64.b64decode(_text(body, "Signature"), validate=True)
+            signature = base64.b64decode(_hooked.text(body, "Signature"), validate=True)
         except binascii.Error as error:
             raise EventInvalid("the signature is no base64") from error
-        key = await self._key(_text(body, "SigningCertURL"))
+        key = await self._key(_hooked.text(body, "SigningCertURL"))
         try:
             key.verify(signature, signed_text(body), padding.PKCS1v15(), algorithm)
         except InvalidSignature as error:
@@ -190,14 +188,9 @@ class _Signatures:
 def signed_text(body: Mapping[str, Any]) -> bytes:
     """What AWS signs of a message."""
     names = _SIGNED if body.get("Type") == _NOTIFICATION else _SIGNED_OTHERS
-    return "".join(f"{name}\n{_text(body, name)}\n" for name in names if name in body).encode()
+    return "".join(f"{name}\n{_hooked.text(body, name)}\n" for name in names if name in body).encode()
 
 
 def _event(config: SnsConfig, request: Request, body: Mapping[str, Any]) -> Wrapped:
     data = _hooked.envelope(config, request, raw_json(request.body), headers="header")
-    return _hooked.named(data, _text(body, "MessageId"))
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    return value if isinstance(value, str) else ""
+    return _hooked.named(data, _hooked.text(body, "MessageId"))

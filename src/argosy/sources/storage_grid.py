@@ -21,7 +21,7 @@ from argosy.manifests.fields import EventFilter, SecretKeySelector, TLSConfig
 from argosy.sources import _hooked
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import OURS, HookedConfig
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._hooks import Hooks
@@ -95,7 +95,6 @@ spec:
         return found
 
     async def run(self, ctx: SourceContext[StorageGridConfig]) -> None:
-        from argosy.sources._hooks import kept
         from argosy.sources._http import Response
 
         async def answer(request: Request) -> Response:
@@ -106,11 +105,10 @@ spec:
                 await ctx.emit(found.data, id=found.id)
             return Response(200, _receipt())
 
-        async with kept(ctx, _hooks(ctx), delete=False) as beside:
-            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+        await _hooked.serve(ctx, answer, _hooks(ctx))
 
 
-def _hooks(ctx: SourceContext[StorageGridConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[StorageGridConfig]) -> Hooks[StorageGridConfig] | None:
     """What to register, if the manifest wants that."""
     if not ctx.config.webhook.url:
         return None
@@ -131,10 +129,8 @@ def _receipt() -> str:
 
 def _event(config: StorageGridConfig, request: Request) -> Wrapped | None:
     """The event; None where the filter leaves nothing."""
-    from argosy.sources._http_routes import query
-
-    form = query(request.body.decode("utf-8", "replace"), strict=True)
-    fields = {name: form.get(name, [""])[0] for name in ("Action", "Message", "TopicArn", "Version")}
+    form = _hooked.form(request)
+    fields = {name: form.get(name, "") for name in ("Action", "Message", "TopicArn", "Version")}
     if not fields["Message"]:
         raise EventInvalid("the form has no Message, so it is no bucket notification")
     message: dict[str, Any] = _hooked.document(fields["Message"].encode())
@@ -146,7 +142,7 @@ def _event(config: StorageGridConfig, request: Request) -> Wrapped | None:
         message = {**message, "Records": records}
     elif config.filter is not None and (config.filter.prefix or config.filter.suffix):
         return None
-    data = b'{"notification":%b%b}' % (gojson.dumps({**fields, "Message": message}), _hooked.tail(config))
+    data = b'{"notification":%b%b}' % (gojson.dumps({**fields, "Message": message}), tail(config.metadata))
     return _hooked.named(data, *_names(records))
 
 

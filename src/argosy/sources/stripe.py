@@ -19,11 +19,11 @@ from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
 from argosy.sources._http_body import raw_json
-from argosy.sources._raw import Raw, Wrapped
+from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
     from argosy.sources._hooks import Hooks
-    from argosy.sources._http import Request, Response
+    from argosy.sources._http import Request
 
 
 class StripeConfig(HookedConfig):
@@ -88,22 +88,10 @@ spec:
         return found
 
     async def run(self, ctx: SourceContext[StripeConfig]) -> None:
-        from argosy.sources._hooks import kept
-        from argosy.sources._http import SUCCESS
-
-        async def answer(request: Request) -> Response:
-            if reason := _unsigned(ctx, request):
-                raise EventInvalid(reason)
-            found = _event(ctx.config, request)
-            if found is not None:
-                await ctx.emit(found.data, id=found.id)
-            return SUCCESS
-
-        async with kept(ctx, _hooks(ctx), delete=False) as beside:
-            await _hooked.serve(ctx, ctx.config.webhook, answer, *beside)
+        await _hooked.receive(ctx, _check, _event, _hooks(ctx))
 
 
-def _hooks(ctx: SourceContext[StripeConfig]) -> Hooks | None:
+def _hooks(ctx: SourceContext[StripeConfig]) -> Hooks[StripeConfig] | None:
     """The webhook endpoint to register, if the manifest wants that."""
     if not ctx.config.create_webhook:
         return None
@@ -112,19 +100,19 @@ def _hooks(ctx: SourceContext[StripeConfig]) -> Hooks | None:
     return StripeHooks(ctx)
 
 
-def _unsigned(ctx: SourceContext[StripeConfig], request: Request) -> str:
+def _check(ctx: SourceContext[StripeConfig], request: Request) -> None:
+    """Raise EventInvalid unless the request is signed as the manifest says."""
     config = ctx.config
     if config.webhook_secret is None and config.previous_webhook_secret is None:
-        return ""
+        return
     pairs = [part.partition("=") for part in request.header("Stripe-Signature").split(",")]
     timestamp = next((value for name, _, value in pairs if name.strip() == "t"), "")
     if reason := _verify.stale(timestamp, ctx.clock.now().timestamp(), config.tolerance):
-        return reason
+        raise EventInvalid(reason)
     secrets = _verify.keys(ctx.secret, config.webhook_secret, config.previous_webhook_secret)
     given = [value for name, _, value in pairs if name.strip() == "v1"]
-    if _verify.signed(secrets, f"{timestamp}.".encode() + request.body, given):
-        return ""
-    return "the signature is missing or wrong"
+    if not _verify.signed(secrets, f"{timestamp}.".encode() + request.body, given):
+        raise EventInvalid("the signature is missing or wrong")
 
 
 def _event(config: StripeConfig, request: Request) -> Wrapped | None:
@@ -132,6 +120,5 @@ def _event(config: StripeConfig, request: Request) -> Wrapped | None:
     body = _hooked.document(request.body)
     if config.event_filter and body.get("type") not in config.event_filter:
         return None
-    name = body.get("id")
-    data = b'{"event":%b%b}' % (raw_json(request.body), _hooked.tail(config))
-    return _hooked.named(data, name if isinstance(name, str) else "")
+    data = b'{"event":%b%b}' % (raw_json(request.body), tail(config.metadata))
+    return _hooked.named(data, _hooked.text(body, "id"))
