@@ -101,12 +101,12 @@ class Items:
             ending = outcome.headers.get(ENDING, "") if outcome else ""
             marked = _REDRIVEN in letter.headers
             if ending not in ("", "dead"):
-                await queue.dead.remove(letter.seq)
+                await queue.dead.remove(subject, letter.seq)
                 return False
             if action and not ending:
                 # Queued: by a redrive that died before its last step; or it is about to become, or never became, this letter.
                 if marked:
-                    await queue.dead.remove(letter.seq)
+                    await queue.dead.remove(subject, letter.seq)
                 return marked
             mark = letter.seq
             if not marked:
@@ -118,12 +118,12 @@ class Items:
                 except Conflict:
                     continue
             if action:
-                await queue.actions.remove(action.seq)
+                await queue.actions.drop(action.seq)
             await queue.kv.delete(queue.failures_at(place))
             if outcome:
-                await queue.outcomes.remove(outcome.seq)
+                await queue.outcomes.remove(outcome.subject, outcome.seq)
             await queue.store(item_id, letter.data, names.digest(queue.name, item_id, "redriven", str(mark)))
-            await queue.dead.remove(mark)
+            await queue.dead.remove(subject, mark)
             return True
 
     async def discard(self, item_id: str, reason: str, by: str) -> bool:
@@ -133,16 +133,11 @@ class Items:
             return False
         if item.state != "discarded":
             await self.write_discarded(item_id, discarded_because(reason, by), item.failures)
-        left = 0
-        for records, subject in (
-            (queue.actions, queue.subject(ACTIONS, place)),
-            (queue.dead, queue.subject(DEAD, place)),
-        ):
-            if record := await records.get(subject):
-                await records.remove(record.seq)
-                left += 1
+        if action := await queue.actions.get(queue.subject(ACTIONS, place)):
+            await queue.actions.drop(action.seq)
+        letter = await queue.dead.delete(queue.subject(DEAD, place))
         await queue.kv.delete(queue.failures_at(place))
-        return bool(left) or item.state != "discarded"
+        return bool(action or letter) or item.state != "discarded"
 
     async def write_discarded(self, item_id: str, why: str, failures: int) -> None:
         """Record that the item was discarded; it is then still where it was."""

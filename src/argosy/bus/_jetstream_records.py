@@ -1,9 +1,12 @@
-"""Records by name on a stream that keeps one message for each subject: buckets, positions, failure counts,
-outcomes.
+"""Records by name, the newest message of each subject: buckets, positions, failure counts, outcomes, dead letters.
 
 Everything is read from the stream's leader, never from a follower, so that a write is seen by the next read.
 A write carries a message id of its own: sent again after a loss it is stored once, and a revision that "does
 not fit" because our own first attempt was stored is recognised by that id.
+
+A write takes away what stood there before by the server's rollup, never by the stream's limit for each subject: a server
+that was killed reads its files anew, where a removal is written down unless a limit caused it. An older value would come
+back once its successor is deleted.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ from argosy.bus._jetstream_answers import Refused
 from argosy.bus._jetstream_link import Link
 from argosy.errors import BusError
 
+STREAM = {"max_msgs_per_subject": 16, "allow_rollup_hdrs": True}
+"""What a stream of records needs. The limit is not to be reached: a server that is killed between a write and its rollup
+leaves one message more. ``nats kv`` wants it to have one.
+"""
 _NOT_FOUND = (10037, 10057)
 _WRONG_REVISION = (10071, 10164)
 
@@ -76,7 +83,7 @@ class Records:
         ``unique=False`` saves the server remembering a message id, where storing a value twice is harmless.
         """
         ours = secrets.token_urlsafe(12)
-        sent = {**(headers or {}), **({"Nats-Msg-Id": ours} if unique else {})}
+        sent = {**(headers or {}), "Nats-Rollup": "sub", **({"Nats-Msg-Id": ours} if unique else {})}
         if revision is not None:
             sent["Nats-Expected-Last-Subject-Sequence"] = str(revision)
 
@@ -93,14 +100,20 @@ class Records:
 
         return await self._link.keep("write a record", attempt)
 
-    async def delete(self, subject: str) -> None:
-        """Remove the message that stands on ``subject`` now; one that is written meanwhile stays."""
+    async def delete(self, subject: str) -> bool:
+        """Remove the record that stands on ``subject`` now, if any; one that is written meanwhile stays."""
         record = await self.get(subject)
         if record is not None:
-            await self.remove(record.seq)
+            await self.remove(subject, record.seq)
+        return record is not None
 
-    async def remove(self, seq: int) -> None:
-        """Remove the message with this number; nothing happens if it is not there."""
+    async def remove(self, subject: str, revision: int) -> None:
+        """Remove the record if it stands at ``revision``, and whatever may be left of it from before."""
+        up_to = {"filter": subject, "seq": revision + 1}
+        await self._link.keep("delete a record", lambda: self._link.api(f"STREAM.PURGE.{self.stream}", up_to))
+
+    async def drop(self, seq: int) -> None:
+        """Remove the message with this number, if it is there, from a stream that never holds two of a subject."""
 
         async def attempt() -> None:
             try:

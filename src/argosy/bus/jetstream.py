@@ -29,6 +29,7 @@ from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_position import committed
 from argosy.bus._jetstream_queue import DUPLICATES_SECONDS, JetStreamQueue
 from argosy.bus._jetstream_reader import Reader
+from argosy.bus._jetstream_records import STREAM as RECORDS
 from argosy.bus._jetstream_records import Records
 from argosy.bus._jetstream_settings import STREAM, SUBJECTS, Connection, StreamSettings
 from argosy.errors import BusError, BusUnavailable, EventTooLarge
@@ -331,27 +332,26 @@ class JetStreamBus(Bus):
         return found
 
     def _own_streams(self, replicas: int) -> list[dict[str, Any]]:
-        every = {"storage": "file", "num_replicas": replicas, "max_msgs_per_subject": 1}
+        every = {"storage": "file", "num_replicas": replicas}
         unlimited = {"max_msgs": -1, "max_bytes": -1, "max_age": 0}
         window = {"duplicate_window": round(DUPLICATES_SECONDS * 1e9)}
         return [
             {
                 "name": ACTIONS, "subjects": ["argosy.actions.*.*"], "retention": "workqueue",
-                "discard": "new", "discard_new_per_subject": True, **every, **unlimited, **window,
+                "discard": "new", "discard_new_per_subject": True, "max_msgs_per_subject": 1, **every, **unlimited, **window,
             },
             {
                 "name": OUTCOMES, "subjects": ["argosy.outcomes.*.*"], "retention": "limits",
-                "discard": "old",
-                **every,
+                "discard": "old", **every, **RECORDS,
                 "max_msgs": self._queues.outcomes_most, "max_bytes": -1,
                 "max_age": round(self._queues.outcomes_seconds * 1e9),
             },
             {
                 "name": DEAD, "subjects": ["argosy.dead.*.*"], "retention": "limits", "discard": "old",
-                **every, **unlimited, **window,
+                **every, **RECORDS, **unlimited, **window,
             },
             {
                 "name": KV_STREAM, "subjects": [f"$KV.{KV}.>"], "retention": "limits", "discard": "new",
-                "allow_rollup_hdrs": True, **every, **unlimited, **window,
+                **every, **RECORDS, **unlimited, **window,
             },
         ]  # fmt: skip
