@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 from argosy.errors import EventInvalid, LangError
 from argosy.event import Event, parse_time
-from argosy.lang.gjson import Document
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.sensor import Dependency, Sensor, TriggerSpec
 from argosy.sensor import actions, transform
@@ -28,7 +27,7 @@ from argosy.sensor.explaining_stories import (
     TriggerStory,
     leaves,
 )
-from argosy.sensor.matching import Decision, Matcher, Plan
+from argosy.sensor.matching import Decision, Matcher, Plan, Reading
 from argosy.sensor.remembering import Completed, TriggerMemory
 from argosy.sensor.rendering import Offline, rehearse
 from argosy.sensor.waiting import Wait
@@ -96,8 +95,9 @@ class _Replay:
         )
 
     def take(self, event: Event, position: int) -> SensorStory:
-        decisions = self._matcher.decide(event)
-        dependencies = [self._dependency(decision, event) for decision in decisions]
+        reading = Reading(event)
+        decisions = self._matcher.decide(event, reading)
+        dependencies = [self._dependency(decision, reading) for decision in decisions]
         became = self._advance(decisions, event, position)
         specs = {spec.name: spec for spec in self.sensor.triggers}
         triggers = [
@@ -124,12 +124,13 @@ class _Replay:
                     became[plan.trigger].refused = advance.refused.reason
         return became
 
-    def _dependency(self, decision: Decision, event: Event) -> DependencyStory:
+    def _dependency(self, decision: Decision, reading: Reading) -> DependencyStory:
         spec = self._dependencies[decision.dependency]
         asked = {leaf.clause for leaf in leaves(decision.verdict)}
         accepted = decision.event is not None
         not_asked = [] if accepted else [clause for clause in _clauses(spec) if not _was_asked(clause, asked)]
-        return DependencyStory(spec.name, accepted, decision.verdict, _transformed(spec, event), not_asked)
+        transformed = _transformed(spec, reading, self.sensor.spec.strict)
+        return DependencyStory(spec.name, accepted, decision.verdict, transformed, not_asked)
 
     def _trigger(
         self,
@@ -234,16 +235,15 @@ def _was_asked(clause: str, asked: Collection[str]) -> bool:
     return any(clause == each or each.startswith(f"{clause}.") for each in asked)
 
 
-def _transformed(spec: Dependency, event: Event) -> Transformed | None:
-    if spec.transform is None or not (spec.transform.jq or spec.transform.script):
+def _transformed(spec: Dependency, reading: Reading, strict: bool) -> Transformed | None:
+    run = transform.compile(spec.transform, strict=strict)
+    if spec.transform is None or run is None or not reading.event.data:
         return None
     language, program = ("jq", spec.transform.jq) if spec.transform.jq else ("script", spec.transform.script)
-    run = transform.compile(spec.transform)
-    assert run is not None
-    try:
-        return Transformed(language, program, run(Document(event.data)).value)
-    except LangError as error:
-        return Transformed(language, program, None, error.message)
+    made = reading.transformed(run)
+    if isinstance(made, LangError):
+        return Transformed(language, program, None, made.message)
+    return Transformed(language, program, made.value)
 
 
 def _dropped(world: World, event: Event) -> str:

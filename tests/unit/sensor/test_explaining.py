@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,13 @@ from argosy.sensor.verdict import Verdict
 CONDITIONS = ["a", "a && b", "a || b", "a && b && c", "(a || b) && c", "a && twin"]
 
 
-def _sensor(*conditions: str, name: str = "s", pairs: dict[str, tuple[str, str]] | None = None) -> Sensor:
+def _sensor(
+    *conditions: str,
+    name: str = "s",
+    pairs: dict[str, tuple[str, str]] | None = None,
+    strict: bool = False,
+    transform: dict[str, str] | None = None,
+) -> Sensor:
     names = pairs or {"a": ("web", "a"), "b": ("web", "b"), "c": ("web", "c"), "twin": ("web", "a")}
     small = {"path": "body.n", "type": "number", "comparator": "<", "value": ["7"]}
     sensor = {
@@ -33,13 +40,14 @@ def _sensor(*conditions: str, name: str = "s", pairs: dict[str, tuple[str, str]]
         "kind": "Sensor",
         "metadata": {"name": name},
         "spec": {
+            "strict": strict,
             "dependencies": [
                 {
                     "name": dependency,
                     "eventSourceName": source,
                     "eventName": event,
                     **({"filters": {"data": [small]}} if dependency == "b" else {}),
-                    **({"transform": {"jq": ".body.n += 1"}} if dependency == "c" else {}),
+                    **({"transform": transform or {"jq": ".body.n += 1"}} if dependency == "c" else {}),
                 }
                 for dependency, (source, event) in names.items()
             ],
@@ -201,6 +209,28 @@ class TestNames:
             "no sensor listens to mail/out, although EventSource 'mail' has this event",
             "no sensor listens to mail/gone, and EventSource 'mail' has no event 'gone'",
         ]
+
+
+@pytest.mark.parametrize(("strict", "body"), [(False, {"n": [1]}), (True, {"n": [[0], 1]})])
+def test_a_transform_is_told_as_it_ran(strict: bool, body: Any) -> None:
+    # Given a script that gives its event back, and an array within an array, which reaches it only where the sensor is strict
+    sensor = _sensor("c", strict=strict, transform={"script": "return event"})
+    event = replace(_event("c"), data=b'{"body": {"n": [[0], 1]}}')
+    # When it is explained
+    (told,) = explain(World([sensor]), [event])
+    # Then what is told of the transform is what the trigger's event holds
+    (story,) = told.sensors
+    (dependency,) = story.dependencies
+    assert dependency.transformed is not None
+    assert dependency.transformed.after == {"body": body}
+    (action,) = story.triggers[0].actions
+    assert json.loads(action.events["c"].data) == {"body": body}
+
+
+def test_an_event_without_data_has_no_transform_that_could_fail() -> None:
+    (told,) = explain(World([_sensor("c")]), [replace(_event("c"), data=b"")])
+    (dependency,) = told.sensors[0].dependencies
+    assert (dependency.accepted, dependency.transformed) == (True, None)
 
 
 def test_the_events_of_one_explanation_do_not_reach_the_next() -> None:
