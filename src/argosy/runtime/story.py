@@ -12,6 +12,7 @@ from argosy.event import Event
 from argosy.runtime.telemetry import Count, Metrics
 from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision
+from argosy.sensor.waiting import quoted
 
 _story = logging.getLogger("argosy.story")
 _log = logging.getLogger("argosy.sensor")
@@ -21,11 +22,6 @@ _WARN_SECONDS = 60.0
 def short(text: str) -> str:
     """An id as a person reads it: its first eight characters."""
     return text[:8]
-
-
-def _and(words: Sequence[str]) -> str:
-    quoted = [f"'{word}'" for word in words]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
 
 
 def received(namespace: str, event: Event) -> None:
@@ -85,11 +81,11 @@ class SensorStory:
             return
         said = []
         if caused:
-            said.append(f"{self._runs} {_and([item.trigger for item in caused])}")
+            said.append(f"{self._runs} {quoted([item.trigger for item in caused])}")
         said += [
             f"holds it for '{item.trigger}', which {item.sentence}"
             if item.sentence
-            else f"holds it for '{item.trigger}' until {_and(item.for_dependencies)} comes"
+            else f"holds it for '{item.trigger}' until {quoted(item.for_dependencies)} comes"
             for item in waiting
         ]
         if not said and all(decision.verdict.failed for decision in decisions):

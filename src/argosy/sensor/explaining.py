@@ -30,7 +30,7 @@ from argosy.sensor.explaining_stories import (
 from argosy.sensor.matching import Decision, Matcher, Plan, Reading
 from argosy.sensor.remembering import Completed, TriggerMemory
 from argosy.sensor.rendering import Offline, rehearse
-from argosy.sensor.waiting import Wait
+from argosy.sensor.waiting import Wait, quoted
 from argosy.sources import _filter
 
 Pairs = Mapping[tuple[str, str], Sequence[str]]
@@ -159,14 +159,14 @@ class _Replay:
             return TriggerStory(plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead)
         mine = [each for each in dependencies if each.name in plan.names]
         if not any(each.accepted for each in mine):
-            said = [f"{_quoted([each.name for each in mine])} did not accept the event"] if mine else []
+            said = [f"{quoted([each.name for each in mine])} did not accept the event"] if mine else []
             because = said[0] if said else f"it waits for {condition}, and the event is none of these"
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", because)
         waits = became.waits
         if waits is None:
             because = became.refused or "nothing is collected that waits"
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", because, misplaced=bool(became.refused))
-        because = f"it {waits.sentence}" if plan.timed else f"it waits for {_quoted(waits.for_dependencies)}"
+        because = f"it {waits.sentence}" if plan.timed else f"it waits for {quoted(waits.for_dependencies)}"
         return TriggerStory(
             plan.trigger, spec.kind, condition, "waits", because, waits.held, waits.for_dependencies, timed=plan.timed
         )
@@ -195,8 +195,8 @@ def _summary(
             return "idle", "; ".join(
                 f"trigger {each.name!r} cannot place the event: {each.because}" for each in refused
             )
-        gone = f"; {_quoted(left_out)} is of a kind that this version does not run" if left_out else ""
-        accepting = _quoted([each.name for each in dependencies if each.accepted])
+        gone = f"; {quoted(left_out)} is of a kind that this version does not run" if left_out else ""
+        accepting = quoted([each.name for each in dependencies if each.accepted])
         return "idle", f"{accepting} accepts the event, but no trigger waits for it{gone}"
     return "rejects", "; ".join(_reason(each) for each in dependencies)
 
@@ -211,11 +211,6 @@ def _does(trigger: TriggerStory) -> str:
 
 def _reason(dependency: DependencyStory) -> str:
     return " / ".join(f"{each.clause}: {each.reason}" for each in dependency.reasons)
-
-
-def _quoted(words: Sequence[str]) -> str:
-    quoted = [f"'{word}'" for word in words]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
 
 
 def _clauses(spec: Dependency) -> list[str]:
@@ -269,7 +264,7 @@ def _deaf(world: World, sensor: Sensor, event: Event) -> str:
     spaces = sorted(space for (space, name), names in world.declared.items() if name == event.source)
     own = sensor.metadata.namespace
     if spaces and own not in spaces:
-        return f"it is in namespace '{own}' and the event source in {_quoted(spaces)}; only sensors there hear it"
+        return f"it is in namespace '{own}' and the event source in {quoted(spaces)}; only sensors there hear it"
     for source in world.event_sources:
         same = (source.metadata.namespace, source.metadata.name) == (own, event.source)
         if same and source.event_bus_name != sensor.event_bus_name:
@@ -287,8 +282,8 @@ def _nobody(world: World, pair: tuple[str, str], asked: Sequence[Sensor]) -> str
     if len(asked) < len(world.sensors):
         names = [sensor.metadata.name for sensor in asked]
         listening = _pairs(world.sensors).get(pair)
-        does = f"; {_quoted(listening)} {'does' if len(listening) == 1 else 'do'}" if listening else ""
-        return f"{_quoted(names)} {'does' if len(names) == 1 else 'do'} not listen to {source}/{name}{does}"
+        does = f"; {quoted(listening)} {'does' if len(listening) == 1 else 'do'}" if listening else ""
+        return f"{quoted(names)} {'does' if len(names) == 1 else 'do'} not listen to {source}/{name}{does}"
     text = f"no sensor listens to {source}/{name}"
     if not world.declared:
         return text

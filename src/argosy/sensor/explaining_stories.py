@@ -14,11 +14,11 @@ from argosy.lang.gjson import Document
 from argosy.manifests.fields import Json
 from argosy.sensor.rendering import Rehearsal, Setting
 from argosy.sensor.verdict import Verdict
+from argosy.triggers._base import TELLING
 
 SHAPE = 1
 """The version of the JSON shape; it grows by one when something in it changes its meaning or goes."""
 
-_TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
 _MASK = "***"
 
 Result = Literal["fires", "fails", "waits", "rejects", "idle", "deaf"]
@@ -232,7 +232,7 @@ def setting_value(setting: Setting) -> str | None:
     """The value that was set, or asterisks where it is a header whose name tells of a secret."""
     dest = setting.parameter.dest
     header = setting.place == "dynamicHeaders" or "eaders." in dest
-    return _MASK if setting.value is not None and header and _TELLING.search(dest) else setting.value
+    return _MASK if setting.value is not None and header and TELLING.search(dest) else setting.value
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def hidden(block: Json) -> Any:
     if isinstance(block, dict):
         return {
             name: (
-                {key: _MASK if _TELLING.search(key) else each for key, each in value.items()}
+                {key: _MASK if TELLING.search(key) else each for key, each in value.items()}
                 if name in ("headers", "dynamicHeaders") and isinstance(value, dict)
                 else hidden(value)
             )

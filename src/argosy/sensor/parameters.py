@@ -134,10 +134,11 @@ def resolve(src: TriggerParameterSource, events: Events) -> Resolved | None:
 
     Raises Rejected, with every step that was tried, if the event is there and no step gives a value.
     """
-    return _wanted(src, look_up(src, events), events)
+    return wanted(src, look_up(src, events), events)
 
 
-def _wanted(src: TriggerParameterSource, found: Found, events: Events) -> Resolved | None:
+def wanted(src: TriggerParameterSource, found: Found, events: Events) -> Resolved | None:
+    """``resolve`` for who has looked the source up already."""
     if found.value is None and src.dependency_name in events:
         raise Rejected(
             f"a parameter of dependency {src.dependency_name!r} has no value: {'; '.join(found.complaints)};"
@@ -158,7 +159,7 @@ def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Event
     for parameter in parameters:
         found = look_up(parameter.src, events)
         try:
-            document = _applied(document, parameter, _wanted(parameter.src, found, events))
+            document = _applied(document, parameter, wanted(parameter.src, found, events))
         except Rejected as error:
             if note:
                 note(parameter, found, str(error))
@@ -171,7 +172,7 @@ def apply(document: bytes, parameters: Sequence[TriggerParameter], events: Event
 def _applied(document: bytes, parameter: TriggerParameter, value: Resolved | None) -> bytes:
     if value is None:
         return document
-    raw = _is_raw(parameter, value)
+    raw = is_raw(parameter, value)
     if parameter.operation in ("append", "prepend"):
         try:
             current = gjson.compile(parameter.dest).get(Document(document))
@@ -184,7 +185,7 @@ def _applied(document: bytes, parameter: TriggerParameter, value: Resolved | Non
     return _set(document, parameter.dest, value, raw)
 
 
-def _is_raw(parameter: TriggerParameter, value: Resolved) -> bool:
+def is_raw(parameter: TriggerParameter, value: Resolved) -> bool:
     """Whether the value is set as JSON. Text is always set as text, which escapes less than JSON's writers do."""
     return parameter.src.use_raw_data and not value.raw.startswith(b'"')
 
@@ -206,9 +207,9 @@ def payload(entries: Sequence[TriggerParameter], events: Events, note: Note | No
     for entry in entries:
         found = look_up(entry.src, events)
         try:
-            value = _wanted(entry.src, found, events)
+            value = wanted(entry.src, found, events)
             if value is not None and entry.dest:
-                document = _set(document, entry.dest, value, _is_raw(entry, value))
+                document = _set(document, entry.dest, value, is_raw(entry, value))
         except Rejected as error:
             if note:
                 note(entry, found, str(error))

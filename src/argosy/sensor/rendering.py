@@ -103,17 +103,12 @@ class Trace(list[Setting]):
         def note(parameter: TriggerParameter, found: Found, failure: str) -> None:
             nonlocal count
             text = None if found.value is None else found.value.text
-            raw = parameter.src.use_raw_data and found.value is not None and _is_typed(found)
+            raw = found.value is not None and parameters.is_raw(parameter, found.value)
             step = "" if failure else found.step
             self.append(Setting(place, count, parameter, step, text, raw, tuple(found.complaints), failure))
             count += 1
 
         return note
-
-
-def _is_typed(found: Found) -> bool:
-    # Text is the same written as JSON or as text.
-    return found.value is not None and not found.value.raw.startswith(b'"')
 
 
 def prepare(spec: TriggerSpec, events: Events, trace: Trace | None = None) -> Prepared:
@@ -253,7 +248,7 @@ def _values(entries: Sequence[TriggerParameter], events: Events, note: Note) -> 
     for entry in entries:
         found = parameters.look_up(entry.src, events)
         try:
-            value = parameters.resolve(entry.src, events)
+            value = parameters.wanted(entry.src, found, events)
         except Rejected as error:
             note(entry, found, str(error))
             raise

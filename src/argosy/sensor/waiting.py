@@ -76,5 +76,10 @@ def _value(key: str) -> str:
     return f"'{shown(key)}'"
 
 
+def quoted(words: Sequence[str]) -> str:
+    """``'a', 'b' and 'c'``."""
+    return _and([f"'{word}'" for word in words])
+
+
 def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -7,6 +7,7 @@ a trigger performs one action once and says what came of it.
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from argosy.manifests.fields import (
     TriggerParameterSource,
     TriggerPolicy,
 )
+
+TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
+"""Found in the name of a header, it tells that the value is probably a secret."""
 
 
 class TriggerConfig(Model):

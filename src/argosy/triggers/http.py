@@ -31,7 +31,7 @@ from argosy.connecting import mounts
 from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import BasicAuth, Model, TLSConfig, TriggerParameter, ValueFrom
 from argosy.triggers import _http
-from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._base import TELLING, Action, Outcome, Trigger, TriggerConfig, TriggerContext
 
 if TYPE_CHECKING:
     import httpx2
@@ -42,7 +42,6 @@ _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
 _TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")  # what is a trace id as it stands
-_TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
 _CLIENTS = 8
 
 
@@ -104,7 +103,7 @@ class _Head:
         if any(character < " " and character != "\t" for character in value):
             raise Rejected(f"the value of header {name!r} holds a line break or another control character")
         self.values[name.lower()] = (name, value)
-        if secret or _TELLING.search(name):
+        if secret or TELLING.search(name):
             self.private.add(name.lower())
             if value:
                 # "Bearer abc" is as secret as "abc" alone.
