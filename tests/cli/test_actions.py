@@ -329,3 +329,17 @@ def test_it_is_the_same_with_several_workers_and_after_a_crash(
         assert receiver.bodies()[-1] == '{"number":"1"}'
     finally:
         system.run.end(signal.SIGKILL)
+
+
+def test_what_a_sender_wrote_is_shown_and_not_obeyed(system: System, tmp_path: Path) -> None:
+    # Given an event whose id would clear a terminal
+    system.start()
+    (tmp_path / "order.json").write_text('{"body": {"n": 1}}')
+    order = ["--source", "web", "--event", "in", "--id", "\x1b[2Jevil\x9b"]
+    system.argosy("events", "publish", str(tmp_path / "order.json"), *order)
+    [done] = system.until_listed(1, "--state", "done")
+
+    # Then its action's page shows it
+    page = system.argosy("actions", "show", done["id"])
+    assert r"order: \x1b[2Jevil\x9b from web/in" in page
+    assert "\x1b" not in page and "\x9b" not in page

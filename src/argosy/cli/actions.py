@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from argosy.cli._client import Client, connected, path
+from argosy.cli._page import clean, say, say_json, table
 
 STATES = ("waiting", "resting", "held", "dead", "done", "discarded")
 
@@ -96,13 +97,13 @@ def list_actions(
         namespace=namespace,
     )
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     rows = answer["actions"]
     if not rows:
         click.echo("no actions" + (" fit" if any((sensor, trigger, state, since, where)) else ""))
         return None
     for line in table(["ID", "STATE", "TRIGGER", "AGE", "TRIES", "SAYS"], [_row(one) for one in rows]):
-        click.echo(line)
+        say(line)
     if answer["more"]:
         click.echo(f"there are more that are {' or '.join(answer['more'])}; --limit shows more than {limit}")
     return None
@@ -111,7 +112,7 @@ def list_actions(
 def _list_shadow(client: Client, chosen: dict[str, Any], form: str) -> None:
     answer = client.get("/shadow", **chosen)
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     rows = [
         [
             one["id"][:8],
@@ -122,7 +123,7 @@ def _list_shadow(client: Client, chosen: dict[str, Any], form: str) -> None:
         for one in answer["actions"]
     ]
     for line in table(["ID", "TRIGGER", "AT", "FOR"], rows) if rows else ["no shadow sensor would have run anything"]:
-        click.echo(line)
+        say(line)
     if answer["total"] > len(rows):
         click.echo(f"{answer['total']} in all; of each sensor the newest {answer['remembered']} are remembered")
     return None
@@ -139,9 +140,9 @@ def show(client: Client, id: str, sensor: str, trigger: str, namespace: str, for
     """Show one action: its events, every parameter, its tries and what can be done."""
     answer = client.get(path("actions", id), sensor=sensor, trigger=trigger, namespace=namespace)
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     for line in _page(answer):
-        click.echo(line)
+        say(line)
     return None
 
 
@@ -216,9 +217,9 @@ def _act(client: Client, verb: str, body: dict[str, Any], form: str) -> None:
         if form == "json":
             click.echo(json.dumps(one))
         elif one["done"] and did <= _SHORT_LINES:
-            click.echo(f"{one['id'][:12]} of {one['sensor']}/{one['trigger']} {_DID[verb]}")
+            say(f"{one['id'][:12]} of {one['sensor']}/{one['trigger']} {_DID[verb]}")
         elif not one["done"]:
-            click.echo(f"{one['id'][:12]}: {one['why']}", err=True)
+            click.echo(clean(f"{one['id'][:12]}: {one['why']}"), err=True)
     if form == "text" and did > _SHORT_LINES:
         click.echo(f"… and {did - _SHORT_LINES} more; {did} in all")
     if form == "text" and not did and not failed:
@@ -228,17 +229,6 @@ def _act(client: Client, verb: str, body: dict[str, Any], form: str) -> None:
 
 
 # ---------------------------------------------------------------------- pages
-
-
-def _json(answer: Any) -> None:
-    click.echo(json.dumps(answer, indent=2))
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Aligned columns; the last one is as long as it is."""
-    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads) - 1)]
-    for row in [heads, *rows]:
-        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
 
 
 def age(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from argosy.cli._client import Client, connected, path
+from argosy.cli._page import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,8 +154,6 @@ def tail(
 @_output
 def show(client: Client, event_id: str, namespace: str, output: str) -> None:
     """Show one event, whole. With -o json it is the CloudEvent alone, as other commands read it."""
-    from argosy.cli._explain_page import clean
-
     found = client.get(path("events", event_id), namespace=namespace)
     if output == "json":
         click.echo(json.dumps(found["event"], indent=2, ensure_ascii=False))
@@ -315,8 +314,6 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
 
 def _line(row: dict[str, Any], width: int) -> str:
-    from argosy.cli._explain_page import clean
-
     when = local(row["storedAt"])
     if "id" not in row:
         return f"{when}  {'?' * width}  entry {row['position']} is no event: {clean(row['error'])}"

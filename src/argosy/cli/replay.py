@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from argosy.cli._client import Client, Refused, connected
+from argosy.cli._page import clean
 
 _WAS = {
     "never": "never ran",
@@ -143,7 +144,6 @@ class _Page:
 
 
 def _show(line: dict[str, Any], *, dry: bool) -> None:
-    from argosy.cli._explain_page import clean
     from argosy.cli.events import local
 
     if line["kind"] == "event":

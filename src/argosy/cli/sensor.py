@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from argosy.cli._client import Client, connected, path
-from argosy.cli.actions import clock, namespaced, output, table, who
+from argosy.cli._page import say, say_json, table
+from argosy.cli.actions import clock, namespaced, output, who
 
 
 @click.group()
@@ -33,7 +33,7 @@ def list_sensors(client: Client, namespace: str, form: str) -> None:
     """List sensors and their triggers: what waits, what is dead, what is suspended."""
     answer = client.get("/sensors", namespace=namespace)
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     rows = [
         [one["namespace"], f"{one['name']}/{trigger['name']}", trigger["kind"], *_counts(trigger)]
         for one in answer["sensors"]
@@ -43,7 +43,7 @@ def list_sensors(client: Client, namespace: str, form: str) -> None:
         click.echo("no sensors run here")
         return None
     for line in table(["NAMESPACE", "TRIGGER", "KIND", "QUEUED", "DEAD", "SUSPENDED"], rows):
-        click.echo(line)
+        say(line)
     return None
 
 
@@ -56,22 +56,22 @@ def show(client: Client, name: str, namespace: str, form: str) -> None:
     """Show one sensor: what it waits for, and how its triggers do."""
     answer = client.get(path("sensors", name), namespace=namespace)
     if form == "json":
-        return _json(answer)
-    click.echo(f"sensor {answer['name']} in {answer['namespace']}, on event bus {answer['eventBus']}")
+        return say_json(answer)
+    say(f"sensor {answer['name']} in {answer['namespace']}, on event bus {answer['eventBus']}")
     for one in answer["dependencies"]:
-        click.echo(f"  waits for {one['name']}: {one['source']}/{one['event']}")
+        say(f"  waits for {one['name']}: {one['source']}/{one['event']}")
     for one in answer["triggers"]:
         queued, dead, _ = _counts(one)
         when = f" when {one['conditions']}" if one["conditions"] else ""
-        click.echo(f"  trigger {one['name']} ({one['kind']}){when}: {queued} queued, {dead} dead letters")
+        say(f"  trigger {one['name']} ({one['kind']}){when}: {queued} queued, {dead} dead letters")
         for word in ("suspended", "resumed"):
             if said := one.get(f"{word}By"):
-                click.echo(f"    {word} by {said['by'] or 'somebody'} at {clock(said['at'])}")
+                say(f"    {word} by {said['by'] or 'somebody'} at {clock(said['at'])}")
         if one["suspended"]:
             does = "its actions wait" if one["suspended"] == "queue" else "its actions are discarded"
-            click.echo(f"    suspended: {does}; 'argosy sensor resume {answer['name']}/{one['name']}' lets it go on")
+            say(f"    suspended: {does}; 'argosy sensor resume {answer['name']}/{one['name']}' lets it go on")
     for name in answer["notRun"]:
-        click.echo(f"  trigger {name}: of a kind that this version does not run")
+        say(f"  trigger {name}: of a kind that this version does not run")
     return None
 
 
@@ -114,17 +114,17 @@ def pending(client: Client, target: str, limit: int, namespace: str, form: str) 
     name, trigger = _split(target)
     answer = client.get(path("sensors", name, "pending"), trigger=trigger, namespace=namespace, limit=limit)
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     if not answer["pending"]:
         click.echo("nothing is held")
         return None
     for one in answer["pending"]:
-        click.echo(f"{one['sentence']}, since {clock(one['since'])}")
+        say(f"{one['sentence']}, since {clock(one['since'])}")
         for event in one["holds"]:
             times = f", the newest of {event['count']}" if event["count"] > 1 else ""
-            click.echo(f"  holds {event['dependency']}: {event['id']} from {event['source']}/{event['name']}{times}")
+            say(f"  holds {event['dependency']}: {event['id']} from {event['source']}/{event['name']}{times}")
     if answer["more"]:
-        click.echo(f"there is more; --limit shows more than {limit}")
+        say(f"there is more; --limit shows more than {limit}")
     return None
 
 
@@ -141,18 +141,18 @@ def reset(client: Client, target: str, namespace: str, form: str) -> None:
     name, trigger = _split(target)
     answer = client.post(path("sensors", name, "reset"), {"trigger": trigger, "namespace": namespace})
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     for one in answer["triggers"]:
         what = {0: "held nothing", 1: "has forgotten 1 event"}.get(
             one["forgotten"], f"has forgotten {one['forgotten']} events"
         )
-        click.echo(f"{answer['sensor']}/{one['name']} {what}")
+        say(f"{answer['sensor']}/{one['name']} {what}")
     return None
 
 
 def _said(answer: dict[str, Any], form: str) -> None:
     if form == "json":
-        return _json(answer)
+        return say_json(answer)
     for one in answer["triggers"]:
         queued = f"{one['queued']} actions in its queue"
         what = {
@@ -160,7 +160,7 @@ def _said(answer: dict[str, Any], form: str) -> None:
             "queue": f"is suspended; its actions wait, {queued}",
             "drop": f"is suspended; its actions are discarded from now on, {queued}",
         }[one["mode"]]
-        click.echo(f"{answer['sensor']}/{one['name']} {what}")
+        say(f"{answer['sensor']}/{one['name']} {what}")
     return None
 
 
@@ -172,7 +172,3 @@ def _split(target: str) -> tuple[str, str]:
 def _counts(trigger: dict[str, Any]) -> tuple[str, str, str]:
     dead = trigger["dead"]
     return str(trigger["queued"]), f"{dead}" if dead < 100 else "100 or more", trigger["suspended"] or "-"
-
-
-def _json(answer: Any) -> None:
-    click.echo(json.dumps(answer, indent=2))

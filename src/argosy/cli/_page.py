@@ -1,17 +1,18 @@
-"""A page of lines: colours and line breaks for a terminal, plain text for everything else.
+"""What commands write: a page with colours and line breaks for a terminal, plain lines and tables, JSON.
 
-What stands on the page comes out of events, which anybody may send. So a line is made of parts, and every part but those that ``ink``
-coloured is cleaned of control characters, which could rewrite what a terminal shows.
+What stands in a line comes out of events and answers, which anybody may send. So every line is cleaned of control characters, which
+could rewrite what a terminal shows; of a line of a ``Page`` all parts but those that ``ink`` coloured.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -24,6 +25,23 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u
 def clean(text: str) -> str:
     """``text`` with every character that is not shown but does something written as an escape."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def say(line: str) -> None:
+    """Write one line to standard output, cleaned."""
+    click.echo(clean(line))
+
+
+def say_json(value: Any) -> None:
+    """Write a document to standard output."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Aligned columns; the last one is as long as it is."""
+    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads) - 1)]
+    for row in [heads, *rows]:
+        yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
 
 
 class Styled(str):
