@@ -22,7 +22,7 @@ from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from tests.brokers.oslo_notify import notify
 from tests.brokers.rabbitmq import Consumer, Depth, RabbitMQ
-from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
+from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage, raising
 
 _numbers = itertools.count(1)
 KEYS = [
@@ -117,16 +117,6 @@ async def upstream(rabbitmq: RabbitMQ) -> AsyncIterator[Publisher]:
 async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
     async with on_stage("amqp", dict(upstream.block)) as stage:
         yield stage
-
-
-@contextlib.asynccontextmanager
-async def _raising(block: dict[str, Json], **given: Any) -> AsyncIterator[str]:
-    """What the source says when it starts with this block and cannot."""
-    async with on_stage("amqp", block, **given) as stage:
-        with pytest.raises(SourceError) as raised:
-            await stage.plugin().run(stage.context())
-        assert stage.listening == []
-        yield str(raised.value)
 
 
 class TestAmqp(SourceSuite):
@@ -357,7 +347,7 @@ async def test_a_password_with_special_characters_and_one_from_secrets_reach_the
     secrets = {("s", "user"): "nobody", ("s", "password"): broker.passwords["nobody"]}
     # When the source starts
     for block in (by_url, by_secret):
-        async with _raising(block, secrets=secrets) as sentence:
+        async with raising("amqp", block, secrets=secrets) as sentence:
             # Then the broker knows who it is, and says what that user may not
             assert "ACCESS_REFUSED" in sentence and "'nobody'" in sentence
             assert f"exchange '{upstream.exchange}'" in sentence
@@ -391,7 +381,7 @@ async def test_refusals_are_sentences_that_name_the_thing_and_never_the_password
     # Given one fault each
     for block, named in cases:
         # When the source starts
-        async with _raising(block) as sentence:
+        async with raising("amqp", block) as sentence:
             # Then one sentence names the thing, and shows no password
             assert all(text in sentence for text in named), sentence
             assert "for%20tests" not in sentence and "for tests" not in sentence
@@ -402,7 +392,7 @@ async def test_a_named_exclusive_queue_of_another_connection_is_refused_with_the
     await upstream.channel.queue_declare(upstream.queue, exclusive=True)
     block = {**upstream.block, "queueDeclare": {"name": upstream.queue, "exclusive": True}}
     # When the source starts
-    async with _raising(block) as sentence:
+    async with raising("amqp", block) as sentence:
         # Then it says so
         assert "RESOURCE_LOCKED" in sentence and upstream.queue in sentence
 
@@ -436,7 +426,7 @@ async def test_connection_backoff_pauses_before_the_failure_is_reported(upstream
             slept.append(seconds)
 
     # When the source starts
-    async with _raising(block, clock=Clock()) as sentence:
+    async with raising("amqp", block, clock=Clock()) as sentence:
         # Then it paused as the block says, and then gave up
         assert slept == [10.0, 20.0]
         assert "nothing listens" in sentence
@@ -480,10 +470,10 @@ async def test_a_host_that_is_led_elsewhere_keeps_its_name(
     await stage.stop()
     # And a name that the certificate does not have is not trusted
     stage.block["url"] = f"{user}@other.svc:5671"
-    async with _raising(stage.block, secrets=stage.secrets) as sentence:
+    async with raising("amqp", stage.block, secrets=stage.secrets) as sentence:
         assert "certificate of amqps://other.svc:5671 is not trusted" in sentence
     # And where nobody listens, the sentence says where the rule led
-    async with _raising({**upstream.block, "url": "amqp://away.svc:5672"}) as sentence:
+    async with raising("amqp", {**upstream.block, "url": "amqp://away.svc:5672"}) as sentence:
         assert "amqp://away.svc:5672" in sentence and "--resolve leads to 127.0.0.1:1" in sentence
 
 

@@ -34,7 +34,7 @@ from pydantic import ValidationError
 from argosy import registry
 from argosy.bus._base import Bucket, Entry
 from argosy.clock import Clock, SystemClock
-from argosy.errors import ArgosyError, BusError, SecretMissing
+from argosy.errors import ArgosyError, BusError, ConfigError, SecretMissing, SourceError
 from argosy.manifests.fields import ConfigMapKeySelector, Json, SecretKeySelector
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._http import HttpServers
@@ -303,6 +303,16 @@ async def on_stage(kind: str, block: dict[str, Json], **given: Any) -> AsyncIter
         finally:
             stage.open_gate()
             await stage.stop()
+
+
+@contextlib.asynccontextmanager
+async def raising(kind: str, block: dict[str, Json], **given: Any) -> AsyncIterator[str]:
+    """What the source says when it starts with this block and cannot."""
+    async with on_stage(kind, block, **given) as stage:
+        with pytest.raises((SourceError, ConfigError)) as raised:
+            await stage.plugin().run(stage.context())
+        assert stage.listening == []
+        yield str(raised.value)
 
 
 class Upstream(ABC):

@@ -64,7 +64,6 @@ require_certificate true
         return [found, "-c", str(config)]
 
     def set_password(self, password: str) -> None:
-        """From the next start or SIGHUP on, this is the password of ``argosy``."""
         passwords = self.folder / "passwords"
         command = [program("mosquitto_passwd", "mosquitto"), "-b", "-c", str(passwords), "argosy", password]
         subprocess.run(command, check=True, capture_output=True)
@@ -88,11 +87,6 @@ require_certificate true
     def acknowledged(self, client: str) -> int:
         """How many messages this client has acknowledged."""
         return len(re.findall(rf"Received PUBACK from {re.escape(client)} ", self.output()))
-
-    def outstanding(self, client: str) -> int:
-        """How many messages were delivered to this client and not acknowledged by it since."""
-        sent = len(re.findall(rf"Sending PUBLISH to {re.escape(client)} \(d\d, q1", self.output()))
-        return sent - self.acknowledged(client)
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import Self
 
 import orjson
 import paho.mqtt.client as paho
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from argosy.errors import SourceError
 from argosy.manifests.fields import Json
 from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
-from tests.conformance.source import Upstream, eventually, on_stage
+from tests.brokers.sources.suite import BrokerUpstream
+from tests.conformance.source import eventually
 
 _numbers = itertools.count(1)
 AUTH = {"username": {"name": "mqtt", "key": "user"}, "password": {"name": "mqtt", "key": "password"}}
 SECRETS = {("mqtt", "user"): "argosy", ("mqtt", "password"): PASSWORD}
 
 
-class Publisher(Upstream):
+class Publisher(BrokerUpstream):
     """A publisher with QoS 1 beside the source, by a client library of others."""
 
+    kind = "mqtt"
+    server: Mosquitto
     redelivers = True
     keeps = True
     secrets = SECRETS
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, server: Mosquitto) -> None:
+        super().__init__(server)
         number = next(_numbers)
-        self.broker = broker
         self.client = f"client-{number}"
-        self.topic = f"topic-{number}"
+        self.topic = self.place = f"topic-{number}"
         self.block = {
-            "url": broker.url,
+            "url": server.url,
             "topic": f"{self.topic}/#",
             "clientId": self.client,
             "jsonBody": True,
             "auth": AUTH,
         }
 
-    def __enter__(self) -> Publisher:
+    async def __aenter__(self) -> Self:
         self._paho = paho.Client(CallbackAPIVersion.VERSION2)
         self._paho.username_pw_set("argosy", PASSWORD)
-        self._paho.connect("127.0.0.1", self.broker.port)
+        self._paho.connect("127.0.0.1", self.server.port)
         self._paho.loop_start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self._paho.disconnect()
         self._paho.loop_stop()
 
@@ -62,6 +61,12 @@ class Publisher(Upstream):
     async def send(self, text: str) -> None:
         await self.publish(orjson.dumps({"text": text}))
 
+    async def send_bad(self) -> None:
+        await self.publish(b"{no")
+
+    def at(self, host: str) -> dict[str, Json]:
+        return {"url": f"ssl://{host}"}
+
     def text_of(self, data: Json) -> str:
         assert list(data) == ["topic", "messageId", "body"] or list(data)[3:] == ["metadata"]
         assert data["topic"] == f"{self.topic}/a"
@@ -69,14 +74,4 @@ class Publisher(Upstream):
         return str(data["body"]["text"])
 
     async def acknowledged(self) -> int:
-        return self.broker.acknowledged(self.client)
-
-
-@contextlib.asynccontextmanager
-async def raising(block: dict[str, Json], secrets: Any = None) -> AsyncIterator[str]:
-    """What the source says when it starts with this block and cannot."""
-    async with on_stage("mqtt", block, secrets={**SECRETS, **(secrets or {})}) as stage:
-        with pytest.raises(SourceError) as raised:
-            await stage.plugin().run(stage.context())
-        assert stage.listening == []
-        yield str(raised.value)
+        return self.server.acknowledged(self.client)

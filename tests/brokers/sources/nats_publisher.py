@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import Self
 
 import orjson
-import pytest
 
-from argosy.errors import ArgosyError
 from argosy.manifests.fields import Json
 from tests.brokers.nats_server import connect
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer
-from tests.conformance.source import Upstream, on_stage
+from tests.brokers.sources.suite import BrokerUpstream
 
 _numbers = itertools.count(1)
 BASIC = {"basic": {"username": {"name": "nats", "key": "user"}, "password": {"name": "nats", "key": "password"}}}
 SECRETS = {("nats", "user"): "argosy", ("nats", "password"): PASSWORD}
 
 
-class Publisher(Upstream):
+class Publisher(BrokerUpstream):
     """A client that publishes to one subject, which nobody else uses."""
 
+    kind = "nats"
+    server: NatsServer
     secrets = SECRETS
 
     def __init__(self, server: NatsServer) -> None:
-        self.server = server
-        self.subject = f"subject-{next(_numbers)}"
+        super().__init__(server)
+        self.subject = self.place = f"subject-{next(_numbers)}"
         self.block = {"url": server.url, "subject": f"{self.subject}.>", "jsonBody": True, "auth": BASIC}
 
-    async def __aenter__(self) -> Publisher:
+    async def __aenter__(self) -> Self:
         self.client = await connect(self.server.url, user="argosy", password=self.server.password)
         return self
 
@@ -56,17 +54,13 @@ class Publisher(Upstream):
     async def send(self, text: str) -> None:
         await self.publish(orjson.dumps({"text": text}))
 
+    async def send_bad(self) -> None:
+        await self.publish(b"")
+
+    def at(self, host: str) -> dict[str, Json]:
+        return {"url": f"tls://{host}"}
+
     def text_of(self, data: Json) -> str:
         assert list(data) == ["subject", "body"] or list(data)[2:] == ["metadata"]
         assert data["subject"] == f"{self.subject}.a"
         return str(data["body"]["text"])
-
-
-@contextlib.asynccontextmanager
-async def raising(block: dict[str, Json], secrets: Any = None) -> AsyncIterator[str]:
-    """What the source says when it starts with this block and cannot."""
-    async with on_stage("nats", block, secrets={**SECRETS, **(secrets or {})}) as stage:
-        with pytest.raises(ArgosyError) as raised:
-            await stage.plugin().run(stage.context())
-        assert stage.listening == []
-        yield str(raised.value)

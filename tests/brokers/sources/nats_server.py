@@ -86,6 +86,9 @@ authorization {{ users = [
         config.write_text(f'listen: "127.0.0.1:{self.port}"\nping_interval: "10s"\n{tls}{self._extra or users}\n')
         return [str(found), "-c", str(config)]
 
+    def set_password(self, password: str) -> None:
+        self.password = password
+
     @property
     def url(self) -> str:
         """Without a user."""

@@ -16,7 +16,6 @@ class RedisServer(Server):
     """One server."""
 
     password = PASSWORD
-    """From the next start on, the password of ``argosy``."""
     anonymous = False
     """Whether anybody may do everything, too."""
 
@@ -42,6 +41,9 @@ user reader on >{self.password} +ping +client +select
 """
         )
         return [found, str(config)]
+
+    def set_password(self, password: str) -> None:
+        self.password = password
 
     @property
     def address(self) -> str:

@@ -45,6 +45,10 @@ class Server(ABC):
     def command(self) -> list[str]:
         """Write what the server reads, and say how it is started."""
 
+    @abstractmethod
+    def set_password(self, password: str) -> None:
+        """From the next start on, this is the password of the user ``argosy``."""
+
     def ports(self) -> list[int]:
         """The ports that answer once it has started."""
         return [self.port, self.tls_port]

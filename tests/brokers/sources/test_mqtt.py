@@ -13,29 +13,29 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.errors import EventInvalid, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
-from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
-from tests.brokers.sources.mqtt_publisher import SECRETS, Publisher
-from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
+from tests.brokers.sources.mqtt_publisher import Publisher
+from tests.brokers.sources.suite import BrokerSuite
+from tests.conformance.source import SourceSuite, Stage, eventually, on_stage
 
 
 @pytest.fixture
 async def upstream(mosquitto: Mosquitto) -> AsyncIterator[Publisher]:
-    with Publisher(mosquitto) as publisher:
+    async with Publisher(mosquitto) as publisher:
         yield publisher
 
 
-@pytest.fixture
-async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
-    async with on_stage("mqtt", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-        yield stage
-
-
-class TestMqtt(SourceSuite):
+class TestMqtt(BrokerSuite, SourceSuite):
     kind = "mqtt"
+    server = Mosquitto
+    publisher = Publisher
+    nobody: ClassVar[dict[str, Json]] = {"url": "tcp://127.0.0.1:9"}
+    by_tls = "ssl://{}:8883"
+    login_refused = "auth"
+    impatient: ClassVar[dict[str, float]] = {"_mqtt_session.KEEP_ALIVE_SECONDS": 2}
     _good: ClassVar[dict[str, Json]] = {"url": "tcp://b:1883", "topic": "t", "clientId": "c"}
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"topic": "t", "clientId": "c"}, "url"),
@@ -52,11 +52,6 @@ class TestMqtt(SourceSuite):
         ({**_good, "auth": {"username": {"name": "s", "key": "k"}}}, "auth"),
         ({**_good, "tls": {}}, "caCertSecret"),
     ]
-
-    @pytest.fixture
-    async def upstream(self, mosquitto: Mosquitto) -> AsyncIterator[Upstream]:
-        with Publisher(mosquitto) as publisher:
-            yield publisher
 
     def test_the_password_of_a_url_that_cannot_be_read_is_not_shown(self) -> None:
         with pytest.raises(ValueError) as raised:
@@ -108,36 +103,6 @@ async def test_messages_of_every_qos_and_retained_ones_become_events(upstream: P
     assert [event.data["messageId"] for event in events if event.data["body"] == 0] == [0]
 
 
-@pytest.mark.parametrize("failure", ["not JSON", "too large"])
-async def test_a_message_that_cannot_become_an_event_is_counted_and_does_not_block(
-    upstream: Publisher, stage: Stage, failure: str
-) -> None:
-    # Given a message that is no JSON, or that the bus will never take
-    await stage.start()
-    if failure == "too large":
-        stage.failure = EventTooLarge("the event has 2 MB, the bus takes 1 MB")
-        await upstream.send("large")
-    else:
-        await upstream.publish(b"{no")
-    # When it has come
-    await eventually(lambda: len(stage.refused) == 1)
-    stage.failure = None
-    await upstream.send("good")
-    # Then it is counted in a sentence with its topic, acknowledged, and the next is served
-    (event,) = await stage.events(1)
-    assert upstream.text_of(event.data) == "good"
-    assert upstream.topic in stage.refused[0]
-    await eventually(lambda: upstream.broker.acknowledged(upstream.client) == 2)
-    assert not stage.errors
-
-
-async def test_no_more_than_64_messages_are_under_way_and_the_rest_waits_unread(
-    upstream: Publisher, stage: Stage
-) -> None:
-    await wait_beyond_64(upstream, stage, 100)
-    await eventually(lambda: upstream.broker.outstanding(upstream.client) == 0)
-
-
 async def test_acknowledgements_leave_in_the_order_of_the_messages(upstream: Publisher, stage: Stage) -> None:
     # Given two messages, of which the first takes longer
     await stage.start()
@@ -157,10 +122,10 @@ async def test_acknowledgements_leave_in_the_order_of_the_messages(upstream: Pub
     await stage.events(1)
     # When only the second is stored, nothing is acknowledged
     await upstream.settle()
-    assert upstream.broker.acknowledged(upstream.client) == 0
+    assert upstream.server.acknowledged(upstream.client) == 0
     # And when the first is too, both are
     first.set()
-    await eventually(lambda: upstream.broker.acknowledged(upstream.client) == 2)
+    await eventually(lambda: upstream.server.acknowledged(upstream.client) == 2)
 
 
 async def test_with_qos_0_nothing_waits_for_the_source_as_in_argo_events(upstream: Publisher, stage: Stage) -> None:
@@ -183,7 +148,7 @@ async def test_what_an_older_session_left_with_qos_2_is_taken_over(upstream: Pub
     older.username_pw_set("argosy", PASSWORD)
     granted: list[Any] = []
     older.on_subscribe = lambda *given: granted.append(given)
-    older.connect("127.0.0.1", upstream.broker.port)
+    older.connect("127.0.0.1", upstream.server.port)
     older.loop_start()
     await eventually(older.is_connected)
     older.subscribe(f"{upstream.topic}/#", qos=2)
@@ -196,7 +161,7 @@ async def test_what_an_older_session_left_with_qos_2_is_taken_over(upstream: Pub
     # Then it is an event, and the broker is told as QoS 2 wants it
     (event,) = await stage.events(1)
     assert upstream.text_of(event.data) == "two"
-    await eventually(lambda: f"Received PUBCOMP from {upstream.client} " in upstream.broker.output())
+    await eventually(lambda: f"Received PUBCOMP from {upstream.client} " in upstream.server.output())
     assert not stage.errors
 
 
@@ -225,16 +190,16 @@ async def test_a_killed_broker_is_come_back_to_and_nothing_is_missing_or_comes_t
     for text in ("one", "same", "same"):
         await upstream.send(text)
     await eventually(lambda: stage.under_way == 3)
-    await upstream.broker.save()
+    await upstream.server.save()
     # When the broker is killed, the bus answers meanwhile, and the broker comes back
-    upstream.broker.kill()
+    upstream.server.kill()
     await upstream.settle()
     stage.open_gate()
     await eventually(lambda: len(stage.errors) >= 1)
-    await upstream.broker.come_back()
+    await upstream.server.come_back()
     await eventually(lambda: len(stage.listening) >= 2, f"{stage.errors}")
     # Then what the broker delivers again is acknowledged and is no second event
-    await eventually(lambda: upstream.broker.acknowledged(upstream.client) == 3)
+    await eventually(lambda: upstream.server.acknowledged(upstream.client) == 3)
     # And a new message that says the same, with a number that is free again, is an event
     await upstream.send("same")
     await upstream.send("two")
@@ -251,8 +216,11 @@ async def test_a_broker_that_forgot_the_session_is_named_in_the_log(
     # Given a broker that keeps nothing over a restart
     broker = Mosquitto(tmp_path)
     broker.persistent = False
-    with broker, Publisher(broker) as upstream:
-        async with on_stage("mqtt", dict(upstream.block), secrets=dict(SECRETS)) as stage:
+    with broker:
+        async with (
+            Publisher(broker) as upstream,
+            on_stage("mqtt", dict(upstream.block), secrets=dict(upstream.secrets)) as stage,
+        ):
             await stage.start()
             assert "does not know" not in caplog.text
             # When it is killed and comes back

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,21 +11,15 @@ from argosy.errors import SourceError
 from argosy.manifests.fields import Json
 from argosy.sources import _mqtt_packets as packets
 from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
-from tests.brokers.sources.mqtt_publisher import SECRETS, Publisher, raising
+from tests.brokers.sources.mqtt_publisher import Publisher
 from tests.brokers.sources.server import CLIENT_TLS
-from tests.conformance.source import Stage, ended, eventually, on_stage
+from tests.conformance.source import Stage, ended, on_stage, raising
 
 
 @pytest.fixture
 async def upstream(mosquitto: Mosquitto) -> AsyncIterator[Publisher]:
-    with Publisher(mosquitto) as publisher:
+    async with Publisher(mosquitto) as publisher:
         yield publisher
-
-
-@pytest.fixture
-async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
-    async with on_stage("mqtt", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-        yield stage
 
 
 async def test_a_source_is_cancelled_while_the_broker_does_not_answer() -> None:
@@ -53,28 +45,9 @@ async def test_a_source_is_cancelled_while_the_broker_does_not_answer() -> None:
     silent.close()
 
 
-async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
-    tmp_path: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with Mosquitto(tmp_path) as broker, Publisher(broker) as upstream:
-        async with on_stage("mqtt", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-            await stage.start()
-            # Given a broker that has a new password
-            broker.set_password("the new one")
-            await broker.restart()
-            # When the source is refused, and the secret changes
-            await eventually(lambda: bool(stage.errors) and "auth" in str(stage.errors[-1]))
-            stage.secrets["mqtt", "password"] = "the new one"
-            # Then it receives again
-            await eventually(lambda: len(stage.listening) == 2)
-            told = f"{stage.errors} {stage.listening} {caplog.text}"
-            assert "the new one" not in told and PASSWORD not in told
-
-
 async def test_tls_with_our_authority_and_our_certificate(upstream: Publisher, stage: Stage) -> None:
     # Given a tls block, and a URL that does not speak of TLS
-    broker = upstream.broker
+    broker = upstream.server
     stage.block |= {"url": f"tcp://127.0.0.1:{broker.tls_port}", "tls": CLIENT_TLS}
     stage.secrets |= broker.tls_secrets()
     # When the source starts, then the connection is encrypted, and messages come
@@ -84,25 +57,8 @@ async def test_tls_with_our_authority_and_our_certificate(upstream: Publisher, s
     await stage.events(1)
 
 
-async def test_a_host_that_is_led_elsewhere_keeps_its_name(
-    upstream: Publisher, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given the name of a cluster that the certificate has, and one that it does not have
-    broker = upstream.broker
-    names = ("kubernetes.default.svc", "other.svc")
-    monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(f"{name}:8883=127.0.0.1:{broker.tls_port}" for name in names))
-    stage.block |= {"url": "ssl://kubernetes.default.svc", "tls": CLIENT_TLS}
-    stage.secrets |= broker.tls_secrets()
-    # When the source starts, then it comes to the broker by the first, and does not trust the second
-    await stage.start()
-    await upstream.send("one")
-    await stage.events(1)
-    async with raising({**stage.block, "url": "ssl://other.svc"}, stage.secrets) as sentence:
-        assert "certificate of ssl://other.svc:8883 is not trusted" in sentence
-
-
 async def test_refusals_are_sentences_that_show_no_password(upstream: Publisher) -> None:
-    broker, block = upstream.broker, upstream.block
+    broker, block = upstream.server, upstream.block
     anonymous = {key: value for key, value in block.items() if key != "auth"}
     cases: list[tuple[dict[str, Json], list[str]]] = [
         ({**anonymous, "url": f"tcp://argosy:wrong@127.0.0.1:{broker.port}"}, ["auth"]),
@@ -114,7 +70,7 @@ async def test_refusals_are_sentences_that_show_no_password(upstream: Publisher)
         ({**block, "url": f"ssl://127.0.0.1:{broker.tls_port}"}, ["not trusted", "caCertSecret"]),
     ]
     for faulty, named in cases:
-        async with raising(faulty) as sentence:
+        async with raising("mqtt", faulty, secrets=dict(upstream.secrets)) as sentence:
             assert all(text in sentence for text in named), sentence
             assert "wrong" not in sentence and PASSWORD not in sentence
 
@@ -122,28 +78,11 @@ async def test_refusals_are_sentences_that_show_no_password(upstream: Publisher)
 async def test_user_and_password_of_the_url_are_read_percent_decoded(upstream: Publisher, stage: Stage) -> None:
     # Given a URL with both
     del stage.block["auth"]
-    stage.block["url"] = f"mqtt://argosy:p%40ss%2Fw%3Ard%2541@127.0.0.1:{upstream.broker.port}"
+    stage.block["url"] = f"mqtt://argosy:p%40ss%2Fw%3Ard%2541@127.0.0.1:{upstream.server.port}"
     # When the source starts, then it is let in
     await stage.start()
     await upstream.send("one")
     await stage.events(1)
-
-
-async def test_connection_backoff_pauses_before_the_failure_is_reported(upstream: Publisher) -> None:
-    # Given a broker that is not there, and three tries
-    slept: list[float] = []
-
-    class Clock:
-        async def sleep(self, seconds: float) -> None:
-            slept.append(seconds)
-
-    backoff = {"duration": "10s", "factor": 2, "jitter": 0, "steps": 3}
-    block = {**upstream.block, "url": "tcp://127.0.0.1:9", "connectionBackoff": backoff}
-    async with on_stage("mqtt", block, secrets=dict(SECRETS), clock=Clock()) as stage:
-        # When the source starts, then it pauses as the block says, and gives up
-        with pytest.raises(SourceError, match="nothing listens"):
-            await stage.plugin().run(stage.context())
-    assert slept == [10.0, 20.0]
 
 
 async def _packet(data: bytes) -> packets.Packet:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import signal
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
 import orjson
 import pytest
 
-from argosy.errors import EventTooLarge, SourceError
+from argosy.errors import SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
-from tests.brokers.sources.in_flight import wait_beyond_64
 from tests.brokers.sources.nats_publisher import SECRETS, Publisher
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer
-from tests.conformance.source import SourceSuite, Stage, Upstream, ended, eventually, on_stage
+from tests.brokers.sources.suite import BrokerSuite
+from tests.conformance.source import SourceSuite, Stage, ended, eventually, on_stage
 
 
 @pytest.fixture
@@ -26,14 +25,19 @@ async def upstream(nats_server: NatsServer) -> AsyncIterator[Publisher]:
         yield publisher
 
 
-@pytest.fixture
-async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
-    async with on_stage("nats", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-        yield stage
-
-
-class TestNats(SourceSuite):
+class TestNats(BrokerSuite, SourceSuite):
     kind = "nats"
+    server = NatsServer
+    publisher = Publisher
+    nobody: ClassVar[dict[str, Json]] = {"url": "nats://127.0.0.1:9"}
+    by_tls = "nats://{}:4222"
+    login_refused = "credentials"
+    impatient: ClassVar[dict[str, float]] = {
+        "_nats_protocol._PING_SECONDS": 0.05,
+        "_nats_protocol._SILENCE_SECONDS": 1.0,
+        "_nats_protocol._ANSWER_SECONDS": 1.0,
+    }
+    has_tls_port = False
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"subject": "s"}, "url"),
         ({"url": "nats://n:4222"}, "subject"),
@@ -49,11 +53,6 @@ class TestNats(SourceSuite):
         ({"url": "nats://n:4222", "subject": "s", "auth": {"basic": {"username": {"name": "s", "key": "k"}}}}, "basic"),
         ({"url": "nats://n:4222", "subject": "s", "tls": {}}, "caCertSecret"),
     ]
-
-    @pytest.fixture
-    async def upstream(self, nats_server: NatsServer) -> AsyncIterator[Upstream]:
-        async with Publisher(nats_server) as publisher:
-            yield publisher
 
     def test_the_password_of_a_url_that_cannot_be_read_is_not_shown(self) -> None:
         with pytest.raises(ValueError) as raised:
@@ -97,27 +96,6 @@ async def test_without_json_body_the_bytes_are_base64_and_test_tools_make_the_sa
     assert wrap("nats", stage.context().config, raw) == (event.raw, None)
 
 
-@pytest.mark.parametrize("failure", ["not JSON", "too large"])
-async def test_a_message_that_cannot_become_an_event_is_counted_and_the_next_is_served(
-    upstream: Publisher, stage: Stage, failure: str
-) -> None:
-    await stage.start()
-    # Given a message that is no JSON, or that the bus will never take
-    if failure == "too large":
-        stage.failure = EventTooLarge("the event has 2 MB, the bus takes 1 MB")
-        await upstream.send("large")
-    else:
-        await upstream.publish(b"")
-    await eventually(lambda: len(stage.refused) == 1)
-    stage.failure = None
-    # When a good one comes, then it is an event
-    await upstream.send("good")
-    (event,) = await stage.events(1)
-    assert upstream.text_of(event.data) == "good"
-    assert upstream.subject in stage.refused[0]
-    assert not stage.errors
-
-
 async def test_a_message_as_large_as_the_server_takes_is_read(upstream: Publisher, stage: Stage) -> None:
     await stage.start()
     await upstream.publish(b'"%b"' % (b"x" * 1_000_000))
@@ -154,12 +132,6 @@ async def test_what_the_server_sent_before_the_source_ends_is_still_taken(upstre
     await stage.stop()
     # Then all are events
     assert [upstream.text_of(event.data) for event in stage.emitted] == loop_stands
-
-
-async def test_no_more_than_64_messages_are_under_way_and_they_begin_in_order(
-    upstream: Publisher, stage: Stage
-) -> None:
-    await wait_beyond_64(upstream, stage, 150)
 
 
 async def test_a_message_that_comes_before_the_subscription_is_confirmed_is_finished_like_any_other() -> None:
@@ -210,38 +182,3 @@ async def test_while_the_bus_does_not_answer_the_rest_is_left_to_the_server(tmp_
                 assert isinstance(stage.errors[0], SourceError)
                 await upstream.send("after")
                 await eventually(lambda: any(each.data["body"] == {"text": "after"} for each in stage.emitted))
-
-
-async def test_a_killed_server_is_come_back_to(upstream: Publisher, stage: Stage) -> None:
-    # Given a message whose emit is under way
-    await stage.start()
-    stage.close_gate()
-    await upstream.send("before")
-    await eventually(lambda: stage.under_way == 1)
-    # When the server is killed and comes back
-    await upstream.server.restart()
-    stage.open_gate()
-    await eventually(lambda: len(stage.listening) == 2)
-    await upstream.again()
-    await upstream.send("after")
-    # Then both are events, each once
-    await stage.events(2)
-    assert [upstream.text_of(event.data) for event in stage.emitted] == ["before", "after"]
-    assert all(isinstance(error, SourceError) and "127.0.0.1" in str(error) for error in stage.errors)
-
-
-async def test_a_server_that_stands_still_is_noticed(
-    upstream: Publisher, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given a source that is soon impatient
-    monkeypatch.setattr("argosy.sources._nats_protocol._PING_SECONDS", 0.05)
-    monkeypatch.setattr("argosy.sources._nats_protocol._SILENCE_SECONDS", 1.0)
-    monkeypatch.setattr("argosy.sources._nats_protocol._ANSWER_SECONDS", 1.0)
-    await stage.start()
-    # When the server stands still, then the run ends with a sentence
-    upstream.server.signal(signal.SIGSTOP)
-    try:
-        await eventually(lambda: len(stage.errors) >= 1)
-    finally:
-        upstream.server.signal(signal.SIGCONT)
-    assert "has not answered" in str(stage.errors[0])

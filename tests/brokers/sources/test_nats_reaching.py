@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from argosy.errors import ConfigError, SourceError
+from argosy.errors import ConfigError
 from argosy.manifests.fields import Json
 from argosy.sources._nats_keys import from_credentials, from_seed
 from tests.brokers.nats_server import connect
-from tests.brokers.sources.nats_publisher import BASIC, SECRETS, Publisher, raising
+from tests.brokers.sources.nats_publisher import BASIC, SECRETS, Publisher
 from tests.brokers.sources.nats_server import PASSWORD, Key, NatsServer, operator
 from tests.brokers.sources.server import CLIENT_TLS
-from tests.conformance.source import Stage, eventually, on_stage
+from tests.conformance.source import Stage, on_stage, raising
 
 
 @pytest.fixture
 async def upstream(nats_server: NatsServer) -> AsyncIterator[Publisher]:
     async with Publisher(nats_server) as publisher:
         yield publisher
-
-
-@pytest.fixture
-async def stage(upstream: Publisher) -> AsyncIterator[Stage]:
-    async with on_stage("nats", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-        yield stage
 
 
 async def test_the_next_server_of_the_url_is_tried(upstream: Publisher, stage: Stage) -> None:
@@ -64,26 +57,6 @@ async def test_every_way_to_be_let_in(way: str, upstream: Publisher, tmp_path: A
             assert "127.0.0.1" in stage.listening[0] and "ss%2F" not in stage.listening[0]
 
 
-async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
-    tmp_path: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with NatsServer(tmp_path) as server:
-        block = {"url": server.url, "subject": "s", "auth": BASIC}
-        async with on_stage("nats", block, secrets=dict(SECRETS)) as stage:
-            await stage.start()
-            # Given a server that has a new password
-            server.password = "another one"
-            await server.restart()
-            # When the source is refused, and the secret changes
-            await eventually(lambda: bool(stage.errors) and "credentials" in str(stage.errors[-1]))
-            stage.secrets["nats", "password"] = "another one"
-            # Then it receives again
-            await eventually(lambda: len(stage.listening) == 2)
-            told = f"{stage.errors} {stage.listening} {caplog.text}"
-            assert "another one" not in told and PASSWORD not in told
-
-
 async def test_tls_with_our_certificate_and_a_host_that_is_led_elsewhere(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,10 +78,10 @@ async def test_tls_with_our_certificate_and_a_host_that_is_led_elsewhere(
             await stage.events(200)
             await publishing.close()
         # And the other name is not trusted, nor a client without a certificate let in
-        async with raising({**block, "url": "tls://other.svc:4222"}, secrets) as sentence:
+        async with raising("nats", {**block, "url": "tls://other.svc:4222"}, secrets=secrets) as sentence:
             assert "certificate of tls://other.svc:4222 is not trusted" in sentence
         only_ca = {"caCertSecret": CLIENT_TLS["caCertSecret"]}
-        async with raising({**block, "tls": only_ca}, secrets) as sentence:
+        async with raising("nats", {**block, "tls": only_ca}, secrets=secrets) as sentence:
             assert "clientCertSecret" in sentence or "lost" in sentence
 
 
@@ -138,7 +111,7 @@ async def test_refusals_are_sentences_that_show_no_secret(upstream: Publisher) -
         ({**block, "tls": {"insecureSkipVerify": True}}, ["has no TLS"], ""),
     ]
     for faulty, named, secret in cases:
-        async with raising(faulty, {("nats", "it"): secret}) as sentence:
+        async with raising("nats", faulty, secrets={**SECRETS, ("nats", "it"): secret}) as sentence:
             assert all(text in sentence for text in named), sentence
             assert PASSWORD not in sentence
             assert not secret or secret not in sentence
@@ -166,26 +139,9 @@ async def test_a_server_that_does_not_speak_nats_is_named(said: bytes, expected:
     server = await asyncio.start_server(say, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     # When the source comes, then a sentence says so
-    async with raising({"url": f"nats://127.0.0.1:{port}", "subject": "s"}) as sentence:
+    async with raising("nats", {"url": f"nats://127.0.0.1:{port}", "subject": "s"}) as sentence:
         assert expected in sentence and str(port) in sentence
     server.close()
-
-
-async def test_connection_backoff_pauses_before_the_failure_is_reported() -> None:
-    # Given a server that is not there, and three tries
-    slept: list[float] = []
-
-    class Clock:
-        async def sleep(self, seconds: float) -> None:
-            slept.append(seconds)
-
-    backoff = {"duration": "10s", "factor": 2, "jitter": 0, "steps": 3}
-    block = {"url": "nats://127.0.0.1:9", "subject": "s", "connectionBackoff": backoff}
-    async with on_stage("nats", block, clock=Clock()) as stage:
-        # When the source starts, then it pauses as the block says, and gives up
-        with pytest.raises(SourceError, match="nothing listens"):
-            await stage.plugin().run(stage.context())
-    assert slept == [10.0, 20.0]
 
 
 def test_keys_are_read_as_nats_writes_them() -> None:

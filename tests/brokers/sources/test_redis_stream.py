@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import orjson
 import pytest
 
-from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.errors import EventInvalid, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._raw import Raw, wrap
 from tests.brokers.sources.redis_server import PASSWORD, RedisServer
-from tests.brokers.sources.server import CLIENT_TLS
-from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage
+from tests.brokers.sources.suite import BrokerSuite, BrokerUpstream
+from tests.conformance.source import SourceSuite, Stage, eventually, raising
 
 _numbers = itertools.count(1)
 _GROUP = "argo-events-cg"
 _SECRETS = {("redis", "password"): PASSWORD}
 
 
-class Writer(Upstream):
+class Writer(BrokerUpstream):
     """A client that adds to one stream, which nobody else uses."""
 
     redelivers = True
     keeps = True
     names_messages = True
+    kind = "redisStream"
+    server: RedisServer
     secrets = _SECRETS
 
     def __init__(self, server: RedisServer) -> None:
-        self.server = server
-        self.stream = f"stream-{next(_numbers)}"
+        super().__init__(server)
+        self.stream = self.place = f"stream-{next(_numbers)}"
         self.block = {
             "hostAddress": server.address,
             "username": "argosy",
@@ -41,7 +41,7 @@ class Writer(Upstream):
             "streams": [self.stream],
         }
 
-    async def __aenter__(self) -> Writer:
+    async def __aenter__(self) -> Self:
         self.client = self.server.client()
         return self
 
@@ -54,6 +54,9 @@ class Writer(Upstream):
 
     async def send(self, text: str) -> None:
         await self.add(text=text)
+
+    def at(self, host: str) -> dict[str, Json]:
+        return {"hostAddress": host}
 
     def text_of(self, data: Json) -> str:
         assert list(data) == ["stream", "message_id", "values"] or list(data)[3:] == ["metadata"]
@@ -80,24 +83,15 @@ async def upstream(redis_server: RedisServer) -> AsyncIterator[Writer]:
         yield writer
 
 
-@pytest.fixture
-async def stage(upstream: Writer) -> AsyncIterator[Stage]:
-    async with on_stage("redisStream", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
-        yield stage
-
-
-@contextlib.asynccontextmanager
-async def _raising(block: dict[str, Json], secrets: Any = None) -> AsyncIterator[str]:
-    """What the source says when it starts with this block and cannot."""
-    async with on_stage("redisStream", block, secrets={**_SECRETS, **(secrets or {})}) as stage:
-        with pytest.raises(SourceError) as raised:
-            await stage.plugin().run(stage.context())
-        assert stage.listening == []
-        yield str(raised.value)
-
-
-class TestRedisStream(SourceSuite):
+class TestRedisStream(BrokerSuite, SourceSuite):
     kind = "redisStream"
+    server = RedisServer
+    publisher = Writer
+    nobody: ClassVar[dict[str, Json]] = {"hostAddress": "127.0.0.1:9"}
+    by_tls = "rediss://{}:6379"
+    login_refused = "refuses the user"
+    impatient: ClassVar[dict[str, float]] = {"_redis._ANSWER_SECONDS": 3.0}
+    bounded = False
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"streams": ["s"]}, "hostAddress"),
         ({"hostAddress": "redis:6379"}, "streams"),
@@ -109,11 +103,6 @@ class TestRedisStream(SourceSuite):
         ({"hostAddress": "redis:6379", "streams": ["s"], "tls": {}}, "caCertSecret"),
         ({"hostAddress": "redis:6379", "streams": ["s"], "jsonBody": True}, "jsonBody"),
     ]
-
-    @pytest.fixture
-    async def upstream(self, redis_server: RedisServer) -> AsyncIterator[Upstream]:
-        async with Writer(redis_server) as writer:
-            yield writer
 
 
 async def test_the_data_has_upstreams_keys_and_the_id_names_stream_and_entry(upstream: Writer, stage: Stage) -> None:
@@ -191,23 +180,6 @@ async def test_a_failed_entry_stays_pending_while_its_neighbours_are_acknowledge
     await stage.events(3)
     await eventually(lambda: _none_pending(upstream))
     assert [upstream.text_of(event.data) for event in stage.emitted] == ["good", "fine", "bad"]
-
-
-async def test_an_entry_that_the_bus_never_takes_is_counted_and_does_not_block(upstream: Writer, stage: Stage) -> None:
-    # Given a bus that finds an event too large
-    await stage.start()
-    stage.failure = EventTooLarge("the event has 2 MB, the bus takes 1 MB")
-    entry = await upstream.add(text="large")
-    await eventually(lambda: len(stage.refused) == 1)
-    # When the next one comes
-    stage.failure = None
-    await upstream.send("small")
-    # Then it is served, and the sentence names the entry
-    (event,) = await stage.events(1)
-    assert upstream.text_of(event.data) == "small"
-    assert entry in stage.refused[0] and upstream.stream in stage.refused[0] and "2 MB" in stage.refused[0]
-    await eventually(lambda: _none_pending(upstream))
-    assert not stage.errors
 
 
 async def test_a_pending_entry_that_was_deleted_is_counted_and_not_read_for_ever(
@@ -322,44 +294,6 @@ async def test_a_killed_server_is_come_back_to_and_nothing_is_missing(upstream: 
     assert all("127.0.0.1" in str(error) for error in stage.errors)
 
 
-async def test_a_rotated_password_is_taken_up_and_no_secret_is_logged(
-    tmp_path: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    with RedisServer(tmp_path) as server:
-        async with Writer(server) as upstream:
-            async with on_stage("redisStream", dict(upstream.block), secrets=dict(_SECRETS)) as stage:
-                await stage.start()
-                # Given a server that has a new password
-                server.password = "another-one"
-                await server.restart()
-                # When the source is refused, and the secret changes
-                await eventually(lambda: bool(stage.errors) and "refuses the user" in str(stage.errors[-1]))
-                stage.secrets["redis", "password"] = "another-one"
-                # Then it receives again
-                await eventually(lambda: len(stage.listening) == 2)
-                told = f"{stage.errors} {stage.listening} {caplog.text}"
-                assert "another-one" not in told and PASSWORD not in told
-
-
-async def test_tls_and_a_host_that_is_led_elsewhere(
-    upstream: Writer, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given the name of a cluster that the certificate has, and one that it does not have
-    server = upstream.server
-    names = ("kubernetes.default.svc", "other.svc")
-    monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(f"{name}:6379=127.0.0.1:{server.tls_port}" for name in names))
-    stage.block |= {"hostAddress": "kubernetes.default.svc", "tls": CLIENT_TLS}
-    stage.secrets |= server.tls_secrets()
-    # When the source starts, then it comes to the server by the first, and does not trust the second
-    await stage.start()
-    assert "rediss://kubernetes.default.svc:6379" in stage.listening[0]
-    await upstream.send("one")
-    await stage.events(1)
-    async with _raising({**stage.block, "hostAddress": "other.svc:6379"}, stage.secrets) as sentence:
-        assert "certificate of rediss://other.svc:6379 is not trusted" in sentence
-
-
 async def test_refusals_are_sentences_that_show_no_password(upstream: Writer) -> None:
     server, block = upstream.server, upstream.block
     anonymous = {key: value for key, value in block.items() if key != "password"}
@@ -375,7 +309,7 @@ async def test_refusals_are_sentences_that_show_no_password(upstream: Writer) ->
         ({**block, "hostAddress": f"127.0.0.1:{server.tls_port}"}, ["TLS"]),
     ]
     for faulty, named in cases:
-        async with _raising(faulty) as sentence:
+        async with raising("redisStream", faulty, secrets=dict(upstream.secrets)) as sentence:
             assert all(text in sentence for text in named), sentence
             assert PASSWORD not in sentence
 
@@ -384,7 +318,9 @@ async def test_a_port_that_does_not_speak_tls_is_named(upstream: Writer, monkeyp
     # Given a server that waits for the end of what it takes for a command
     monkeypatch.setattr("argosy.sources._reaching._CONNECT_SECONDS", 0.5)
     # When the source greets by TLS, then it gives up and says what may be wrong
-    async with _raising({**upstream.block, "tls": {"insecureSkipVerify": True}}) as sentence:
+    async with raising(
+        "redisStream", {**upstream.block, "tls": {"insecureSkipVerify": True}}, secrets=dict(upstream.secrets)
+    ) as sentence:
         assert "did not answer" in sentence and "TLS" in sentence
 
 
