@@ -105,6 +105,12 @@ def trigger(kind: str) -> type[Trigger[Any]] | None:
     return _load("argosy.triggers", "argosy.triggers", kind, Trigger)
 
 
+def event_type(kind: str) -> str:
+    """The CloudEvents type of events of this source kind: the plug-in's own, else the kind."""
+    plugin = source(kind)
+    return (plugin.type if plugin else "") or kind
+
+
 def require(plugin: type[Source[Any]] | type[Trigger[Any]]) -> None:
     """Raise ExtraMissing if a library that the plug-in needs is not installed."""
     for module in plugin.requires:

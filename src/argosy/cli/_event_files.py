@@ -251,10 +251,7 @@ def _type(bundle: Bundle, source: str, name: str) -> str:
     from argosy import registry
 
     spec = _spec(bundle, source, name)
-    if spec is None:
-        return "unknown"
-    plugin = registry.source(spec.kind)
-    return (plugin.type if plugin else "") or spec.kind
+    return registry.event_type(spec.kind) if spec else "unknown"
 
 
 def _now() -> str:

@@ -69,6 +69,7 @@ class SourceRunner:
         self._said: dict[str, float] = {}
         self._decision: EventDecision | None = decision(spec.config)
         self._kind: type[Source[Any]] | None = registry.source(spec.kind)
+        self._type = registry.event_type(spec.kind)
         self._log = _Fields(
             logging.getLogger(f"argosy.source.{spec.kind}"),
             {
@@ -189,7 +190,7 @@ class SourceRunner:
             id=id or events.new_id(),
             source=self._source,
             subject=self._spec.name,
-            type=(self._kind.type if self._kind else "") or self._spec.kind,
+            type=self._type,
             time=events.format_time(self._duties.clock.now()),
             data=text,
         )

@@ -114,18 +114,11 @@ def _arrival(
             id=given.id or own or f"event-{number}",
             source=pair.source,
             subject=pair.event,
-            type=given.type or _type(spec),
+            type=given.type or (registry.event_type(spec.kind) if spec else "test"),
             time=given.time or moment,
             data=data,
         )
     return Arrival(at, namespace, found.event_bus_name if found else "", event, refused)
-
-
-def _type(spec: EventSpec | None) -> str:
-    if spec is None:
-        return "test"
-    plugin = registry.source(spec.kind)
-    return (plugin.type if plugin else "") or spec.kind
 
 
 def _namespace(given: GivenEvent, pair: Pair, key: str, bundle: Bundle, sensors: Sequence[Sensor]) -> str:

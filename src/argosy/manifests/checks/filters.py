@@ -166,14 +166,9 @@ def _context(bundle: Bundle, sensor: Sensor, dependency: Dependency) -> Iterator
     source = bundle.event_source(sensor.metadata.namespace, dependency.event_source_name)
     if source is None or not wanted.type:
         return
-    for event in source.events:
-        if event.name == dependency.event_name and wanted.type != (kind := _type(event.kind)):
-            text = f"'type' of these events is always '{kind}'"
-            yield Problem("never-true", text, ("context", "type"), "warning")
-
-
-def _type(kind: str) -> str:
     from argosy import registry
 
-    plugin = registry.source(kind)
-    return (plugin.type if plugin else "") or kind
+    for event in source.events:
+        if event.name == dependency.event_name and wanted.type != (kind := registry.event_type(event.kind)):
+            text = f"'type' of these events is always '{kind}'"
+            yield Problem("never-true", text, ("context", "type"), "warning")

@@ -225,8 +225,7 @@ def _type(system: System, source: str, name: str) -> str:
     for one in system.bundle.event_sources:
         for spec in one.events if one.metadata.name == source else ():
             if spec.name == name:
-                plugin = registry.source(spec.kind)
-                return (plugin.type if plugin else "") or spec.kind
+                return registry.event_type(spec.kind)
     return "unknown"
 
 
