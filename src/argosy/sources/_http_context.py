@@ -7,14 +7,14 @@ of that name. ``verify`` is ours, and every kind has it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from argosy.manifests.fields import Model, SecretKeySelector
 from argosy.sources import _verify
-from argosy.sources._verify import Verify
+from argosy.sources._verify import Replay, Verify
 
 if TYPE_CHECKING:
     from argosy.sources._base import SourceContext
@@ -77,57 +77,64 @@ async def route(
     ctx: SourceContext[Any], webhook: WebhookContext, handler: Handler, *, method: str = ""
 ) -> AsyncIterator[Route]:
     """The route that ``webhook`` describes, answered by ``handler``. Empty ``method`` allows all."""
-    cert, key, token, rule = (
-        webhook.server_cert_secret,
-        webhook.server_key_secret,
-        webhook.auth_secret,
-        webhook.verify,
-    )
-    guard = None
-    if rule is not None and rule.replay is not None:
-        from argosy.sources._verify_replay import Recorded
+    cert, key, token = webhook.server_cert_secret, webhook.server_key_secret, webhook.auth_secret
+    async with AsyncExitStack() as stack:
+        if (rule := webhook.verify) is not None:
+            if rule.replay is not None:
+                from argosy.sources._verify_replay import Recorded
 
-        guard = Recorded(ctx.bucket, ctx.clock, rule.replay.window)
-    try:
-        async with ctx.http.route(
-            port=int(webhook.port),
-            endpoint=webhook.endpoint,
-            handler=handler if rule is None else _verified(ctx, rule, guard, handler),
-            name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
-            methods=(method,) if method else (),
-            tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
-            token=None if token is None else lambda: ctx.secret(token),
-            max_payload_size=webhook.max_payload_size,
-            refused=ctx.refused,
-        ) as place:
-            yield place
-    finally:
-        if guard is not None:
-            await guard.close()
+                guard = Recorded(ctx.bucket, ctx.clock, rule.replay.window)
+                stack.push_async_callback(guard.close)
+                handler = _once(ctx, rule.replay, guard, handler)
+            handler = _verified(ctx, rule, handler)
+        yield await stack.enter_async_context(
+            ctx.http.route(
+                port=int(webhook.port),
+                endpoint=webhook.endpoint,
+                handler=handler,
+                name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
+                methods=(method,) if method else (),
+                tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
+                token=None if token is None else lambda: ctx.secret(token),
+                max_payload_size=webhook.max_payload_size,
+                refused=ctx.refused,
+            )
+        )
 
 
-def _verified(ctx: SourceContext[Any], rule: Verify, guard: Recorded | None, handler: Handler) -> Handler:
+def _verified(ctx: SourceContext[Any], rule: Verify, handler: Handler) -> Handler:
     """``handler`` for requests that pass; the others are answered 401."""
-    from argosy.sources._http import SUCCESS, Response
 
     async def answer(request: Request) -> Response:
         reason = _verify.fault(rule, request, ctx.secret, ctx.clock)
-        if not reason and rule.replay is not None:
-            assert guard is not None
-            name = _verify.nonce(rule.replay, request)
-            if name:
-                async with guard.alone(name):
-                    if await guard.knows(name):
-                        ctx.refused("the request was recorded before; it makes no second event")
-                        return SUCCESS
-                    response = await handler(request)
-                    if response.status < 300:
-                        await guard.remember(name)
-                    return response
-            reason = f"header {rule.replay.header!r}, which names the request, is missing"
-        if reason:
-            ctx.refused(f"answered 401: {reason}")
-            return Response(401, reason)
-        return await handler(request)
+        return unauthorized(ctx, reason) if reason else await handler(request)
 
     return answer
+
+
+def _once(ctx: SourceContext[Any], rule: Replay, guard: Recorded, handler: Handler) -> Handler:
+    """``handler`` for requests that were not recorded before; those that were are answered 200."""
+    from argosy.sources._http import SUCCESS
+
+    async def answer(request: Request) -> Response:
+        name = _verify.nonce(rule, request)
+        if not name:
+            return unauthorized(ctx, f"header {rule.header!r}, which names the request, is missing")
+        async with guard.alone(name):
+            if await guard.knows(name):
+                ctx.refused("the request was recorded before; it makes no second event")
+                return SUCCESS
+            response = await handler(request)
+            if response.status < 300:
+                await guard.remember(name)
+            return response
+
+    return answer
+
+
+def unauthorized(ctx: SourceContext[Any], reason: str) -> Response:
+    """The answer to a request that does not prove what it should, which is counted."""
+    from argosy.sources._http import Response
+
+    ctx.refused(f"answered 401: {reason}")
+    return Response(401, reason)

@@ -21,6 +21,7 @@ from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
 from argosy.sources._http_body import raw_json
+from argosy.sources._http_context import unauthorized
 from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ spec:
 
         async def answer(request: Request) -> Response:
             if reason := _unsigned(ctx, request):
-                return _refused(ctx, reason)
+                return unauthorized(ctx, reason)
             form = _form(request)
             if form is not None:
                 data, name = _of_form(config, form)
@@ -113,7 +114,7 @@ spec:
                 return Response(200)
             body = _hooked.document(request.body)
             if not _verify.same(_hooked.text(body, "token"), _verify.keys(ctx.secret, config.token)):
-                return _refused(ctx, "the verification token is wrong")
+                return unauthorized(ctx, "the verification token is wrong")
             if body.get("type") == "url_verification":
                 return Response(200, _hooked.text(body, "challenge"))
             found = _of_events_api(config, body)
@@ -122,13 +123,6 @@ spec:
             return SUCCESS
 
         await _hooked.serve(ctx, answer)
-
-
-def _refused(ctx: SourceContext[SlackConfig], reason: str) -> Response:
-    from argosy.sources._http import Response
-
-    ctx.refused(f"answered 401: {reason}")
-    return Response(401, reason)
 
 
 def _unsigned(ctx: SourceContext[SlackConfig], request: Request) -> str:
