@@ -13,22 +13,20 @@ import datetime as dt
 import hashlib
 import hmac
 import os
-import ssl
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from argosy.connecting import Connecting, mounts
-from argosy.errors import ConfigError, ExtraMissing, SourceError
+from argosy.errors import ConfigError, SourceError
 from argosy.manifests.fields import SecretKeySelector
 from argosy.sources._base import SourceContext
+from argosy.sources._http_client import HttpClient
 
 if TYPE_CHECKING:
     import httpx2
 
-_CALL_SECONDS = 30.0
 _RENEW_SECONDS = 300.0
 _SESSION = "argosy"
 _LONGEST_ANSWER = 4 * 1024 * 1024
@@ -50,30 +48,17 @@ class Named(NamedTuple):
     role_arn: str = ""
 
 
-class Aws:
+class Aws(HttpClient):
     """Calls one service of one region: an async context manager."""
 
     def __init__(self, ctx: SourceContext[Any], service: str, region: str, named: Named, endpoint: str = "") -> None:
-        try:
-            import httpx2
-        except ImportError as error:
-            raise ExtraMissing(f"AWS {service}", "http") from error
-
+        super().__init__(f"AWS {service}")
         self._ctx = ctx
         self._service = service
         self._region = region
         self._named = named
         self._url = endpoint or _url(service, region)
         self._taken: tuple[Credentials, float] | None = None
-        verify = ssl.create_default_context()
-        self._client = httpx2.AsyncClient(timeout=_CALL_SECONDS, verify=verify, mounts=mounts(verify=verify))
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._client.aclose()
 
     async def call(self, action: str, **parameters: str) -> ElementTree.Element:
         """The answer's XML, its names without namespaces. Raises SourceError with AWS's own code."""
@@ -147,10 +132,7 @@ class Aws:
 
         what = f"AWS {action or method} at {urlsplit(url).netloc}"
         try:
-            request = self._client.build_request(
-                method, url, content=body or None, headers=dict(headers), extensions={"trace": Connecting()}
-            )
-            response = await self._client.send(request)
+            response = await self._answer(method, url, content=body or None, headers=dict(headers))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise SourceError(f"{what} failed: {type(error).__name__}") from error
         if not response.is_success:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from argosy import retry_after
-from argosy.connecting import Connecting, mounts
-from argosy.errors import ExtraMissing, SourceError
+from argosy.errors import SourceError
+from argosy.sources._http_client import HttpClient
 
 if TYPE_CHECKING:
     import httpx2
-
-_CALL_SECONDS = 30.0
 
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -32,29 +30,16 @@ class ApiError(SourceError):
         self.wait_seconds = wait_seconds
 
 
-class Api:
+class Api(HttpClient):
     """The HTTP API of a service: an async context manager. ``headers`` yields the credentials, for each call;
     what is sent is JSON, or a form.
     """
 
     def __init__(self, base: str, headers: Headers, tls: ssl.SSLContext | None = None, *, form: bool = False) -> None:
-        try:
-            import httpx2
-        except ImportError as error:
-            raise ExtraMissing("registering webhooks", "http") from error
-
+        super().__init__("registering webhooks", tls)
         self._base = base.rstrip("/") + "/"
         self._headers = headers
         self._form = form
-        verify = tls or ssl.create_default_context()
-        self._client = httpx2.AsyncClient(timeout=_CALL_SECONDS, verify=verify, mounts=mounts(verify=verify))
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._client.aclose()
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """What the service answers, as a JSON value. Raises SourceError, or ApiError with the status."""
@@ -100,15 +85,7 @@ class Api:
         what = f"{method} {urlsplit(url)._replace(query='').geturl()}"
         headers = {"Accept": "application/json", "User-Agent": "argosy", **await self._headers()}
         try:
-            request = self._client.build_request(
-                method,
-                url,
-                json=None if self._form else body,
-                data=body if self._form else None,
-                headers=headers,
-                extensions={"trace": Connecting()},
-            )
-            response = await self._client.send(request)
+            response = await self._answer(method, url, headers=headers, **{"data" if self._form else "json": body})
         except httpx2.LocalProtocolError:
             # Its words quote the header that cannot be sent, and that is the token.
             raise SourceError(f"{what}: the access token cannot be sent as a header") from None
