@@ -68,8 +68,12 @@ class Subscription(ABC):
     At most ``max_in_flight`` entries are handed out beyond the committed position.
     """
 
+    def __aiter__(self) -> AsyncIterator[list[Delivery]]:
+        return _Batches(self)
+
     @abstractmethod
-    def __aiter__(self) -> AsyncIterator[list[Delivery]]: ...
+    async def next_batch(self) -> list[Delivery]:
+        """What ``async for`` yields next. Cancelling it loses nothing."""
 
     @abstractmethod
     async def commit(self, position: int) -> None:
@@ -81,6 +85,16 @@ class Subscription(ABC):
     @abstractmethod
     async def caught_up(self) -> bool:
         """Whether everything that was stored before this call has been handed out. Waits through a loss of the bus."""
+
+
+class _Batches(AsyncIterator[list[Delivery]]):
+    """An iterator that survives its own cancellation, which a generator does not."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def __anext__(self) -> list[Delivery]:
+        return await self._subscription.next_batch()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,18 @@ import asyncio
 import contextlib
 import json
 import logging
-import secrets
 from bisect import bisect_right
 from typing import Any, Protocol
 
 from argosy.bus import _jetstream_names as names
+from argosy.bus import _jetstream_passing as passing
 from argosy.bus._base import Delivery
-from argosy.bus._jetstream_answers import Lost, Refused, numbers
+from argosy.bus._jetstream_answers import numbers
 from argosy.bus._jetstream_client import Message
+from argosy.bus._jetstream_history import delivery
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_settings import STREAM
-from argosy.errors import BusError, EventInvalid
-from argosy.event import decode
+from argosy.errors import BusError
 
 log = logging.getLogger("argosy.bus.jetstream")
 
@@ -41,8 +41,6 @@ _AHEAD_BYTES = 32 * 1024 * 1024
 _PULL_SECONDS = 30
 _HEARTBEAT_SECONDS = 4
 DEAF_SECONDS = 3 * _HEARTBEAT_SECONDS
-_FORGET_SECONDS = 60
-"""After how long without a pull the server removes a consumer."""
 _LAG_LOOK_SECONDS = 5
 _CONSUMER_GONE = ("consumer deleted", "leadership change", "server shutdown")
 _RENEW_PAUSE_SECONDS = 0.5
@@ -236,45 +234,19 @@ class Feed:
                     self.receive(message)
 
             self.end_inbox = await self._link.subscribe(f"{inbox}.*", receive)
-            self.consumer = await self._make()
+            readers = ", ".join(sorted(names.header(getattr(one, "name", "")) for one in self.followers))
+            start = passing.from_number(self.received + 1)
+            self.consumer = (await passing.make(self._link, STREAM, self.filters, start, reader=readers)).name
             self.doubt = ""
 
-    async def _make(self) -> str:
-        name = f"argosy-{secrets.token_hex(8)}"
-        readers = ", ".join(sorted(names.header(getattr(one, "name", "")) for one in self.followers))
-        config = {
-            "name": name,
-            "description": f"argosy reader {readers}"[:1000],
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.received + 1,
-            "ack_policy": "none",
-            "replay_policy": "instant",
-            "filter_subjects": list(self.filters),
-            "inactive_threshold": _FORGET_SECONDS * 10**9,
-            "num_replicas": 1,
-            "mem_storage": True,
-        }
-        try:
-            await self._link.api(
-                f"CONSUMER.CREATE.{STREAM}.{name}",
-                {"stream_name": STREAM, "config": config, "action": "create"},
-            )
-        except Refused as refused:
-            if refused.code == 10059 and self._link.mend:  # the stream was removed
-                await self._link.mend()
-                raise Lost("the event log was removed; it is made anew") from refused
-            raise BusError(f"the event log cannot be read for {readers}: {refused}") from refused
-        return name
-
     async def close(self) -> None:
-        """Remove the consumer. Raises Lost where the server does not answer; it then forgets by itself."""
+        """Remove the consumer."""
         end, self.end_inbox, self._inbox = self.end_inbox, None, ""
         if end and self._epoch == self._link.epoch:
             await end()
         name, self.consumer = self.consumer, ""
         if name:
-            with contextlib.suppress(Refused):  # gone already
-                await self._link.api(f"CONSUMER.DELETE.{STREAM}.{name}")
+            await passing.remove(self._link, STREAM, name)
 
     def receive(self, message: Message) -> None:
         """Take in one message of the consumer."""
@@ -290,12 +262,7 @@ class Feed:
             self._jump = (self.received, at.stream)
         self.sequence, self.received, self.pending = at.consumer, at.stream, at.pending
         self.asked -= 1
-        stored_at = at.nanoseconds / 1e9
-        try:
-            delivery = Delivery(at.stream, stored_at, decode(message.data))
-        except EventInvalid as error:
-            delivery = Delivery(at.stream, stored_at, None, f"{error} (on subject {message.subject!r})")
-        self._entries.append(delivery)
+        self._entries.append(delivery(message.subject, message.data, at.stream, at.nanoseconds / 1e9))
         self._sizes.append(len(message.data))
         self._size += len(message.data)
         if len(self._entries) > _KEPT + BATCH or self._size > 2 * _KEPT_BYTES:

@@ -11,22 +11,22 @@ with the sequence of the first one if there is one. Beyond that only headers tra
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
-import secrets
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from argosy.bus import _jetstream_names as names
+from argosy.bus import _jetstream_passing as passing
 from argosy.bus._base import At, Delivery, Pair
 from argosy.bus._jetstream_answers import Lost, Numbers, Refused, numbers
+from argosy.bus._jetstream_client import Message
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Records
 from argosy.bus._jetstream_settings import STREAM
-from argosy.errors import BusError, EventInvalid
+from argosy.errors import EventInvalid
 from argosy.event import decode
 
 _BATCH = 256
@@ -42,13 +42,16 @@ _LARGEST_WINDOW = 65536
 _MOST_FOUND = 10
 
 
-class Message(NamedTuple):
+class Entry(NamedTuple):
     """A message of the log as it came."""
 
-    subject: str
-    data: bytes
-    headers: dict[str, str]
+    message: Message
     at: Numbers
+
+    @property
+    def delivery(self) -> Delivery:
+        """The entry, read."""
+        return delivery(self.message.subject, self.message.data, self.at.stream, self.at.nanoseconds / 1e9)
 
 
 def subject(pair: Pair) -> str:
@@ -68,9 +71,10 @@ async def position_before(link: Link, time: float) -> int:
     """The position before the first entry that was stored at or after ``time`` (seconds since the epoch)."""
 
     async def attempt() -> int:
-        consumer, answer = await _create(link, [], {"deliver_policy": "by_start_time", "opt_start_time": _moment(time)})
-        await _remove(link, consumer)
-        return int(answer["delivered"]["stream_seq"])
+        start = {"deliver_policy": "by_start_time", "opt_start_time": _moment(time)}
+        consumer = await passing.make(link, STREAM, (), start, forget_seconds=_FORGET_SECONDS)
+        await passing.remove(link, STREAM, consumer.name)
+        return consumer.before
 
     return await link.keep("find a time in the event log", attempt)
 
@@ -96,11 +100,9 @@ class History:
         self._headers_only = headers_only
         self._received = 0
         self._pending = 0
-        self._over = False
-        """The server will send nothing more for the last request."""
-        self._coming: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._coming: asyncio.Queue[Entry | None] = asyncio.Queue()
 
-    async def read(self) -> AsyncGenerator[list[Message], None]:
+    async def read(self) -> AsyncGenerator[list[Entry], None]:
         """Batches of messages. Waits through a loss of the bus and goes on after the last one received."""
         while True:
             try:
@@ -112,31 +114,33 @@ class History:
                 await asyncio.sleep(0.05)
                 await self._link.wait_up()
 
-    async def _through_one_consumer(self) -> AsyncGenerator[list[Message], None]:
+    async def _through_one_consumer(self) -> AsyncGenerator[list[Entry], None]:
         """Until the end; raises Lost where another consumer must go on."""
         epoch, inbox, self._coming = self._link.epoch, self._link.inbox(), asyncio.Queue()
         end = await self._link.subscribe(f"{inbox}.*", self._receive)
         consumer = ""
         try:
-            consumer, answer = await _create(self._link, self._filters, self._start())
-            self._pending, sequence, pulls = int(answer.get("num_pending", 0)), 0, 0
+            made = await passing.make(
+                self._link, STREAM, self._filters, self._start(), forget_seconds=_FORGET_SECONDS, reader="of the log"
+            )
+            consumer, self._pending, sequence, pulls = made.name, made.waiting, 0, 0
             while self._pending or self._follow:
                 pulls += 1
                 want = min(_BATCH, self._pending) or _BATCH
                 await self._pull(consumer, f"{inbox}.{pulls}", want, wait=not self._pending)
-                taken: list[Message] = []
+                taken: list[Entry] = []
                 while want > 0:
-                    message = await self._next(epoch)
-                    if message is None:
+                    entry = await self._next(epoch)
+                    if entry is None:
                         break
-                    if message.at.consumer != sequence + 1:
+                    if entry.at.consumer != sequence + 1:
                         raise Lost(f"a gap after delivery {sequence}")
-                    sequence, self._received, self._pending = message.at.consumer, message.at.stream, message.at.pending
+                    sequence, self._received, self._pending = entry.at.consumer, entry.at.stream, entry.at.pending
                     want -= 1
-                    if self._until is not None and message.at.stream > self._until:
+                    if self._until is not None and entry.at.stream > self._until:
                         self._pending = want = 0
                         break
-                    taken.append(message)
+                    taken.append(entry)
                     if self._follow and self._coming.empty():
                         yield taken
                         taken = []
@@ -147,10 +151,10 @@ class History:
         finally:
             await end()
             if consumer and self._link.up and epoch == self._link.epoch:
-                await _remove(self._link, consumer)
+                await passing.remove(self._link, STREAM, consumer)
 
-    async def _next(self, epoch: int) -> Message | None:
-        """The next message of the request under way, None where it is over. Raises Lost where it will never be answered."""
+    async def _next(self, epoch: int) -> Entry | None:
+        """The next entry of the request under way, None where it is over. Raises Lost where it will never be answered."""
         for _ in range(20):
             try:
                 async with asyncio.timeout(_PULL_SECONDS / 10):
@@ -162,13 +166,10 @@ class History:
 
     def _start(self) -> dict[str, Any]:
         if self._received or not self._at.time:
-            first = max(self._at.position, self._received + 1, 1)
-            return {"deliver_policy": "by_start_sequence", "opt_start_seq": first, "headers_only": self._headers_only}
-        return {
-            "deliver_policy": "by_start_time",
-            "opt_start_time": _moment(self._at.time),
-            "headers_only": self._headers_only,
-        }
+            start = passing.from_number(max(self._at.position, self._received + 1, 1))
+        else:
+            start = {"deliver_policy": "by_start_time", "opt_start_time": _moment(self._at.time)}
+        return {**start, "headers_only": self._headers_only}
 
     async def _pull(self, consumer: str, reply: str, want: int, *, wait: bool) -> None:
         body = {
@@ -179,46 +180,10 @@ class History:
         }
         await self._link.send(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}", json.dumps(body).encode(), reply)
 
-    async def _receive(self, message: Any) -> None:
-        headers = message.headers or {}
-        if "Status" in headers and not message.reply:
-            # The request is over: its time is up, the next entry would exceed its bytes, or the consumer is gone.
-            self._coming.put_nowait(None)
-            return
-        self._coming.put_nowait(Message(message.subject, message.data, headers, numbers(message.reply)))
-
-
-async def _create(link: Link, filters: list[str], start: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    name = f"argosy-look-{secrets.token_hex(8)}"
-    config = {
-        "name": name,
-        "description": "argosy looks into the log",
-        **start,
-        "ack_policy": "none",
-        "replay_policy": "instant",
-        "filter_subjects": filters,
-        "inactive_threshold": _FORGET_SECONDS * 10**9,
-        "num_replicas": 1,
-        "mem_storage": True,
-    }
-    if not filters:
-        del config["filter_subjects"]
-    try:
-        answer = await link.api(
-            f"CONSUMER.CREATE.{STREAM}.{name}", {"stream_name": STREAM, "config": config, "action": "create"}
-        )
-    except Refused as refused:
-        if refused.code == 10059 and link.mend:  # the stream was removed
-            await link.mend()
-            raise Lost("the event log was removed; it is made anew") from refused
-        raise BusError(f"the event log cannot be read: {refused}") from refused
-    return name, answer
-
-
-async def _remove(link: Link, consumer: str) -> None:
-    # The server forgets it by itself; removing it at once only saves it the memory.
-    with contextlib.suppress(Refused, Lost):
-        await link.api(f"CONSUMER.DELETE.{STREAM}.{consumer}")
+    async def _receive(self, message: Message) -> None:
+        # A status says that the request is over: its time is up, the next entry would exceed its bytes, or the consumer is gone.
+        over = message.is_status and not message.reply
+        self._coming.put_nowait(None if over else Entry(message, numbers(message.reply)))
 
 
 def _moment(seconds: float) -> str:
@@ -282,14 +247,14 @@ async def _scan_window(link: Link, low: int, high: int, id: str) -> tuple[set[in
         history = History(link, (), at=At(position=low), until=high, headers_only=headers_only)
         async with aclosing(history.read()) as batches:
             async for batch in batches:
-                for message in batch:
+                for message, at in batch:
                     known = _id_in_header(message) if headers_only else _id_in_body(message)
                     if known is None:
                         foreign = True
                     elif known == id:
-                        exact.add(message.at.stream)
+                        exact.add(at.stream)
                     elif known.startswith(id):
-                        prefixed.add(message.at.stream)
+                        prefixed.add(at.stream)
         if not foreign:
             break
         # Somebody else writes to this log, too, and spells ids in another way: these entries have to be read.

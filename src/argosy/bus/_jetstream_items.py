@@ -16,11 +16,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Item, Shelf, State, discarded_because
-from argosy.bus._jetstream_answers import Refused
 from argosy.bus._jetstream_held import ACTIONS, DEAD, DIED_AT, ENDING, FAILURES, ID, OUTCOMES, REASON, cut
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Conflict, Record
@@ -212,16 +211,7 @@ class Items:
 
     async def _handed_out_to(self) -> int:
         """Up to which number of the queue's stream items were handed out that have not ended; 0 if none is out."""
-
-        async def attempt() -> dict[str, Any]:
-            try:
-                return await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self._queue.consumer}")
-            except Refused as refused:
-                if refused.code not in (10014, 10059):
-                    raise
-                return {}
-
-        info = await self._link.keep(f"look at queue {self._queue.name!r}", attempt)
+        info = await self._link.keep(f"look at queue {self._queue.name!r}", self._queue.consumer_info)
         return int(info["delivered"]["stream_seq"]) if info.get("num_ack_pending") else 0
 
 

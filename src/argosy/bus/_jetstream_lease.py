@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import Lease
 from argosy.bus._jetstream_answers import Lost, NoAnswer, NoResponder, Numbers, numbers
+from argosy.bus._jetstream_client import Message
 from argosy.bus._jetstream_held import ACTIONS, ID, OUTCOMES, HeldItem, nak
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_records import Conflict
@@ -54,7 +55,7 @@ class Taker(AsyncIterator[Lease]):
         self._link = link
         self._lease_seconds = lease_seconds
         self._held: dict[int, HeldItem] = {}
-        self._waiting: deque[tuple[Any, Numbers]] = deque()
+        self._waiting: deque[tuple[Message, Numbers]] = deque()
         self._taken_off: deque[str] = deque(maxlen=_REMEMBERED)
         """Where the newest items were acknowledged that have ended."""
         self._epoch = -1
@@ -153,7 +154,7 @@ class Taker(AsyncIterator[Lease]):
         self._failed = set(await self._queue.failed_places())
         inbox = self._link.inbox()
 
-        async def receive(message: Any) -> None:
+        async def receive(message: Message) -> None:
             if inbox == self._inbox or not message.subject.startswith("_INBOX."):
                 self._receive(message)
 
@@ -162,7 +163,7 @@ class Taker(AsyncIterator[Lease]):
         self._heard = asyncio.get_running_loop().time()
 
     async def _begin_anew(self) -> None:
-        if self._epoch < 0 and not self._queue.sole and await self._queue.held_by_others():
+        if self._epoch < 0 and not self._queue.sole and (await self._queue.consumer_info()).get("num_ack_pending"):
             # A predecessor that is not quite dead may be about to end what it holds.
             await asyncio.sleep(self._lease_seconds)
         await self._queue.forget_consumer()
@@ -185,21 +186,21 @@ class Taker(AsyncIterator[Lease]):
             with contextlib.suppress(Lost):
                 await self._pull()
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: Message) -> None:
         self._heard = asyncio.get_running_loop().time()
-        headers = message.headers or {}
-        if "Status" in headers and message.subject.startswith("_INBOX."):
-            if headers["Status"] == "100":
+        if message.is_status and message.subject.startswith("_INBOX."):
+            status = message.headers["Status"]
+            if status == "100":
                 return
             self._asked = 0
-            if headers["Status"] not in ("404", "408"):
+            if status not in ("404", "408"):
                 self._inbox = ""  # the consumer is gone or its leader has changed: look again
         else:
             self._asked = max(0, self._asked - 1)
             self._waiting.append((message, numbers(message.reply)))
         self._wake.set()
 
-    async def _admit(self, message: Any, at: Numbers) -> HeldItem | None:
+    async def _admit(self, message: Message, at: Numbers) -> HeldItem | None:
         """The lease of a message that arrived, or None where it is not to be handed out now."""
         queue = self._queue
         held = self._held.get(at.stream)
@@ -235,9 +236,8 @@ class Taker(AsyncIterator[Lease]):
                     with contextlib.suppress(Lost):
                         await self._link.request(message.reply, nak(rest))
                     return None
-        headers = message.headers or {}
         lease = HeldItem(self, at.stream, place, message.reply)
-        lease.id = names.text_of_header(headers.get(ID, place))
+        lease.id = names.text_of_header(message.headers.get(ID, place))
         lease.body = message.data
         lease.put_at = at.nanoseconds / 1e9
         lease.failures, lease.last_error, lease.rested_before = failures, error, rested_before

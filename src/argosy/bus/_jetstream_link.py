@@ -41,7 +41,6 @@ T = TypeVar("T")
 LONGEST_PAUSE_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 _LOOK_SECONDS = 0.25
-_PING_SECONDS = 4.0
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import DeadLetter, Item, Lease, Queue, Shelf
@@ -41,6 +42,8 @@ its reason.
 """
 _FORGET_SECONDS = 24 * 3600
 _PAGE = 1024
+_GONE = (10014, 10059)
+"""There is no such consumer, or no stream."""
 
 
 class JetStreamQueue(Queue):
@@ -139,13 +142,8 @@ class JetStreamQueue(Queue):
 
     async def depth(self) -> int:
         async def attempt() -> int:
-            try:
-                info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
-            except Refused as refused:
-                if refused.code not in (10014, 10059):
-                    raise
+            while not (info := await self.consumer_info()):
                 await self.ensure_consumer()
-                info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
             return int(info["num_pending"]) + int(info["num_ack_pending"])
 
         return await self._link.keep(f"look at queue {self.name!r}", attempt)
@@ -206,22 +204,21 @@ class JetStreamQueue(Queue):
         """Whether nobody outside this process takes from the bus's queues."""
         return self._takers is not None
 
-    async def held_by_others(self) -> bool:
-        """Whether items are out that were not handed out to us. Raises Lost."""
+    async def consumer_info(self) -> dict[str, Any]:
+        """What the server says of the consumer; nothing where there is none. Raises Lost."""
         try:
-            info = await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
+            return await self._link.api(f"CONSUMER.INFO.{ACTIONS}.{self.consumer}")
         except Refused as refused:
-            if refused.code not in (10014, 10059):
+            if refused.code not in _GONE:
                 raise
-            return False
-        return int(info["num_ack_pending"]) > 0
+            return {}
 
     async def forget_consumer(self) -> None:
         """Remove the consumer and with it all knowledge of who holds what. Raises Lost."""
         try:
             await self._link.api(f"CONSUMER.DELETE.{ACTIONS}.{self.consumer}")
         except Refused as refused:
-            if refused.code not in (10014, 10059):
+            if refused.code not in _GONE:
                 raise
 
     async def ensure_consumer(self) -> None:

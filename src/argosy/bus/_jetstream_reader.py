@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from argosy.bus import _jetstream_names as names
 from argosy.bus._base import At, Delivery, Pair, Start, Subscription
 from argosy.bus._jetstream_answers import Lost, Refused
 from argosy.bus._jetstream_feed import BATCH, DEAF_SECONDS, Feed, Feeds, Follower
-from argosy.bus._jetstream_history import position_before
+from argosy.bus._jetstream_history import position_before, subject
 from argosy.bus._jetstream_link import Link
 from argosy.bus._jetstream_position import LogState, Position
 from argosy.bus._jetstream_records import Records
@@ -49,8 +49,7 @@ class Reader(Subscription, Follower):
         self.feed: Feed | None = None
         self._link = link
         self._feeds = feeds
-        subjects = {f"{STREAM}.{names.token(pair.source)}.{names.token(pair.event)}" for pair in pairs}
-        self._filters = tuple(sorted(subjects))
+        self._filters = tuple(sorted({subject(pair) for pair in pairs}))
         self._max_in_flight = max(1, max_in_flight)
         self._position = Position(records, consumer, names.digest(*self._filters), self._max_in_flight)
         self._start = start
@@ -101,13 +100,9 @@ class Reader(Subscription, Follower):
         newest = await asyncio.gather(*(log.get(subject) for subject in self._filters))
         return all(record is None or record.seq <= self.place for record in newest)
 
-    def __aiter__(self) -> AsyncIterator[list[Delivery]]:
-        return _Batches(self)
-
     # ------------------------------------------------------------------ handing out
 
     async def next_batch(self) -> list[Delivery]:
-        """What ``async for`` yields next. Cancelling it loses nothing."""
         if not self._filters:
             await asyncio.Event().wait()
         loop = asyncio.get_running_loop()
@@ -223,13 +218,3 @@ class Reader(Subscription, Follower):
             feed.received = max(feed.received, state.last)
             self.place = max(self.place, state.last)
             await self._position.see(state.last)
-
-
-class _Batches(AsyncIterator[list[Delivery]]):
-    """An iterator that survives its own cancellation, which a generator does not."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    async def __anext__(self) -> list[Delivery]:
-        return await self._reader.next_batch()

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager
 
-from argosy.bus._jetstream_answers import Lost, Refused, numbers
+from argosy.bus import _jetstream_passing as passing
+from argosy.bus._jetstream_answers import Lost, numbers
+from argosy.bus._jetstream_client import Message
 from argosy.bus._jetstream_link import Link
+from argosy.bus._jetstream_passing import Passing
 from argosy.bus._jetstream_records import Record
 
 _LEAST, _MOST = 64, 4096
 """How many messages are read at a time."""
-_FORGET_SECONDS = 60
 _SILENT_SECONDS = 5.0
 
 
@@ -62,61 +62,45 @@ async def _span(link: Link, stream: str) -> tuple[int, int]:
 
 async def _count(link: Link, stream: str, subject: str, start: int) -> int:
     """How many messages there are from number ``start`` on. Raises Lost."""
-    async with _consumer(link, stream, subject, start) as (_, count):
-        return count
+    async with _consumer(link, stream, subject, start) as consumer:
+        return consumer.waiting
 
 
 @asynccontextmanager
-async def _consumer(link: Link, stream: str, subject: str, start: int) -> AsyncIterator[tuple[str, int]]:
-    """A passing consumer from number ``start`` on: its name, and how many messages wait for it."""
-    name = f"argosy-{secrets.token_hex(8)}"
-    config = {
-        "name": name,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": start,
-        "ack_policy": "none",
-        "replay_policy": "instant",
-        "filter_subject": subject,
-        "inactive_threshold": _FORGET_SECONDS * 10**9,
-        "num_replicas": 1,
-        "mem_storage": True,
-    }
-    body = {"stream_name": stream, "config": config, "action": "create"}
-    created = await link.api(f"CONSUMER.CREATE.{stream}.{name}.{subject}", body)
+async def _consumer(link: Link, stream: str, subject: str, start: int) -> AsyncIterator[Passing]:
+    made = await passing.make(link, stream, [subject], passing.from_number(start))
     try:
-        yield name, int(created["num_pending"])
+        yield made
     finally:
-        with suppress(Refused, Lost):  # it goes by itself
-            await link.api(f"CONSUMER.DELETE.{stream}.{name}")
+        await passing.remove(link, stream, made.name)
 
 
 async def _read(link: Link, stream: str, subject: str, start: int, end: int) -> list[Record]:
     """The messages from number ``start`` to below ``end``, in order. Raises Lost."""
     inbox = link.inbox()
-    arrived: asyncio.Queue[Any] = asyncio.Queue()
+    arrived: asyncio.Queue[Message] = asyncio.Queue()
 
-    async def receive(message: Any) -> None:
+    async def receive(message: Message) -> None:
         arrived.put_nowait(message)
 
     found: list[Record] = []
     unsubscribe = await link.subscribe(f"{inbox}.*", receive)
     try:
-        async with _consumer(link, stream, subject, start) as (name, left):
-            body = json.dumps({"batch": min(left, _MOST), "no_wait": True}).encode()
-            await link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", body, f"{inbox}.1")
-            while len(found) < left:
+        async with _consumer(link, stream, subject, start) as consumer:
+            body = json.dumps({"batch": min(consumer.waiting, _MOST), "no_wait": True}).encode()
+            await link.send(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer.name}", body, f"{inbox}.1")
+            while len(found) < consumer.waiting:
                 try:
                     async with asyncio.timeout(_SILENT_SECONDS):
                         message = await arrived.get()
                 except TimeoutError as error:
                     raise Lost(f"stream {stream!r} fell silent") from error
-                headers = message.headers or {}
-                if "Status" in headers and message.subject.startswith(inbox):
+                if message.is_status and message.subject.startswith(inbox):
                     break  # there is no more
                 at = numbers(message.reply)
                 if at.stream >= end:
                     break
-                found.append(Record(message.subject, at.stream, message.data, headers, at.nanoseconds / 1e9))
+                found.append(Record(message.subject, at.stream, message.data, message.headers, at.nanoseconds / 1e9))
         return found
     finally:
         await unsubscribe()

@@ -41,7 +41,7 @@ log = logging.getLogger("argosy.bus.jetstream")
 
 _OLDEST = (2, 10)
 _WINDOW = 256
-"""Messages under way at a time; measured: above 128 nothing more is won."""
+"""Messages under way at a time. Measured: from 64 to 512 one is as fast as the other, with 1024 it is a quarter less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class JetStreamBus(Bus):
         return self._link.up
 
     async def publish(self, event: Event) -> None:
-        subject = f"{STREAM}.{names.token(event.source)}.{names.token(event.subject)}"
+        subject = history.subject(Pair(event.source, event.subject))
         payload = encode(event)
         headers = {"Nats-Msg-Id": names.event_id(event.source, event.subject, event.id)}
         size = len(payload) + header_size(headers)
@@ -185,10 +185,7 @@ class JetStreamBus(Bus):
         looking = history.History(self._link, pairs, at=at or At(), until=until, follow=follow)
         async with aclosing(looking.read()) as batches:
             async for batch in batches:
-                yield [
-                    history.delivery(message.subject, message.data, message.at.stream, message.at.nanoseconds / 1e9)
-                    for message in batch
-                ]
+                yield [entry.delivery for entry in batch]
 
     async def find(self, event_id: str, likely: Collection[Pair] = ()) -> list[Delivery]:
         first, last = await self.extent()

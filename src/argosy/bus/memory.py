@@ -218,11 +218,7 @@ class _Reader(Subscription):
         self._read = bus._positions[consumer]
         self._handed: deque[int] = deque()
 
-    def __aiter__(self) -> AsyncIterator[list[Delivery]]:
-        return _Batches(self)
-
     async def next_batch(self) -> list[Delivery]:
-        """What ``async for`` yields next. Cancelling it loses nothing."""
         bus = self._bus
         while True:
             bus._check_open()
@@ -257,16 +253,6 @@ class _Reader(Subscription):
         while self._handed and self._handed[0] <= position:
             self._handed.popleft()
         self._bus._changed.tell()
-
-
-class _Batches(AsyncIterator[list[Delivery]]):
-    """An iterator that survives its own cancellation, which a generator does not."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self._reader = reader
-
-    async def __anext__(self) -> list[Delivery]:
-        return await self._reader.next_batch()
 
 
 class MemoryBucket(Bucket):
