@@ -49,7 +49,7 @@ def contains(needle: Any, container: Any, meter: Meter) -> bool:
     raise LangError(f"'in' cannot be used with {described(container)}")
 
 
-def fetch(container: Any, index: Any) -> Any:
+def fetch(container: Any, index: Any, meter: Meter) -> Any:
     """``container.index`` and ``container[index]``. Raises LangError: no container, no such element."""
     if type(container) is dict:
         if type(index) is str:
@@ -60,7 +60,7 @@ def fetch(container: Any, index: Any) -> Any:
     if container is None:
         raise LangError(f"{_shown(index)} is wanted of nil")
     if isinstance(container, (list, str)):
-        return _element(container, index)
+        return _element(container, index, meter)
     if isinstance(container, (AnyMap, Groups)):
         return container.get(Key(index), NilList() if isinstance(container, Groups) else None)
     if isinstance(container, dict):
@@ -79,9 +79,12 @@ def _shown(index: Any) -> str:
     return f"the member {index!r}" if isinstance(index, str) else f"the element {goprint.show(index)}"
 
 
-def _element(container: list[Any] | str, index: Any) -> Any:
+def _element(container: list[Any] | str, index: Any, meter: Meter) -> Any:
     position = integer(index, "the index of a list")
-    elements: Any = raw(container) if isinstance(container, str) else container
+    elements: Any = container
+    if isinstance(container, str):
+        meter.read(container)
+        elements = raw(container)
     wanted = position + len(elements) if position < 0 else position
     if not 0 <= wanted < len(elements):
         raise LangError(f"the index {position} is out of range, there are {len(elements)} elements")
@@ -110,13 +113,10 @@ def cut(container: Any, start: Any, stop: Any, meter: Meter) -> Any:
     return type(container)(part)
 
 
-# Functions that compute for long, in steps: keys, certificates, and hashes that are slow on purpose.
-_COSTS = {
-    **dict.fromkeys(
-        ("genPrivateKey", "genCA", "genCAWithKey", "genSelfSignedCert", "genSelfSignedCertWithKey"), 150_000
-    ),
-    **dict.fromkeys(("genSignedCert", "genSignedCertWithKey", "derivePassword", "bcrypt", "htpasswd"), 150_000),
-}
+class Metered(Function):
+    """A function that is given the meter first, and charges what it does."""
+
+    __slots__ = ()
 
 
 def call(function: Any, arguments: list[Any], meter: Meter) -> Any:
@@ -131,8 +131,8 @@ def call(function: Any, arguments: list[Any], meter: Meter) -> Any:
         if not fits(argument, letter):
             raise LangError(f"argument {index + 1} of {function.name!r} cannot be {described(argument)}")
         meter.weigh(argument)
-    meter.step(_COSTS.get(function.name, 1))
-    result = function.run(*arguments)
+    meter.step(1 + function.cost // 2)  # a run may take about half as many steps as a template
+    result = function.run(meter, *arguments) if isinstance(function, Metered) else function.run(*arguments)
     if isinstance(result, str):
         meter.text(len(result))
     elif isinstance(result, (list, dict)):

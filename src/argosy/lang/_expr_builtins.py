@@ -350,23 +350,23 @@ def _date(given: list[Any], meter: Meter) -> dt.datetime:
     raise LangError("the text that 'date' is given is not a date" + (" in that layout" if how else ""))
 
 
-def _quietly(container: Any, index: Any) -> Any:
+def _quietly(container: Any, index: Any, meter: Meter) -> Any:
     try:
-        return fetch(container, index)
+        return fetch(container, index, meter)
     except LangError:
         return None
 
 
 @_builtin.checked(_element)
 def _first(given: list[Any], meter: Meter) -> Any:
-    return _quietly(given[0], 0)
+    return _quietly(given[0], 0, meter)
 
 
 @_builtin.checked(_element)
 def _last(given: list[Any], meter: Meter) -> Any:
-    return _quietly(given[0], -1)
+    return _quietly(given[0], -1, meter)
 
 
 @_builtin.checked(_getting)
 def _get(given: list[Any], meter: Meter) -> Any:
-    return _quietly(given[0], given[1])
+    return _quietly(given[0], given[1], meter)

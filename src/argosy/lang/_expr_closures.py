@@ -188,7 +188,7 @@ class _Builder:
                 if optional and values.is_nil(container):
                     raise _Nothing
                 try:
-                    return fetch(container, name)
+                    return fetch(container, name, run.meter)
                 except LangError as error:
                     raise self._located(error, offset) from None
 
@@ -201,7 +201,7 @@ class _Builder:
                 raise _Nothing
             wanted = index(run)
             try:
-                return fetch(container, wanted)
+                return fetch(container, wanted, run.meter)
             except LangError as error:
                 raise self._located(error, offset) from None
 

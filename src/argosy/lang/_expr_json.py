@@ -17,9 +17,14 @@ def to_json(value: Any, meter: Meter, *, indent: bool = False) -> str:
     """The value as ``encoding/json`` writes it. Raises LangError for what JSON has no word for."""
     meter.weigh(value)
     plain = _plain(value)
-    written = _indented(plain, "") if indent else gojson.dumps(plain).decode()
-    meter.text(len(written))
-    return written
+    if indent:
+        return gojson.indented(plain, lambda text: _charged(text, meter))
+    return _charged(gojson.dumps(plain).decode(), meter)
+
+
+def _charged(text: str, meter: Meter) -> str:
+    meter.text(len(text))
+    return text
 
 
 def from_json(text: str, meter: Meter) -> Any:
@@ -56,13 +61,3 @@ def _plain(value: Any) -> Any:
 
 def _text(value: str) -> str:
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _indented(value: Any, margin: str) -> str:
-    inner = margin + "  "
-    if isinstance(value, dict) and value:
-        lines = (f"{inner}{gojson.dumps(key).decode()}: {_indented(value[key], inner)}" for key in sorted(value))
-        return "{\n" + ",\n".join(lines) + "\n" + margin + "}"
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(inner + _indented(item, inner) for item in value) + "\n" + margin + "]"
-    return gojson.dumps(value).decode()

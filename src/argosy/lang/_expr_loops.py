@@ -22,7 +22,10 @@ class Scope:
     def __init__(self, collection: Any, meter: Meter) -> None:
         if not isinstance(collection, (list, dict, str)):
             raise LangError(f"{described(collection)} has no elements to go through")
-        self._elements: Any = raw(collection) if isinstance(collection, str) else collection
+        self._elements: Any = collection
+        if isinstance(collection, str):
+            meter.read(collection)
+            self._elements = raw(collection)
         self.index = 0
         self.accumulated: Any = None
         self.meter = meter

@@ -12,7 +12,8 @@ from argosy.lang._expr_functions import BuiltinFunction, registrar
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_types import INT, LIST, STRING, STRINGS
 from argosy.lang._expr_values import described, integer, name_of, text
-from argosy.lang._gotemplate_functions import NoStrings, Strings, bounded, raw, text_of
+from argosy.lang._gotemplate_bound import bounded
+from argosy.lang._gotemplate_functions import NoStrings, Strings, raw, text_of
 
 TEXTS: dict[str, BuiltinFunction] = {}
 _builtin = registrar(TEXTS)

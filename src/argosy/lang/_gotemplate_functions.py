@@ -15,9 +15,7 @@ from typing import Any, TypeVar
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, Int64, Named, Uint64
-
-LARGEST_LIST = 1_000_000
+from argosy.lang._gotemplate_print import MISSING, Int64, Named, Uint64
 
 GO_TYPES = {
     "s": "string",
@@ -89,6 +87,8 @@ class Function:
     rest: str = ""
     cost: int = 0
     """How many steps of a template a call counts for."""
+    deep: bool = False
+    """Whether a call goes through all that is in its arguments and gives back less."""
 
     def letter(self, position: int) -> str:
         """The type of the argument at ``position``."""
@@ -105,10 +105,12 @@ class registrar:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def __call__(self, *names: str, takes: str = "", rest: str = "", cost: int = 0) -> Callable[[_Run], _Run]:
+    def __call__(
+        self, *names: str, takes: str = "", rest: str = "", cost: int = 0, deep: bool = False
+    ) -> Callable[[_Run], _Run]:
         def enter(run: _Run) -> _Run:
             for name in names:
-                self._registry[name] = Function(name, run, takes, rest, cost)
+                self._registry[name] = Function(name, run, takes, rest, cost, deep)
             return run
 
         return enter
@@ -141,18 +143,6 @@ def raw(text: str) -> bytes:
 def text_of(data: bytes) -> str:
     """The inverse of ``raw``."""
     return data.decode("utf-8", "surrogateescape")
-
-
-def bounded(size: int, what: str = "text") -> None:
-    """Raises LangError before a text of ``size`` bytes is made, if that is too much."""
-    if size > LARGEST_TEXT:
-        raise LangError(f"a {what} of {size} bytes would be made; the limit is {LARGEST_TEXT}")
-
-
-def bounded_list(size: int) -> None:
-    """Raises LangError before a list of ``size`` elements is made, if that is too much."""
-    if size > LARGEST_LIST:
-        raise LangError(f"a list of {size} elements would be made; the limit is {LARGEST_LIST}")
 
 
 def truth(value: Any) -> bool:

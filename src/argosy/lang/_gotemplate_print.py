@@ -10,16 +10,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_time as gotime
 from argosy.lang import gojson
 from argosy.lang._gofloat import binary, hexadecimal, sharp
-
-LARGEST_TEXT = 4 * 1024 * 1024
-"""Bytes of any text that comes up while a template runs."""
+from argosy.lang._gotemplate_bound import Made, joined
 
 _WIDEST = 10_000
 _ESCAPES = {
@@ -94,17 +92,19 @@ _TYPES: tuple[tuple[type, str], ...] = (
 
 def sprint(values: Sequence[Any]) -> str:
     """``fmt.Sprint``: blanks only between operands of which neither is a string."""
-    text = ""
-    for index, value in enumerate(values):
-        if index and not isinstance(value, str) and not isinstance(values[index - 1], str):
-            text += " "
-        text += show(value)
-    return text
+
+    def pieces() -> Iterator[str]:
+        for index, value in enumerate(values):
+            if index and not isinstance(value, str) and not isinstance(values[index - 1], str):
+                yield " "
+            yield show(value)
+
+    return joined(pieces())
 
 
 def sprintln(values: Sequence[Any]) -> str:
     """``fmt.Sprintln``: blanks between all operands, and a line feed."""
-    return " ".join(show(value) for value in values) + "\n"
+    return joined(map(show, values), " ") + "\n"
 
 
 def show(value: Any) -> str:
@@ -148,12 +148,13 @@ class _Printer:
         self._values = values
         self._next = 0
         self._reordered = False
+        self._made = Made()
 
     def run(self, template: str) -> str:
-        text = _DIRECTIVE.sub(self._directive, template)
+        text = _DIRECTIVE.sub(lambda match: self._made(self._directive(match)), template)
         if not self._reordered and self._next < len(self._values):
             extra = ", ".join(
-                "<nil>" if value is None or value is MISSING else f"{type_name(value)}={show(value)}"
+                "<nil>" if value is None or value is MISSING else f"{type_name(value)}={self._made(show(value))}"
                 for value in self._values[self._next :]
             )
             text += f"%!(EXTRA {extra})"
@@ -187,7 +188,7 @@ class _Printer:
         value = self._values[self._next]
         self._next += 1
         if verb == "v" and "#" in flags:
-            return complaint + _Verb("v", "", width, precision).padded(_go_syntax(value))
+            return complaint + _Verb("v", "", width, precision).padded(_go_syntax(value, Made()))
         return complaint + _Verb(verb, flags, width, precision).format(value)
 
     def _go_to(self, index: str | None) -> bool:
@@ -216,7 +217,7 @@ class _Printer:
         return number
 
 
-def _go_syntax(value: Any) -> str:
+def _go_syntax(value: Any, made: Made) -> str:
     """``%#v``: the value as Go source."""
     if isinstance(value, Uint64):
         return hex(value)
@@ -233,9 +234,9 @@ def _go_syntax(value: Any) -> str:
     if isinstance(value, list):
         if getattr(value, "nil", False):
             return type_name(value) + "(nil)"
-        return type_name(value) + "{" + ", ".join(_go_member(item) for item in value) + "}"
+        return type_name(value) + "{" + ", ".join(_go_member(item, made) for item in value) + "}"
     if isinstance(value, dict):
-        pairs = (f"{quote(key)}:{_go_member(value[key])}" for key in sorted(value))
+        pairs = (f"{quote(key)}:{_go_member(value[key], made)}" for key in sorted(value))
         return type_name(value) + "{" + ", ".join(pairs) + "}"
     return show(value)
 
@@ -247,8 +248,8 @@ def _go_date(value: dt.datetime) -> str:
     return f"time.Date({value.year}, time.{value.strftime('%B')}, {value.day}, {clock}, {place})"
 
 
-def _go_member(value: Any) -> str:
-    return "interface {}(nil)" if value is None else _go_syntax(value)
+def _go_member(value: Any, made: Made) -> str:
+    return made("interface {}(nil)" if value is None else _go_syntax(value, made))
 
 
 class _Verb:
@@ -260,7 +261,7 @@ class _Verb:
         self.flags = flags.replace("+", "") if verb == "v" else flags
         self.width = width
         self.precision = precision
-        self._made = 0
+        self._made = Made()
 
     def format(self, value: Any) -> str:
         if self.verb == "T":
@@ -294,12 +295,7 @@ class _Verb:
 
     def _member(self, value: Any) -> str:
         """A member of a list or map; nil shows as such whatever the verb and the width."""
-        text = "<nil>" if value is None else self.format(value)
-        # Lists that hold a list twice, which holds a list twice, … are small in memory and endless in print.
-        self._made += len(text) + 1
-        if self._made > LARGEST_TEXT:
-            raise LangError(f"a text of more than {LARGEST_TEXT} bytes would be made")
-        return text
+        return self._made("<nil>" if value is None else self.format(value))
 
     def padded(self, text: str) -> str:
         """``text`` brought to the directive's width."""

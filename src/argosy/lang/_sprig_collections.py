@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
-from argosy.lang._gotemplate_functions import LARGEST_LIST, Chunks, Registry, Strings, bounded_list, registrar
+from argosy.lang._gotemplate_bound import LARGEST_LIST, bounded_list
+from argosy.lang._gotemplate_functions import Chunks, Registry, Strings, registrar
 from argosy.lang._sprig_numbers import to_int64
 from argosy.lang._sprig_strings import strval
+
+_MOST_SEARCHED = 8 * LARGEST_LIST  # members that one search through a list compares
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)
 
 
-def deep_equal(a: Any, b: Any) -> bool:
+def deep_equal(a: Any, b: Any, turns: Iterator[int] | None = None) -> bool:
     """``reflect.DeepEqual``: equal in type, in value, and in all members.
 
-    Raises LangError beyond a number of members that only lists which share their members have.
+    Raises LangError beyond a number of members that only lists which share their members have. Comparisons that are
+    given the same ``turns`` may take that many together.
     """
     pairs = [(a, b)]
-    for _ in range(LARGEST_LIST):
+    for _ in turns or _turns():
         if not pairs:
             return True
         a, b = pairs.pop()
@@ -41,7 +45,11 @@ def deep_equal(a: Any, b: Any) -> bool:
             pairs.extend((a[key], b[key]) for key in a)
         elif a != b:
             return False
-    raise LangError(f"more than {LARGEST_LIST} members would be compared")
+    raise LangError("too many members would be compared")
+
+
+def _turns(most: int = LARGEST_LIST) -> Iterator[int]:
+    return iter(range(most))
 
 
 def empty(value: Any) -> bool:
@@ -103,34 +111,29 @@ def _compact(items: Any) -> list[Any]:
     return [item for item in _elements(items, "compact") if not empty(item)]
 
 
-@sprig("uniq", "mustUniq", takes="a")
+@sprig("uniq", "mustUniq", takes="a", deep=True)
 def _uniq(items: Any) -> list[Any]:
     found: list[Any] = []
-    for item in _searched(items, "uniq"):
-        if not _among(found, item):
+    turns = _turns(_MOST_SEARCHED)
+    for item in _elements(items, "uniq"):
+        if not _among(found, item, turns):
             found.append(item)
     return found
 
 
-def _searched(items: Any, doing: str) -> list[Any]:
-    # Every element is compared with every other: quadratic, so such lists are bounded more tightly.
-    found = _elements(items, doing)
-    bounded_list(len(found) * len(found) // 16)
-    return found
+def _among(items: Iterable[Any], value: Any, turns: Iterator[int]) -> bool:
+    return any(deep_equal(value, item, turns) for item in items)
 
 
-def _among(items: Iterable[Any], value: Any) -> bool:
-    return any(deep_equal(value, item) for item in items)
-
-
-@sprig("without", "mustWithout", takes="a", rest="a")
+@sprig("without", "mustWithout", takes="a", rest="a", deep=True)
 def _without(items: Any, *omitted: Any) -> list[Any]:
-    return [item for item in _elements(items, "without") if not _among(omitted, item)]
+    turns = _turns(_MOST_SEARCHED)
+    return [item for item in _elements(items, "without") if not _among(omitted, item, turns)]
 
 
-@sprig("has", "mustHas", takes="aa")
+@sprig("has", "mustHas", takes="aa", deep=True)
 def _has(value: Any, items: Any) -> bool:
-    return False if items is None else _among(_elements(items, "has"), value)
+    return False if items is None else _among(_elements(items, "has"), value, _turns(_MOST_SEARCHED))
 
 
 @sprig("slice", "mustSlice", takes="a", rest="a")
@@ -176,20 +179,24 @@ def _get(members: dict[str, Any] | None, key: str) -> Any:
 def _set(members: dict[str, Any] | None, key: str, value: Any) -> dict[str, Any]:
     if members is None:
         raise LangError("there is no map to set a member of")
+    if _holds(value, members):
+        raise LangError("the map would hold itself")
     members[key] = value
-    if _depth(members) > _DEEPEST:
-        raise LangError("the map would be nested too deeply, perhaps in itself")
     return members
 
 
-_DEEPEST = 100
-
-
-def _depth(value: Any, level: int = 0) -> int:
-    if level > _DEEPEST or not isinstance(value, (dict, list)):
-        return level
-    members = value.values() if isinstance(value, dict) else value
-    return max((_depth(item, level + 1) for item in members), default=level + 1)
+def _holds(value: Any, sought: dict[str, Any]) -> bool:
+    """Whether ``sought`` itself is somewhere in ``value``."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if one is sought:
+            return True
+        if isinstance(one, (dict, list)) and id(one) not in seen:
+            seen.add(id(one))
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+    return False
 
 
 @sprig("unset", takes="Ds")
@@ -246,39 +253,42 @@ def _dig(*arguments: Any) -> Any:
     return value
 
 
-@sprig("merge", "mustMerge", takes="D", rest="D")
+@sprig("merge", "mustMerge", takes="D", rest="D", deep=True)
 def _merge(target: dict[str, Any] | None, *sources: dict[str, Any] | None) -> Any:
     return _merged(target, sources, overwrite=False)
 
 
-@sprig("mergeOverwrite", "mustMergeOverwrite", takes="D", rest="D")
+@sprig("mergeOverwrite", "mustMergeOverwrite", takes="D", rest="D", deep=True)
 def _merge_overwrite(target: dict[str, Any] | None, *sources: dict[str, Any] | None) -> Any:
     return _merged(target, sources, overwrite=True)
 
 
 def _merged(target: dict[str, Any] | None, sources: tuple[Any, ...], *, overwrite: bool) -> dict[str, Any]:
     target = {} if target is None else target
+    turns = _turns()
     for source in sources:
-        _merge_into(target, source or {}, overwrite)
+        _merge_into(target, source or {}, overwrite, turns)
     return target
 
 
-def _merge_into(target: dict[str, Any], source: dict[str, Any], overwrite: bool) -> None:
-    for key, value in source.items():
+def _merge_into(target: dict[str, Any], source: dict[str, Any], overwrite: bool, turns: Iterator[int]) -> None:
+    for key, value in list(source.items()):  # a map that is in both may change on the way
+        if next(turns, None) is None:
+            raise LangError("too many members would be merged")
         old = target.get(key)
         if value is None:
             if overwrite:
                 target[key] = None
             continue
         if isinstance(value, dict) and isinstance(old, dict):
-            _merge_into(old, value, overwrite)
+            _merge_into(old, value, overwrite, turns)
             if old:
                 continue
         if overwrite or empty(old):
             target[key] = value
 
 
-@sprig("deepCopy", "mustDeepCopy", takes="a")
+@sprig("deepCopy", "mustDeepCopy", takes="a", deep=True)
 def _deep_copy(value: Any) -> Any:
     if value is None:
         raise LangError("nil cannot be copied")

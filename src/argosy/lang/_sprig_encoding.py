@@ -9,7 +9,8 @@ import secrets
 import uuid
 import zlib
 
-from argosy.lang._gotemplate_functions import Registry, bounded, raw, registrar, text_of
+from argosy.lang._gotemplate_bound import bounded
+from argosy.lang._gotemplate_functions import Registry, raw, registrar, text_of
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)

@@ -14,7 +14,8 @@ from argosy.errors import LangError
 from argosy.lang import _gofloat
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang._gofloat import power
-from argosy.lang._gotemplate_functions import Integers, Registry, bounded_list, registrar
+from argosy.lang._gotemplate_bound import bounded_list
+from argosy.lang._gotemplate_functions import Integers, Registry, registrar
 from argosy.lang._gotemplate_print import Int64
 
 FUNCTIONS: Registry = {}

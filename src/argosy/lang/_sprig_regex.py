@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from argosy.errors import LangError
-from argosy.lang._gotemplate_functions import NoStrings, Registry, Strings, bounded, raw, registrar
+from argosy.lang._gotemplate_bound import bounded
+from argosy.lang._gotemplate_functions import NoStrings, Registry, Strings, raw, registrar
 
 FUNCTIONS: Registry = {}
 sprig = registrar(FUNCTIONS)

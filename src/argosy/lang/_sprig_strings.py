@@ -11,12 +11,11 @@ from typing import Any
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import _sprig_cases as cases
+from argosy.lang._gotemplate_bound import Made, bounded, bounded_list, joined
 from argosy.lang._gotemplate_functions import (
     Registry,
     StringMap,
     Strings,
-    bounded,
-    bounded_list,
     raw,
     registrar,
     text_of,
@@ -39,7 +38,8 @@ def strval(value: Any) -> str:
 def strings_of(value: Any) -> Strings:
     """sprig's list of strings: nil elements are left out, a single value is a list of one."""
     if isinstance(value, list):
-        return Strings(strval(item) for item in value if item is not None)
+        made = Made()
+        return Strings(made(strval(item)) for item in value if item is not None)
     return Strings() if value is None else Strings([strval(value)])
 
 
@@ -234,17 +234,17 @@ def _has_suffix(suffix: str, text: str) -> bool:
 
 @sprig("quote", rest="a")
 def _quote(*values: Any) -> str:
-    return " ".join(goprint.quote(strval(value)) for value in values if value is not None)
+    return joined((goprint.quote(strval(value)) for value in values if value is not None), " ")
 
 
 @sprig("squote", rest="a")
 def _squote(*values: Any) -> str:
-    return " ".join(f"'{goprint.show(value)}'" for value in values if value is not None)
+    return joined((f"'{goprint.show(value)}'" for value in values if value is not None), " ")
 
 
 @sprig("cat", rest="a")
 def _cat(*values: Any) -> str:
-    return " ".join(goprint.show(value) for value in values if value is not None)
+    return joined((goprint.show(value) for value in values if value is not None), " ")
 
 
 @sprig("indent", takes="is")
@@ -277,7 +277,7 @@ def _to_string(value: Any) -> str:
     return strval(value)
 
 
-@sprig("toStrings", takes="a")
+@sprig("toStrings", takes="a", deep=True)
 def _to_strings(value: Any) -> Strings:
     return strings_of(value)
 
@@ -289,7 +289,7 @@ def _join(separator: str, value: Any) -> str:
     return separator.join(parts)
 
 
-@sprig("sortAlpha", takes="a")
+@sprig("sortAlpha", takes="a", deep=True)
 def _sort_alpha(value: Any) -> Strings:
     return Strings(sorted(strings_of(value), key=raw)) if isinstance(value, list) else Strings([strval(value)])
 

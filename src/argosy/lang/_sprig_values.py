@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Callable
 from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_print as goprint
 from argosy.lang import gojson
+from argosy.lang._gotemplate_bound import LARGEST_TEXT, Made, TooLong, members
 from argosy.lang._gotemplate_functions import Registry, registrar
-from argosy.lang._gotemplate_print import LARGEST_TEXT, Int64, Named, Uint64
+from argosy.lang._gotemplate_print import Int64, Named, Uint64
 from argosy.lang._gotemplate_time import format as format_time
 from argosy.lang._sprig_collections import deep_equal, empty
 
@@ -35,22 +35,16 @@ def plain(value: Any) -> Any:
 
 
 def _measure(value: Any) -> None:
-    """Raises LangError if the value's JSON would be too long: a list that holds a list twice, which holds a list twice, …
-    is small in memory only.
-    """
-    left, values = LARGEST_TEXT, [value]
-    while values:
-        item = values.pop()
+    """Raises TooLong if the value's JSON would be too long."""
+    left = LARGEST_TEXT
+    for item in members(value):
         left -= 2
         if isinstance(item, str):
             left -= len(item)
         elif isinstance(item, dict):
             left -= sum(len(str(key)) for key in item)
-            values.extend(item.values())
-        elif isinstance(item, list):
-            values.extend(item)
         if left < 0:
-            raise LangError(f"a text of more than {LARGEST_TEXT} bytes would be made")
+            raise TooLong(f"a text of more than {LARGEST_TEXT} bytes would be made")
 
 
 @sprig("default", takes="a", rest="a")
@@ -88,7 +82,7 @@ def _fail(message: str) -> str:
     raise LangError(message)
 
 
-@sprig("deepEqual", takes="aa")
+@sprig("deepEqual", takes="aa", deep=True)
 def _deep_equal(a: Any, b: Any) -> bool:
     return deep_equal(a, b)
 
@@ -142,11 +136,12 @@ def _must_from_json(text: str) -> Any:
 
 def _lenient(write: Callable[[Any], str]) -> Callable[[Any], str]:
     def attempt(value: Any) -> str:
-        _measure(value)  # what ``write`` would say of it must not be taken for a value that JSON does not have
         try:
             return write(value)
+        except TooLong:
+            raise
         except LangError:
-            return ""
+            return ""  # a value that JSON does not have
 
     return attempt
 
@@ -166,20 +161,8 @@ def _must_to_raw_json(value: Any) -> str:
 @sprig("mustToPrettyJson", takes="a")
 def _must_to_pretty_json(value: Any) -> str:
     _measure(value)
-    return _pretty(plain(value), "")
+    return gojson.indented(plain(value), Made())
 
 
 sprig("toJson", takes="a")(_lenient(_must_to_json))
 sprig("toPrettyJson", takes="a")(_lenient(_must_to_pretty_json))
-
-
-def _pretty(value: Any, margin: str) -> str:
-    inner = margin + "  "
-    if isinstance(value, dict) and value:
-        lines = (f"{inner}{gojson.dumps(key).decode()}: {_pretty(value[key], inner)}" for key in sorted(value))
-        return "{\n" + ",\n".join(lines) + "\n" + margin + "}"
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(inner + _pretty(item, inner) for item in value) + "\n" + margin + "]"
-    if isinstance(value, float) and not math.isfinite(value):
-        raise LangError("JSON has no number for NaN and the infinities")
-    return gojson.dumps(value).decode()

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from argosy.errors import LangError
 from argosy.lang import _expr_nodes as nodes
 from argosy.lang import jsonpath, sprig
+from argosy.lang._expr_access import Metered
 from argosy.lang._expr_builtins import BUILTINS, to_float, to_int
 from argosy.lang._expr_checker import check
 from argosy.lang._expr_closures import Run, build
@@ -98,8 +99,12 @@ def _refused(name: str, reason: str) -> Callable[..., Any]:
     return refuse
 
 
-def _find(text: str, path: str) -> Any:
-    return jsonpath.compile(path).query(from_json(text, Meter()))
+def _find(meter: Meter, text: str, path: str) -> Any:
+    walk = jsonpath.Walk(from_json(text, meter))
+    try:
+        return jsonpath.compile(path).follow(walk)
+    finally:
+        meter.step(walk.steps)
 
 
 def _json(value: Any) -> str:
@@ -109,17 +114,28 @@ def _json(value: Any) -> str:
         return ""
 
 
-_SPRIG: dict[str, Function] = {
-    **{name: Function(name, _refused(name, why), "", "a") for name, why in sprig.REFUSED.items()},
-    **sprig.FUNCTIONS,
-}
-for _name in ("env", "expandenv"):
-    del _SPRIG[_name]
+class _Shared(dict[str, Function]):
+    """Functions that all expressions share, so that none may change them (``sprig.unset(sprig, "trim")``)."""
+
+    def __setitem__(self, name: str, value: Any) -> NoReturn:
+        raise LangError("the functions of an expression cannot be changed")
+
+
+_SPRIG = _Shared(
+    {
+        **{
+            name: Function(name, _refused(name, why), "", "a")
+            for name, why in sprig.REFUSED.items()
+            if "env" not in name
+        },
+        **sprig.FUNCTIONS,
+    }
+)
 
 FUNCTIONS: dict[str, Any] = {
     "asInt": function("asInt", to_int, "a"),
     "asFloat": function("asFloat", to_float, "a"),
-    "jsonpath": function("jsonpath", _find, "ss"),
+    "jsonpath": Metered("jsonpath", _find, "ss"),
     "toJson": function("toJson", _json, "a"),
     "sprig": _SPRIG,
 }

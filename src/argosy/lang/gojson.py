@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
 import orjson
@@ -57,6 +57,32 @@ def dumps(value: Json, *, sort_keys: bool = True, escape_html: bool = True) -> b
         for character, escape in _SEPARATORS:
             text = text.replace(character, escape)
     return text
+
+
+def indented(value: Json, made: Callable[[str], str]) -> str:
+    """The value as Go's ``json.MarshalIndent`` writes it, with two blanks; every piece of the text goes through ``made``,
+    which may raise. Raises LangError as ``dumps`` does.
+    """
+    return "".join(made(piece) for piece in _lines(value, "\n"))
+
+
+def _lines(value: Json, line: str) -> Iterator[str]:
+    if not isinstance(value, (dict, list)) or not value:
+        yield dumps(value).decode()
+        return
+    inner = line + "  "
+    if isinstance(value, dict):
+        yield "{"
+        for position, key in enumerate(sorted(value)):
+            yield f"{',' if position else ''}{inner}{dumps(key).decode()}: "
+            yield from _lines(value[key], inner)
+        yield line + "}"
+    else:
+        yield "["
+        for position, item in enumerate(value):
+            yield f"{',' if position else ''}{inner}"
+            yield from _lines(item, inner)
+        yield line + "]"
 
 
 def loads(text: bytes | str) -> Json:

@@ -12,12 +12,14 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
 from argosy.errors import LangError
 from argosy.lang import _gotemplate_methods as _methods
 from argosy.lang import _gotemplate_nodes as nodes
 from argosy.lang import _gotemplate_syntax
+from argosy.lang._gotemplate_bound import LARGEST_TEXT, members
 from argosy.lang._gotemplate_functions import (
     BUILTINS,
     GO_TYPES,
@@ -31,7 +33,7 @@ from argosy.lang._gotemplate_functions import (
     truth,
 )
 from argosy.lang._gotemplate_nodes import Node
-from argosy.lang._gotemplate_print import LARGEST_TEXT, MISSING, type_name
+from argosy.lang._gotemplate_print import MISSING, type_name
 
 Json: TypeAlias = Any
 
@@ -331,8 +333,14 @@ class _Run:
         raise self._wrong(node, f"{function.name!r} wants a {GO_TYPES[letter]} here, not {kind}")
 
     def _result(self, node: Node, function: Function, arguments: list[Any]) -> Any:
-        if function.cost:
-            self._spend(node, function.cost)
+        cost = function.cost
+        for argument in arguments:
+            if isinstance(argument, str):
+                cost += len(argument) >> 8
+            elif function.deep:
+                cost += sum(1 for _ in islice(members(argument), self._operations << 2)) >> 2
+        if cost:
+            self._spend(node, cost)
         try:
             value = function.run(*arguments)
         except LangError as error:

@@ -51,8 +51,12 @@ class Path:
 
     def query(self, root: Any) -> Any:
         """What the path finds in a JSON value whose numbers are floats. Raises LangError."""
+        return self.follow(Walk(root))
+
+    def follow(self, walk: Walk) -> Any:
+        """As ``query``, for a walk that says what it has cost afterwards."""
         try:
-            return self._steps[0].apply(Walk(root), root, self._steps[1:])
+            return self._steps[0].apply(walk, walk.root, self._steps[1:])
         except (LangError, Abandoned) as error:
             reason = error.message if isinstance(error, LangError) else str(error)
             raise LangError(f"the JSONPath {self.text!r} fails: {reason}", text=self.text) from None

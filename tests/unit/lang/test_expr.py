@@ -210,6 +210,20 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sprig.unset(sprig, 'trim') == nil",
+        "sprig.set(sprig, 'trim', 1) == nil",
+        'sprig.mergeOverwrite({"a": sprig}, {"a": {"trim": 1}}) == nil',
+    ],
+)
+def test_no_expression_changes_the_functions_of_the_others(text: str) -> None:
+    with pytest.raises(LangError, match="cannot be"):
+        expr.compile(text).evaluate(environment(EVENT))
+    assert expr.compile("sprig.trim(' a')").evaluate(environment(EVENT)) == "a"
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_expression_without_end_is_stopped(text: str) -> None:
     with pytest.raises(LangError):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from argosy.errors import LangError
-from argosy.lang import cron, durations, gjson, gojson, gotemplate, govaluate, jq, lua, regex, sjson
+from argosy.lang import cron, durations, expr, gjson, gojson, gotemplate, govaluate, jq, lua, regex, sjson
 from argosy.lang.gjson import Document
 
 MEMORY_BYTES = 2**30
@@ -49,6 +49,12 @@ def _lua(script: str) -> Callable[[], Any]:
     return lambda: lua.compile(script).run({"a": "x" * 1000})
 
 
+def _expr(text: str, **env: Any) -> Callable[[], Any]:
+    return lambda: expr.compile(text).decide({**expr.FUNCTIONS, **env})
+
+
+_LONG = '{{ $s := repeat 4000000 "x" }}'
+_EXPLODING_MAP = '{{ $x := dict }}{{ range until 50 }}{{ $x = dict "a" $x "b" $x }}{{ end }}'
 _EXPLODING_LIST = "{{ $x := list 1 }}{{ range until 50 }}{{ $x = list $x $x }}{{ end }}"
 _NESTED = b'{"a":' * 10_000 + b"1" + b"}" * 10_000
 
@@ -72,6 +78,27 @@ REFUSED = {
     "template: a shared list, compared": _template(
         _EXPLODING_LIST.replace("$x", "$y") + _EXPLODING_LIST + "{{ deepEqual $x $y }}"
     ),
+    "template: a shared list, as Go writes it": _template(_EXPLODING_LIST + '{{ printf "%#v" $x }}'),
+    "template: shared maps, merged": _template(
+        _EXPLODING_MAP.replace("$x", "$y") + _EXPLODING_MAP + "{{ $_ := merge $x $y }}"
+    ),
+    "template: shared lists, searched again and again": _template(
+        _EXPLODING_LIST.replace("50", "18").replace("$x", "$y")
+        + _EXPLODING_LIST.replace("50", "18")
+        + "{{ range until 900000 }}{{ $_ := deepEqual $x $y }}{{ end }}"
+    ),
+    "template: a long text, read again and again": _template(
+        _LONG + "{{ range until 300000 }}{{ $_ := sha256sum $s }}{{ end }}"
+    ),
+    "template: long texts, printed together": _template(_LONG + "{{ print" + " $s" * 1000 + " }}"),
+    "template: long texts, quoted together": _template(_LONG + "{{ quote" + " $s" * 1000 + " }}"),
+    "template: a long text, printed by every verb": _template(_LONG + '{{ printf (repeat 100000 "%[1]s") $s }}'),
+    "template: lists of a long text, made texts": _template(
+        _LONG + "{{ $x := list (list $s) }}{{ range until 16 }}{{ $x = concat $x $x }}{{ end }}{{ toStrings $x | len }}"
+    ),
+    "template: deep JSON with margins": _template(
+        "{{ $x := until 1000000 }}{{ range until 200 }}{{ $x = list $x }}{{ end }}{{ toPrettyJson $x | len }}"
+    ),
     "template: a map in itself": _template('{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ toJson $d }}'),
     "template: replacing that multiplies": _template('{{ $x := repeat 10000 "x" }}{{ replace "x" $x $x }}'),
     "template: brackets without end": _template("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}"),
@@ -80,6 +107,11 @@ REFUSED = {
     "template: the environment": _template('{{ env "HOME" }}'),
     "template: the network": _template('{{ getHostByName "localhost" }}'),
     "template: a Python attribute": _template("{{ .Input.a.__class__ }}", {"a": "text"}),
+    "expr: a long text, an element at a time": _expr("all(1..100000, s[5] != 1)", s="ü" * 1_000_000),
+    "expr: a long text, gone through again and again": _expr("all(1..100000, any(s, true))", s="ü" * 1_000_000),
+    "expr: a path, followed again and again": _expr(
+        "all(1..100000, jsonpath(s, '$..*..*') != 1)", s=json.dumps({"a": [1] * 10})
+    ),
     "govaluate: brackets without end": _govaluate("(" * 20_000 + "1" + ")" * 20_000),
     "govaluate: signs without end": _govaluate("!" * 20_000 + "true"),
     "gjson: nested without end": _gjson(".".join(["a"] * 10_000), _NESTED),
@@ -118,6 +150,11 @@ REFUSED = {
 """What must fail with a sentence."""
 
 HARMLESS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "template: a shared list, set": (_template(_EXPLODING_LIST + '{{ set (dict) "k" $x | len }}'), "1"),
+    "template: a map that changes while it is merged": (
+        _template('{{ $s := dict "k" (dict "x" 1) }}{{ $t := dict "k" $s }}{{ $_ := merge $t $s }}{{ toJson $t }}'),
+        '{"k":{"k":{"x":1},"x":1}}',
+    ),
     "template: a shared list, copied": (_template(_EXPLODING_LIST + "{{ deepCopy $x | len }}"), "2"),
     "template: an unknown attribute": (_template("{{ .Input.__class__ }}", {"a": 1}), "<no value>"),
     "govaluate: a huge power": (lambda: str(_govaluate("9 ** 9 ** 9 ** 9")()), "inf"),
@@ -154,7 +191,9 @@ def _in_a_child(run: Callable[[], Any]) -> dict[str, Any]:
         try:
             said = {"result": run()}
         except LangError as error:
-            said = {"refused": error.message[:300]}
+            # Memory that ran out was not limited by us, even if it was caught.
+            limited = type(error.__cause__) is not MemoryError
+            said = {"refused" if limited else "died": error.message[:300]}
         except BaseException as error:
             said = {"raised": f"{type(error).__name__}: {error}"[:300]}
         os.write(writing, json.dumps(said, default=repr).encode()[:60_000])
