@@ -56,11 +56,10 @@ class Shard:
 
 @dataclass
 class _Unit:
-    """Something that runs: a source or a sensor. ``ready`` says whether it does its work now; ``bus`` names its bus."""
+    """Something that runs: a source or a sensor. ``ready`` says whether it does its work now."""
 
     what: str
     digest: str
-    bus: str
     task: asyncio.Task[None] | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     ready: Callable[[], bool] = lambda: False
@@ -187,8 +186,7 @@ class App:
     def _sensor_starter(self, sensor: Sensor) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
             name = sensor.metadata.name
-            bus_name = self._buses.key(sensor.metadata.namespace, sensor.event_bus_name)
-            unit = _Unit(f"sensor '{name}'", digest, bus_name)
+            unit = _Unit(f"sensor '{name}'", digest)
             unit.ready = unit.opened.is_set
 
             async def run() -> None:
@@ -215,8 +213,7 @@ class App:
 
     def _source_starter(self, source: EventSource, spec: EventSpec) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
-            bus_name = self._buses.key(source.metadata.namespace, source.event_bus_name)
-            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest, bus_name)
+            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest)
 
             async def run() -> None:
                 bus = await self._buses.get(source.metadata.namespace, source.event_bus_name)

@@ -20,11 +20,19 @@ from argosy.bus.jetstream import JetStreamBus
 from argosy.errors import BusUnavailable, ConfigError
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventbus import EventBus
+from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import TLSConfig
 from argosy.manifests.objects import digest
+from argosy.manifests.sensor import Sensor
 from argosy.runtime.secrets import Secrets
 
 _log = logging.getLogger("argosy.bus")
+
+
+def used(bundle: Bundle) -> list[tuple[str, str]]:
+    """The buses that sources and sensors name: namespace and name of each, sorted."""
+    objects: list[EventSource | Sensor] = [*bundle.event_sources, *bundle.sensors]
+    return sorted({(one.metadata.namespace, one.event_bus_name) for one in objects})
 
 
 class Given(NamedTuple):

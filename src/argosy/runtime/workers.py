@@ -26,6 +26,7 @@ from argosy.bus.embedded import EmbeddedServer
 from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
 from argosy.runtime.app import STEPS, Shard
+from argosy.runtime.buses import used
 from argosy.runtime.telemetry import Metrics
 from argosy.runtime.worker import Do, Settings, receive, send
 
@@ -100,9 +101,7 @@ class Workers:
     async def _admit(self, bundle: Bundle) -> dict[str, Connection]:
         if self._server is None:
             return {}
-        used = [(one.metadata.namespace, one.event_bus_name) for one in bundle.sensors]
-        used += [(one.metadata.namespace, one.event_bus_name) for one in bundle.event_sources]
-        names = sorted({f"{namespace}/{name}" for namespace, name in used})
+        names = [f"{namespace}/{name}" for namespace, name in used(bundle)]
         return {name: await self._server.admit(name) for name in names}
 
     async def _keep(self, worker: _Worker) -> None:

@@ -21,7 +21,7 @@ from argosy.errors import Ambiguous, BusUnavailable, ConfigError, NotFound
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.sensor import Sensor
 from argosy.manifests.spelling import did_you_mean
-from argosy.runtime.buses import Buses
+from argosy.runtime.buses import Buses, used
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import queue_name
 
@@ -50,6 +50,11 @@ class Ask:
             return min(max(int(given), least), most)
         except ValueError:
             raise ConfigError(f"{name}={given!r} is no whole number") from None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The members of the body; none where it is no object."""
+        return self.body if isinstance(self.body, dict) else {}
 
     def yes(self, name: str) -> bool:
         """A switch of the query: on with ``true``, ``yes`` or ``1``."""
@@ -108,9 +113,7 @@ class System:
 
     def bus_names(self) -> dict[str, tuple[str, str]]:
         """Every bus that a source or sensor uses: namespace and name of one object that means it, by what tells buses apart."""
-        used = [(one.metadata.namespace, one.event_bus_name) for one in self.bundle.event_sources]
-        used += [(one.metadata.namespace, one.event_bus_name) for one in self.bundle.sensors]
-        return {self._buses.key(*one): one for one in sorted(set(used), reverse=True)}
+        return {self._buses.key(*one): one for one in reversed(used(self.bundle))}
 
     async def bus(self, namespace: str, name: str) -> Bus:
         """This bus, open. Raises BusUnavailable if it cannot be reached now."""

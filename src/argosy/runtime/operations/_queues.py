@@ -142,6 +142,11 @@ def outcome_of(item: Item) -> dict[str, Any]:
     return outcome if isinstance(outcome, dict) else {}
 
 
+def message_of(item: Item) -> str:
+    """The sentence of that answer."""
+    return str(outcome_of(item).get("message", ""))
+
+
 async def resolve(system: System, given: str, ask: Mapping[str, str]) -> list[Found]:
     """The action that an id or its beginning names: in its trigger's queue first, then in its dlqTrigger's.
 

@@ -180,7 +180,7 @@ def suspended(sensor: Sensor, trigger: str, said: Mapping[str, suspension.Said])
 async def act(system: System, ask: Ask) -> AsyncIterator[dict[str, Any]]:
     """Retry, redrive or discard the actions that the body names; a line for each, what became of it."""
     verb = ask.path["verb"]
-    body = ask.body if isinstance(ask.body, dict) else {}
+    body = ask.fields
     if verb not in ("retry", "redrive", "discard"):
         raise NotFound(f"there is no {verb!r} for actions; there is retry, redrive and discard")
     reason, by = str(body.get("reason", "")), str(body.get("by", ""))

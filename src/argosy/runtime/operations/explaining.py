@@ -12,12 +12,12 @@ from typing import Any
 from argosy import event as events
 from argosy.bus._base import Delivery, Pair
 from argosy.errors import ConfigError
-from argosy.lang import gojson
 from argosy.manifests.bundle import Key
 from argosy.manifests.sensor import Sensor
 from argosy.runtime.operations import _log
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import Choice
+from argosy.runtime.operations._queues import message_of
 
 _MOST_BEFORE = 1000
 _MOST_ACTIONS = 1000
@@ -97,7 +97,7 @@ def _remembers(sensor: Sensor) -> bool:
 
 async def outcomes(system: System, ask: Ask) -> dict[str, Any]:
     """What became of actions: body ``{"actions": [{namespace, sensor, trigger, id}]}``; the answers stand in the same order."""
-    wanted = ask.body.get("actions") if isinstance(ask.body, dict) else None
+    wanted = ask.fields.get("actions")
     if not isinstance(wanted, list) or not all(isinstance(one, dict) for one in wanted):
         raise ConfigError("the body must be a JSON object with 'actions', a list of {namespace, sensor, trigger, id}")
     if len(wanted) > _MOST_ACTIONS:
@@ -116,8 +116,7 @@ async def outcomes(system: System, ask: Ask) -> dict[str, Any]:
         if item.not_before:
             told["notBefore"] = _log.spoken(item.not_before)
         if item.outcome:
-            said = gojson.loads(item.outcome) if gojson.valid(item.outcome) else None
-            told["message"] = str(said.get("message", "")) if isinstance(said, dict) else ""
+            told["message"] = message_of(item)
         return told
 
     return {"actions": list(await asyncio.gather(*(ask_for(one) for one in wanted)))}

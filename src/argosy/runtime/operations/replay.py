@@ -26,13 +26,13 @@ from argosy import event as events
 from argosy.bus._base import Bus, Delivery, Item, Pair, Queue
 from argosy.bus.memory import MemoryBus
 from argosy.clock import VirtualClock, run_virtually
-from argosy.errors import ConfigError, LangError
-from argosy.lang import gojson
+from argosy.errors import ConfigError
 from argosy.manifests.sensor import Sensor
 from argosy.runtime.actions import TriggerDuties
 from argosy.runtime.operations import _log
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import Choice
+from argosy.runtime.operations._queues import message_of
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner, queue_name
 from argosy.runtime.sinks import Sink
@@ -242,7 +242,7 @@ class _Replay:
         found = await self._find(put.trigger, put.id)
         told: dict[str, Any] = {"trigger": put.trigger, "id": put.id, "was": found.state if found else "never"}
         if found is not None:
-            told |= {"at": _log.spoken(found.at), "said": found.error or _message(found)}
+            told |= {"at": _log.spoken(found.at), "said": found.error or message_of(found)}
         id, body = put.id, put.body
         if found is not None and found.state in _ENDED and self._plan.again:
             id = once_more(put.id, self._plan.name)
@@ -289,21 +289,13 @@ def once_more(id: str, name: str) -> str:
     return hashlib.sha256(f"{id}\0replay\0{name}".encode()).hexdigest()[:32]
 
 
-def _message(item: Item) -> str:
-    try:
-        said = gojson.loads(item.outcome) if item.outcome else None
-    except LangError:
-        return ""
-    return str(said.get("message", "")) if isinstance(said, dict) else ""
-
-
 async def replay(system: System, ask: Ask) -> AsyncGenerator[dict[str, Any], None]:
     """Replay as the body says: a line for each event of interest, for what time brought about, for progress, and one at the end.
 
     Body: ``sensor``, ``from`` (``earliest`` or a time), and if wanted ``to``, ``source``, ``event``, ``where``, ``dryRun``, ``again`` with ``name``,
     ``all`` (also lines for events that do nothing).
     """
-    body = ask.body if isinstance(ask.body, dict) else {}
+    body = ask.fields
     words = {name: str(body.get(name) or "") for name in ("sensor", "namespace", "from", "to", "name")}
     if not words["sensor"] or not words["from"]:
         raise ConfigError(

@@ -79,7 +79,7 @@ async def _trigger(bus: Bus, sensor: Sensor, name: str, spec: TriggerSpec, said:
 
 async def suspend(system: System, ask: Ask) -> dict[str, Any]:
     """Suspend a trigger, or all of a sensor. Durable on return; who runs it notices within a second."""
-    return await _say(system, ask, "drop" if _body(ask).get("drop") else "queue")
+    return await _say(system, ask, "drop" if ask.fields.get("drop") else "queue")
 
 
 async def resume(system: System, ask: Ask) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def resume(system: System, ask: Ask) -> dict[str, Any]:
 
 
 async def _say(system: System, ask: Ask, mode: Mode) -> dict[str, Any]:
-    body = _body(ask)
+    body = ask.fields
     sensor = system.sensor(ask.path["name"], str(body.get("namespace", "")))
     specs = _chosen(sensor, str(body.get("trigger", "")))
     names = {queue_name(sensor.metadata.namespace, sensor.metadata.name, spec.name): spec for spec in specs}
@@ -152,7 +152,7 @@ def _waiting(one: held.Pending) -> dict[str, Any]:
 
 async def reset(system: System, ask: Ask) -> dict[str, Any]:
     """Forget what a trigger, or all of a sensor, holds. Durable on return; a running loop heeds it before it does anything else."""
-    body = _body(ask)
+    body = ask.fields
     sensor = system.sensor(ask.path["name"], str(body.get("namespace", "")))
     names = [spec.name for spec in _chosen(sensor, str(body.get("trigger", "")))]
     bus = await system.bus_of(sensor)
@@ -165,10 +165,6 @@ async def reset(system: System, ask: Ask) -> dict[str, Any]:
             for name in cleared
         ],
     }
-
-
-def _body(ask: Ask) -> Mapping[str, Any]:
-    return ask.body if isinstance(ask.body, dict) else {}
 
 
 def _chosen(sensor: Sensor, trigger: str) -> Sequence[TriggerSpec]:
