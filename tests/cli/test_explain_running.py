@@ -21,6 +21,7 @@ spec:
   webhook:
     order: {{port: "{port}", endpoint: /order, method: POST}}
     payment: {{port: "{port}", endpoint: /payment, method: POST}}
+    item: {{port: "{port}", endpoint: /item, method: POST}}
     lonely: {{port: "{port}", endpoint: /lonely, method: POST}}
 ---
 apiVersion: argoproj.io/v1alpha1
@@ -57,6 +58,16 @@ spec:
         name: pack
         conditions: order && payment
         log: {{}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: pairs}}
+spec:
+  dependencies:
+    - {{name: item, eventSourceName: web, eventName: item}}
+  triggers:
+    - template: {{name: tie, log: {{}}}}
+      batch: {{window: 1h, maxEvents: 2}}
 ---
 apiVersion: v1
 kind: Secret
@@ -153,6 +164,13 @@ def test_a_condition_is_followed_over_the_events_before(system: System) -> None:
     assert "argosy sensor pending ship" in waiting.text
 
 
+def test_a_batch_of_one_dependency_is_followed_over_the_events_before(system: System) -> None:
+    first, second = system.post("item", number=1), system.post("item", number=2)
+
+    assert "trigger tie fires" in system.until_explained(second, "pairs", "done 2")
+    assert "trigger tie waits" in system.explain(first, "pairs", code=3).text
+
+
 def test_all_sensors_that_listen_are_explained_where_none_is_named(system: System) -> None:
     id = system.post("order", kind="old")
     names = [each["name"] for each in system.explain(id, "-o", "json", code=3).json["events"][-1]["sensors"]]
@@ -176,5 +194,5 @@ def test_the_manifests_that_the_api_tells_hold_no_secret(system: System) -> None
     api = json.loads((system.run.folder / "data" / "api.json").read_text())
     status, text = http(f"{api['url']}/api/v1/manifests", headers={"Authorization": f"Bearer {api['token']}"})
     assert status == 200
-    assert len(json.loads(text)["sensors"]) == 2
+    assert len(json.loads(text)["sensors"]) == 3
     assert "hunter2" not in text

@@ -91,7 +91,10 @@ def _listens(sensor: Sensor, pair: Pair) -> bool:
 def _remembers(sensor: Sensor) -> bool:
     """Whether what a sensor does with an event may depend on earlier ones."""
     return len(sensor.dependencies) > 1 or any(
-        trigger.frame is not None and (trigger.frame.count or trigger.frame.absent) for trigger in sensor.triggers
+        trigger.batch
+        or trigger.debounce
+        or (trigger.frame is not None and (trigger.frame.count or trigger.frame.absent))
+        for trigger in sensor.triggers
     )
 
 
