@@ -115,30 +115,3 @@ def test_nothing_to_run_is_said_and_is_exit_code_1(tmp_path: Path) -> None:
 
     assert empty.returncode == 1
     assert "no EventSource and no Sensor" in empty.stderr
-
-
-@pytest.mark.parametrize(
-    "point", ["event.published", "actions.put", "position.committed", "action.taken", "action.fired"]
-)
-def test_a_process_that_dies_at_any_point_loses_nothing(run: _Run, point: str) -> None:
-    # Given a process that is killed at its second time at this point
-    run.start({"CRASH_AT": f"{point}:2"})
-    run.until_ready()
-    accepted = set()
-    for number in range(5):
-        try:
-            status = run.post(number)
-        except OSError:
-            break  # it died before it said 200: the sender keeps the request
-        if status == 200:
-            accepted.add(number)
-    assert run.process is not None
-    assert run.process.wait(timeout=60) == -signal.SIGKILL
-
-    # When it is started again
-    run.start()
-    run.until_ready()
-
-    # Then everything that was answered with 200 is done
-    run.until_done(accepted)
-    assert run.end() == 0

@@ -33,20 +33,23 @@ class Rules:
     """Triggers that do not keep the order of the log: each key is gathered by itself."""
 
 
-def joined(log: Sequence[str], side: Callable[[str], str | None]) -> list[Body]:
+def joined(
+    log: Sequence[str], side: Callable[[str], str | None], value: Callable[[str], object] = lambda id: None
+) -> list[Body]:
     """What ``left && right`` pairs over this log: the newest of each, forgotten once they are paired.
 
-    ``side`` says which dependency takes an id, None where neither does.
+    ``side`` says which dependency takes an id, None where neither does; ``value`` is what the condition correlates by.
     """
-    held: Body = {}
+    waiting: dict[object, Body] = {}
     pairs: list[Body] = []
     for id in log:
         if (name := side(id)) is None:
             continue
+        held = waiting.setdefault(value(id), {})
         held[name] = id
         if len(held) == 2:
             pairs.append(dict(sorted(held.items())))
-            held = {}
+            held.clear()
     return pairs
 
 
@@ -212,6 +215,15 @@ metadata: {{name: late}}
 spec:
   dependencies:
     - {{name: port, eventSourceName: openstack, eventName: ports}}
+    - name: even
+      eventSourceName: openstack
+      eventName: ports
+      filters: {{data: [{{path: body.payload.port.id, type: string, value: ["[02468]$"]}}]}}
+    - name: odd
+      eventSourceName: openstack
+      eventName: ports
+      filters: {{data: [{{path: body.payload.port.id, type: string, value: ["[13579]$"]}}]}}
+    - {{name: post, eventSourceName: web, eventName: in}}
     - name: first
       eventSourceName: web
       eventName: in
@@ -236,6 +248,24 @@ spec:
         http:
           url: {receiver}/lonely
           payload: [{{src: {{dependencyName: first, dataKey: body.id}}, dest: id}}]
+      retryStrategy: *often
+    - template:
+        name: met
+        conditions: even && odd
+        correlate: {{even: body.payload.port.network, odd: body.payload.port.network}}
+        http:
+          url: {receiver}/met
+          payload:
+            - {{src: {{dependencyName: even, dataKey: body.message_id}}, dest: even}}
+            - {{src: {{dependencyName: odd, dataKey: body.message_id}}, dest: odd}}
+      retryStrategy: *often
+    - template:
+        name: calm
+        conditions: post
+        http:
+          url: {receiver}/calm
+          payload: [{{src: {{dependencyName: post, dataKey: body.id}}, dest: id}}]
+      debounce: {{quiet: 300ms, key: {{dependencyName: post, dataKey: body.id}}}}
       retryStrategy: *often
 """
 
@@ -270,6 +300,10 @@ def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, lis
         "mourned": refused,
         "gathered": [{"id": id} for id in ports],
         "lonely": refused,
+        "met": joined(
+            ports, lambda id: "odd" if numbers.get(id, 1) % 2 else "even", lambda id: numbers.get(id, 1) // 10
+        ),
+        "calm": posts,
     }
 
 
@@ -279,11 +313,12 @@ EVERYTHING = Rules(
     queues=PORTS.queues
     | {name: f"default/posts/{name}" for name in ("post", "called", "mixed", "shaped", "refused")}
     | {"mourned": "default/posts/refused/dlq"}
-    | {name: f"default/late/{name}" for name in ("gathered", "lonely")},
+    | {name: f"default/late/{name}" for name in ("gathered", "lonely", "met", "calm")},
     wanted=_everything,
     first="each",
     prompt=["each", "post"],
     refused=["refused"],
-    unordered=["gathered"],
+    unordered=["gathered", "calm"],
 )
-"""Notifications and posts, and twelve triggers: filters, a transform, conditions, a batch, an absence, HTTP, Python, and a dead-letter trigger."""
+"""Notifications and posts, and fourteen triggers: filters, a transform, conditions, also by a value, a batch, a debounce, an absence, HTTP, Python, and
+a dead-letter trigger."""
