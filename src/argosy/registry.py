@@ -17,7 +17,8 @@ from importlib import metadata
 from typing import Any
 
 from argosy.errors import ConfigError, ExtraMissing
-from argosy.sources._base import Source
+from argosy.sources._base import Source, SourceConfig
+from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
@@ -98,6 +99,18 @@ def trigger_kinds() -> list[str]:
 def source(kind: str) -> type[Source[Any]] | None:
     """The source class of this kind, or None if there is none."""
     return _load("argosy.sources", "argosy.sources", kind, Source)
+
+
+def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
+    """What the source of this kind, so configured, makes of a message as it stands upstream.
+
+    Raises EventInvalid if the source would refuse it, ConfigError if the kind has no raw form.
+    """
+    plugin = source(kind)
+    wrapped: Wrapped | None = plugin.wrap(config, raw) if plugin is not None else None
+    if wrapped is None:
+        raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
+    return wrapped
 
 
 def trigger(kind: str) -> type[Trigger[Any]] | None:

@@ -10,9 +10,10 @@ import pytest
 
 from argosy.event import Event
 from argosy.manifests.bundle import Bundle, load
+from argosy.registry import wrap
 from argosy.sensor import parameters
 from argosy.sensor.matching import Matcher
-from argosy.sources._raw import Raw, wrap
+from argosy.sources._raw import Raw
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus" / "understack"
 if not CORPUS.is_dir():

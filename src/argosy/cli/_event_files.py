@@ -17,7 +17,7 @@ from argosy.event import Event
 from argosy.lang import gojson
 from argosy.manifests._yaml import Fault, documents
 from argosy.manifests.spelling import did_you_mean
-from argosy.sources._raw import Raw, wrap
+from argosy.sources._raw import Raw
 
 if TYPE_CHECKING:
     from argosy.manifests.bundle import Bundle
@@ -217,7 +217,9 @@ def _wrapped(body: bytes, naming: Naming, bundle: Bundle) -> Event:
             f"--raw needs the EventSource manifest that wraps it, and event '{naming.source}/{name}' is not among"
             f" these manifests{near}"
         )
-    data, id = wrap(spec.kind, spec.config, Raw(body, naming.headers, naming.method, naming.query))
+    from argosy import registry
+
+    data, id = registry.wrap(spec.kind, spec.config, Raw(body, naming.headers, naming.method, naming.query))
     return _made(data, Naming(naming.source, name, time=naming.time), bundle, id or "event-1")
 
 

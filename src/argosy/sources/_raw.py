@@ -1,20 +1,17 @@
 """A message as it stands upstream, and the event's data that a source would make of it. No network in here.
 
 ``argosy test`` and ``argosy explain`` take recorded HTTP bodies and AMQP messages and wrap them as the running source does, by the same
-code: the kind's own ``wrap`` (``Source.wrap``).
+code: the kind's own ``Source.wrap``, which ``argosy.registry.wrap`` finds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-from argosy.errors import ConfigError, EventInvalid
+from argosy.errors import EventInvalid
 from argosy.lang import gojson
-
-if TYPE_CHECKING:
-    from argosy.sources._base import SourceConfig
 
 
 @dataclass(frozen=True)
@@ -37,29 +34,6 @@ class Wrapped(NamedTuple):
     id: str | None
 
 
-def wrap(kind: str, config: SourceConfig, raw: Raw) -> Wrapped:
-    """What the source of this kind, so configured, makes of ``raw``.
-
-    Raises EventInvalid if the source would refuse it, ConfigError if the kind has no raw form.
-    """
-    from argosy.sources._base import Source
-
-    base: type[Any] = Source
-    # Whoever has the configuration has loaded its kind.
-    plugin = next((each for each in _below(base) if each.kind == kind and isinstance(config, each.config)), None)
-    wrapped: Wrapped | None = plugin.wrap(config, raw) if plugin is not None else None
-    if wrapped is None:
-        raise ConfigError(f"events of kind {kind!r} have no raw form; give the event's data as the sensor sees it")
-    return wrapped
-
-
-def _below(plugin: type[Any]) -> Iterator[type[Any]]:
-    for each in plugin.__subclasses__():
-        yield from _below(each)
-        if "kind" in vars(each):
-            yield each
-
-
 def tail(metadata: Mapping[str, str]) -> bytes:
     """The end of an event's data before the last brace: the manifest's metadata, if there is any."""
     return b',"metadata":' + gojson.dumps(metadata) if metadata else b""
@@ -70,6 +44,3 @@ def known(raw: Raw, names: Mapping[str, object], what: str) -> None:
     for name in raw.headers:
         if name not in names:
             raise EventInvalid(f"{name!r} is no {what}; there is {', '.join(names)}")
-
-
-__all__ = ["Raw", "Wrapped", "known", "tail", "wrap"]

@@ -1,6 +1,6 @@
 """The events of a test: what they say in the file, as CloudEvents at their times.
 
-A raw message is wrapped by its source's own code (``argosy.sources._raw``), with the settings that its EventSource has among the manifests.
+A raw message is wrapped by its source's own code (``argosy.registry.wrap``), with the settings that its EventSource has among the manifests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from argosy.manifests.eventsource import EventSpec
 from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor
 from argosy.manifests.spelling import did_you_mean
-from argosy.sources import _raw
 from argosy.sources._filter import decision
 from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw
@@ -206,7 +205,7 @@ def _data(
         body = gojson.dumps(given.raw, sort_keys=False, escape_html=False)
     raw = Raw(body, given.headers, given.method, given.query)
     try:
-        data, own = _raw.wrap(spec.kind, spec.config, raw)
+        data, own = registry.wrap(spec.kind, spec.config, raw)
     except EventInvalid as error:
         return b"null", None, str(error)
     except ConfigError as error:

@@ -15,7 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from argosy.errors import EventInvalid, SourceError
 from argosy.manifests.fields import Json
-from argosy.sources._raw import Raw, wrap
+from argosy.registry import wrap
+from argosy.sources._raw import Raw
 from tests.brokers.sources.mosquitto import PASSWORD, Mosquitto
 from tests.brokers.sources.mqtt_publisher import Publisher
 from tests.brokers.sources.suite import BrokerSuite

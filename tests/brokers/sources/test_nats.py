@@ -12,7 +12,8 @@ import pytest
 
 from argosy.errors import SourceError
 from argosy.manifests.fields import Json
-from argosy.sources._raw import Raw, wrap
+from argosy.registry import wrap
+from argosy.sources._raw import Raw
 from tests.brokers.sources.nats_publisher import SECRETS, Publisher
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer
 from tests.brokers.sources.suite import BrokerSuite

@@ -11,7 +11,8 @@ import pytest
 
 from argosy.errors import SourceError
 from argosy.manifests.fields import Json
-from argosy.sources._raw import Raw, wrap
+from argosy.registry import wrap
+from argosy.sources._raw import Raw
 from tests.brokers.sources.redis_server import PASSWORD, RedisServer
 from tests.brokers.sources.suite import BrokerSuite, BrokerUpstream
 from tests.conformance.source import SourceSuite, Stage, eventually, on_stage

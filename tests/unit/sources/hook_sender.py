@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx2
 
-from argosy.sources._raw import Raw, Wrapped, wrap
+from argosy.registry import wrap
+from argosy.sources._raw import Raw, Wrapped
 from tests.conformance.source import Stage, Upstream, free_port
 
 Delivery = tuple[bytes, Mapping[str, str]]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import orjson
 
-from argosy.sources._amqp_message import Reading, read
+from argosy.sources._amqp_message import Reading, read, recorded
+from argosy.sources._raw import Raw
 
 
 def name_of(body: object, *, message_id: str | None = None, oslo: bool = False) -> str | None:
     """The id that the event of a message with this body gets."""
-    fields = "content_type content_encoding delivery_mode priority correlation_id reply_to expiration timestamp"
-    properties = dict.fromkeys([*fields.split(), "message_type", "app_id"]) | {"message_id": message_id}
-    message = SimpleNamespace(
-        body=orjson.dumps(body),
-        header=SimpleNamespace(properties=SimpleNamespace(**properties)),
-        exchange="nova",
-        routing_key="notifications.info",
-    )
+    message = recorded(Raw(orjson.dumps(body), {"messageId": message_id} if message_id else {}))
     return read(message, Reading(json_body=True, oslo=oslo, metadata={}))[1]
 
 

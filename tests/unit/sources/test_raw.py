@@ -11,7 +11,8 @@ import pytest
 
 from argosy import registry
 from argosy.errors import ConfigError, EventInvalid
-from argosy.sources._raw import Raw, Wrapped, wrap
+from argosy.registry import wrap
+from argosy.sources._raw import Raw, Wrapped
 
 
 def _wrap(kind: str, block: dict[str, Any], raw: Raw) -> Wrapped:
@@ -108,7 +109,7 @@ class TestOtherKinds:
         import sys
 
         program = (
-            "import sys\nfrom argosy import registry\nfrom argosy.sources._raw import Raw, wrap\n"
+            "import sys\nfrom argosy import registry\nfrom argosy.registry import wrap\nfrom argosy.sources._raw import Raw\n"
             f"c = registry.source('amqp').config.model_validate({AMQP!r})\nwrap('amqp', c, Raw(b'{{}}'))\n"
             f"c = registry.source('webhook').config.model_validate({WEBHOOK!r})\nwrap('webhook', c, Raw(b'{{}}'))\n"
             "print([name for name in ('aiormq', 'uvicorn', 'httpx2') if name in sys.modules])"
