@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import importlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +56,7 @@ def public_key(key: Any) -> str:
 
 def _private_key(seed: str, what: str) -> Any:
     try:
-        ed25519 = importlib.import_module("cryptography.hazmat.primitives.asymmetric.ed25519")
+        from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise ExtraMissing(f"{what} (a key of NATS)", "crypto") from error
     try:

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -194,6 +195,9 @@ def nonce(replay: Replay, request: Request) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
+_network = lru_cache(maxsize=1024)(ipaddress.ip_network)  # networks stand in manifests, and are wanted at each request
+
+
 def _within(address: str, networks: Collection[str]) -> bool:
     try:
         found = ipaddress.ip_address(address.split("%")[0])
@@ -201,7 +205,7 @@ def _within(address: str, networks: Collection[str]) -> bool:
         return False
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
         found = found.ipv4_mapped
-    return any(found in ipaddress.ip_network(network) for network in networks)
+    return any(found in _network(network) for network in networks)
 
 
 def _known(users: list[BasicAuth], request: Request, read: Read) -> bool:

@@ -190,4 +190,13 @@ def required_name(target: Target, verb: str) -> str:
     return target.name
 
 
-__all__ = ["ACTION_ID", "RANDOM_NAME", "KubernetesTrigger", "NotFound", "Object", "Target", "required_name"]
+__all__ = [
+    "ACTION_ID",
+    "RANDOM_NAME",
+    "SAID_BY_OBJECT",
+    "KubernetesTrigger",
+    "NotFound",
+    "Object",
+    "Target",
+    "required_name",
+]

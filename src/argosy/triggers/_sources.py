@@ -58,6 +58,7 @@ def _later(place: str) -> Rejected:
 
 
 def parse(text: str, what: str) -> dict[str, Any]:
+    """The object in a YAML text. Raises Rejected, which names ``what`` it is the text of."""
     # Upstream reads the first document and leaves the rest; here too, one action makes one object.
     first = next(_yaml.documents(text), None)
     if first is None:
@@ -70,6 +71,7 @@ def parse(text: str, what: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> str:
+    """The text of ``source.file``. Raises TriggerError where it cannot be read now, Rejected where it is no such text."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
