@@ -1,8 +1,6 @@
 """MQTT 3.1.1 as one subscriber needs it: packets to bytes and back, without a network.
 
-Section numbers are those of the OASIS standard. A library is not used, because none lets its caller
-acknowledge after the work (``aiomqtt`` acknowledges on receipt and drops what does not fit its queue), connect
-without blocking a thread (``paho-mqtt``), or leave bytes in the socket while the work waits.
+Section numbers are those of the OASIS standard. Why no library is used stands in ADR 10 (``docs/decisions``).
 """
 
 from __future__ import annotations

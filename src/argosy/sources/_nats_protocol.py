@@ -1,8 +1,7 @@
 """The client protocol of NATS as one subscriber needs it: greeting, a subscription, messages with all their headers.
 
-``nats-py``, which the bus is reached with, drops messages when they come faster than they are taken, keeps one value of
-a header that has several, and may lose a cancellation. Here nothing is read while the work waits, so the server keeps
-what it can.
+Nothing is read while the work waits, so the server keeps what it can. Why ``nats-py``, which the bus is reached with,
+is not used here stands in ADR 10 (``docs/decisions``).
 """
 
 from __future__ import annotations
