@@ -37,24 +37,12 @@ _SEPARATED = re.compile(
 FAST = frozenset(("len", "type", "abs", "ceil", "floor", "round", "int", "float", "string", "upper", "lower"))
 """Those that the Go library cannot call through a variable."""
 
-BUILTINS: dict[str, BuiltinFunction] = {
-    name: BuiltinFunction(name)
-    for name in (
-        "all",
-        "none",
-        "any",
-        "one",
-        "filter",
-        "map",
-        "find",
-        "findIndex",
-        "findLast",
-        "findLastIndex",
-        "count",
-        "groupBy",
-        "reduce",
-    )
-}
+PREDICATES = (
+    *("all", "none", "any", "one", "filter", "map", "find", "findIndex", "findLast", "findLastIndex"),
+    *("count", "groupBy", "reduce"),
+)
+"""Those whose second argument is run for each element."""
+BUILTINS: dict[str, BuiltinFunction] = {name: BuiltinFunction(name) for name in PREDICATES}
 BUILTINS.update(TEXTS)
 _builtin = registrar(BUILTINS)
 

@@ -9,8 +9,7 @@ from argosy.errors import LangError
 from argosy.lang import _expr_nodes as nodes
 from argosy.lang import _expr_types as types
 from argosy.lang import regex
-from argosy.lang._expr_builtins import BUILTINS
-from argosy.lang._expr_parser import PREDICATES
+from argosy.lang._expr_builtins import BUILTINS, PREDICATES
 from argosy.lang._expr_types import ANY, BOOL, FLOAT, FUNCTION, INT, LIST, MAP, STRING, Signature, Type, an, show
 
 _MOST_VISITS = 50_000  # overloads and `a ?: b` make the check look at nodes several times

@@ -12,11 +12,10 @@ from argosy.errors import LangError
 from argosy.lang import _expr_nodes as nodes
 from argosy.lang import _expr_values as values
 from argosy.lang._expr_access import call, cut, fetch
-from argosy.lang._expr_builtins import BUILTINS, FAST
+from argosy.lang._expr_builtins import BUILTINS, FAST, PREDICATES
 from argosy.lang._expr_loops import LOOPS, Scope
 from argosy.lang._expr_meter import Meter
 from argosy.lang._expr_operations import operation_of
-from argosy.lang._expr_parser import PREDICATES
 from argosy.lang._expr_values import boolean
 
 DEEPEST = 350  # operations inside each other

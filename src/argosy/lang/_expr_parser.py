@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from argosy.errors import LangError
 from argosy.lang import _expr_nodes as nodes
-from argosy.lang._expr_builtins import BUILTINS
+from argosy.lang._expr_builtins import BUILTINS, PREDICATES
 from argosy.lang._expr_tokens import Token, is_letter, is_name_part, tokens
 
 DEEPEST = 80  # nested parentheses, brackets, closures
@@ -42,24 +42,6 @@ _BINARY = {
     "??": 500,
 }
 _RIGHT = frozenset(("**", "^"))
-PREDICATES = frozenset(
-    (
-        "all",
-        "none",
-        "any",
-        "one",
-        "filter",
-        "map",
-        "count",
-        "find",
-        "findIndex",
-        "findLast",
-        "findLastIndex",
-        "groupBy",
-        "reduce",
-    )
-)
-"""Built-in functions whose second argument is run for each element."""
 
 
 @dataclass

@@ -59,51 +59,40 @@ def issue(
 ) -> str:
     """A certificate for ``key`` as PEM, signed by ``signer`` or by itself. Raises LangError for what X.509 refuses."""
     try:
-        return _issue(subject, names, addresses, until, key, signer, authority)
+        own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
+        parent, signing = signer or (None, key)
+        usages = dict.fromkeys(
+            ("content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"),
+            False,
+        )
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(own)
+            .issuer_name(parent.subject if parent else own)
+            .public_key(key.public_key())
+            .serial_number(secrets.randbelow(2**128 - 1) + 1)
+            .not_valid_before(dt.datetime.now(dt.UTC))
+            .not_valid_after(until)
+            .add_extension(
+                x509.KeyUsage(digital_signature=True, key_encipherment=True, key_cert_sign=authority, **usages),
+                critical=True,
+            )
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if authority:
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        if parent:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False
+            )
+        others = [*(x509.DNSName(name) for name in names), *(x509.IPAddress(address) for address in addresses)]
+        if others:
+            builder = builder.add_extension(x509.SubjectAlternativeName(others), critical=False)
+        algorithm = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+        return builder.sign(signing, algorithm).public_bytes(serialization.Encoding.PEM).decode()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise LangError(f"the certificate cannot be made: {error}") from error
-
-
-def _issue(
-    subject: str,
-    names: list[str],
-    addresses: list[Any],
-    until: dt.datetime,
-    key: Any,
-    signer: tuple[x509.Certificate, Any] | None,
-    authority: bool,
-) -> str:
-    own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
-    parent, signing = signer or (None, key)
-    usages = dict.fromkeys(
-        ("content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"),
-        False,
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(own)
-        .issuer_name(parent.subject if parent else own)
-        .public_key(key.public_key())
-        .serial_number(secrets.randbelow(2**128 - 1) + 1)
-        .not_valid_before(dt.datetime.now(dt.UTC))
-        .not_valid_after(until)
-        .add_extension(
-            x509.KeyUsage(digital_signature=True, key_encipherment=True, key_cert_sign=authority, **usages),
-            critical=True,
-        )
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-    )
-    if authority:
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    if parent:
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False
-        )
-    others = [*(x509.DNSName(name) for name in names), *(x509.IPAddress(address) for address in addresses)]
-    if others:
-        builder = builder.add_extension(x509.SubjectAlternativeName(others), critical=False)
-    algorithm = None if isinstance(signing, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return builder.sign(signing, algorithm).public_bytes(serialization.Encoding.PEM).decode()

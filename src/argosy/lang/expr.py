@@ -25,6 +25,7 @@ from argosy.lang._expr_parser import parse
 from argosy.lang._expr_simplify import simplify
 from argosy.lang._expr_values import described
 from argosy.lang._gotemplate_functions import Function
+from argosy.lang._jsonpath_selectors import Walk
 from argosy.lang.gojson import floats
 
 __all__ = ["BUILTINS", "FUNCTIONS", "Expression", "compile", "floats", "function"]
@@ -100,7 +101,7 @@ def _refused(name: str, reason: str) -> Callable[..., Any]:
 
 
 def _find(meter: Meter, text: str, path: str) -> Any:
-    walk = jsonpath.Walk(from_json(text, meter))
+    walk = Walk(from_json(text, meter))
     try:
         return jsonpath.compile(path).follow(walk)
     finally:
