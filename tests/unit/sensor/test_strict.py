@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from argosy.errors import ConfigError, LangError
-from argosy.manifests._traps import check_traps
 from argosy.manifests.bundle import loads
+from argosy.manifests.checks.traps import traps
 from argosy.manifests.sensor import parse_sensor
 from argosy.sensor import transform
 from argosy.sensor.matching import Matcher
@@ -142,4 +142,4 @@ def test_a_strict_sensor_with_a_comparator_without_meaning_is_refused_with_the_d
 
     with pytest.raises(ConfigError, match="dependency 'd'.*compared with"):
         Matcher(sensor)
-    assert [(one.code, one.severity) for one in check_traps(sensor)] == [("strict-comparator", "error")]
+    assert [(one.code, one.severity) for one in traps(sensor)] == [("strict-comparator", "error")]

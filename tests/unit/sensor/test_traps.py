@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from argosy.manifests._traps import TRAPS, check_traps
+from argosy.manifests.checks.rules import rules
+from argosy.manifests.checks.traps import traps
 from argosy.manifests.sensor import parse_sensor
 
 
@@ -28,8 +29,8 @@ def _found(
     )
     sensor, problems = parse_sensor(yaml.safe_load(text))
     assert sensor is not None, problems
-    found = list(check_traps(sensor))
-    assert all(problem.code in TRAPS and problem.message for problem in found)
+    found = list(traps(sensor))
+    assert all(problem.code in rules() and problem.message for problem in found)
     return [(problem.code, ".".join(map(str, problem.loc)).removeprefix("spec.")) for problem in found]
 
 

@@ -1,4 +1,4 @@
-"""Rules of what upstream does and its documents do not say (``argosy.manifests._traps``)."""
+"""Rules of what upstream does and its documents do not say (``argosy.manifests.checks.traps``)."""
 
 from argosy.manifests.checks.rules import Rule
 

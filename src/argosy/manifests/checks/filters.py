@@ -51,7 +51,7 @@ def _clause(clause: DataFilter, sane: bool) -> Iterator[Problem]:
             yield Problem("invalid-value", f"'{value}' is not a number", ("value", index))
     if clause.type == "string" and clause.comparator not in ("", "=", "!="):
         if sane:
-            return  # an error there, said by argosy.manifests._traps
+            return  # an error there, said by argosy.manifests.checks.traps
         text = f"comparator '{clause.comparator}' never matches text; use =, != or type: number"
         yield Problem("never-true", text, ("comparator",), "warning")
     elif clause.comparator == "!=" and len(set(clause.value)) > 1 and clause.type != "bool" and not sane:
