@@ -198,7 +198,6 @@ async def test_a_missing_server_names_the_remedy(tmp_path: Path, monkeypatch: py
 
 PARENT = """
 import asyncio, sys
-from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from tests.conformance.bus import event, PAIR
 
@@ -344,7 +343,6 @@ async def test_items_held_by_a_killed_worker_are_handed_out_again_without_counti
 
 OWNER = """
 import asyncio, sys
-from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import QueueSettings
 

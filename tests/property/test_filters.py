@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ _VALUES = st.recursive(
     max_leaves=12,
 )
 _TEXTS = st.one_of(
-    _VALUES.map(lambda value: __import__("json").dumps(value).encode()),
+    _VALUES.map(lambda value: json.dumps(value).encode()),
     st.binary(max_size=40),
     st.sampled_from(
         [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 from argosy.bus._base import At, Bus, Queue, Start
 from argosy.errors import ConfigError
@@ -26,6 +27,14 @@ _log = logging.getLogger("argosy.sensor")
 def queue_name(namespace: str, sensor: str, trigger: str) -> str:
     """The name of a trigger's action queue on the bus."""
     return f"{namespace}/{sensor}/{trigger}"
+
+
+def queues_of(sensor: Sensor) -> Iterator[tuple[str, TriggerSpec]]:
+    """The queues of a sensor by their last word: its triggers and their dlqTriggers, each with what is run for its actions."""
+    for trigger in sensor.triggers:
+        yield trigger.name, trigger
+        if trigger.dlq_trigger is not None:
+            yield f"{trigger.name}/dlq", trigger.dlq_trigger
 
 
 class SensorRunner:
@@ -52,10 +61,7 @@ class SensorRunner:
         self._matcher = Matcher(sensor)
         self._queues: dict[str, Queue] = {}
         self._put_into = put_into
-        self._in_flight = {trigger.name: in_flight(trigger) for trigger in sensor.triggers}
-        self._in_flight |= {
-            f"{trigger.name}/dlq": in_flight(trigger.dlq_trigger) for trigger in sensor.triggers if trigger.dlq_trigger
-        }
+        self._in_flight = {name: in_flight(spec) for name, spec in queues_of(sensor)}
         self._observer = observer or SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
 
     def queue(self, trigger: str) -> Queue:
@@ -72,31 +78,35 @@ class SensorRunner:
 
         Raises ConfigError where the sensor shall start at an event that the log does not have.
         """
-        clock = self._duties.clock
         if self._sensor.spec.start != "new":
             await self._begin()
-        if self._put_into is not None:
-            running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
+        running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
+        async with self._acting():
             with running.track_inprogress():
-                await keep(f"sensor '{self.name}'", self.match, clock)
+                await keep(f"sensor '{self.name}'", self.match, self._duties.clock)
+
+    @asynccontextmanager
+    async def _acting(self) -> AsyncIterator[None]:
+        """A worker for each trigger, and the gauges, while the context is open; nothing where actions are only put."""
+        if self._put_into is not None:
+            yield
+            return
+        clock = self._duties.clock
         async with self._duties.switchboards.of(self._bus, clock).kept() as board:
-            workers = [
-                asyncio.create_task(keep(f"trigger '{worker_name}' of sensor '{self.name}'", worker.run, clock))
-                for worker_name, worker in self.workers(board)
-            ]
-            watching = [
+            tasks = [
+                *(
+                    asyncio.create_task(keep(f"trigger '{name}' of sensor '{self.name}'", worker.run, clock))
+                    for name, worker in self.workers(board)
+                ),
                 asyncio.create_task(keep(f"the gauges of sensor '{self.name}'", self._gauges().run, clock)),
                 asyncio.create_task(self._show_suspended(board)),
             ]
-            running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
-            running.inc()
             try:
-                await keep(f"sensor '{self.name}'", self.match, clock)
+                yield
             finally:
-                running.dec()
-                for task in (*workers, *watching):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*workers, *watching, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _begin(self) -> None:
         """Fix the place where a sensor starts that the bus has never seen; nothing happens for one that it has."""

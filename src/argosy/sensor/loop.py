@@ -21,7 +21,7 @@ from argosy.sensor import actions
 from argosy.sensor.actions import ActionRecord
 from argosy.sensor.matching import Decision, Matcher, Plan
 from argosy.sensor.remembering import Completed, State, TriggerMemory
-from argosy.sensor.stores import Store
+from argosy.sensor.stores import Store, consumer_of
 from argosy.sensor.timers import Timers
 from argosy.sensor.verdict import Verdict
 
@@ -78,8 +78,8 @@ class _Put:
 class SensorLoop:
     """Reads the log for one sensor until cancelled.
 
-    ``consumer`` names its position and its memory on the bus and must stay the same over restarts. ``queue_of`` gives the action
-    queue of a trigger. ``failpoint`` is called between the durable steps; it does nothing outside crash tests.
+    ``consumer`` names its position and its memory on the bus. ``queue_of`` gives the action queue of a trigger. ``failpoint`` is
+    called between the durable steps; it does nothing outside crash tests.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class SensorLoop:
         clock: Clock | None = None,
         max_in_flight: int = 256,
     ) -> None:
-        self.consumer = f"{namespace}/{sensor}"
+        self.consumer = consumer_of(namespace, sensor)
         self.opened = asyncio.Event()
         self._namespace = namespace
         self._sensor = sensor

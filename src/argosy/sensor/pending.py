@@ -16,7 +16,7 @@ from argosy.event import Event
 from argosy.manifests.sensor import Sensor
 from argosy.sensor import waiting
 from argosy.sensor.matching import Matcher
-from argosy.sensor.stores import Store
+from argosy.sensor.stores import Store, consumer_of
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ async def clear(bus: Bus, sensor: Sensor, triggers: Collection[str] = ()) -> lis
 
 
 def _consumer(sensor: Sensor) -> str:
-    return f"{sensor.metadata.namespace}/{sensor.metadata.name}"
+    return consumer_of(sensor.metadata.namespace, sensor.metadata.name)

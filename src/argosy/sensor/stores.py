@@ -28,8 +28,13 @@ _decode = msgspec.json.Decoder(dict[str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def consumer_of(namespace: str, sensor: str) -> str:
+    """What a sensor is called on the bus: its position in the log and its memory. Must stay the same over restarts."""
+    return f"{namespace}/{sensor}"
+
+
 class Store:
-    """The stored memory of one sensor; ``consumer`` is ``<namespace>/<sensor>``."""
+    """The stored memory of one sensor; ``consumer`` is what ``consumer_of`` says."""
 
     def __init__(self, bus: Bus, consumer: str) -> None:
         self._bus = bus

@@ -14,7 +14,7 @@ from argosy.manifests.bundle import Bundle, Key
 from argosy.manifests.fields import TriggerParameter
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
-from argosy.sensor.verdict import Verdict
+from argosy.sensor.explaining_stories import leaves
 from argosy.testing.loading import Trial
 from argosy.testing.simulation import Transcript
 
@@ -68,7 +68,7 @@ class Coverage:
             for decision in seen.decisions:
                 if decision.event is not None:
                     self._marks.add((*head, "accepted", decision.dependency))
-                for clause in _leaves(decision.verdict):
+                for clause in leaves(decision.verdict):
                     word = "passed" if clause.passed else "refused"
                     self._marks.add((*head, word, decision.dependency, clause.clause))
             for waiting in seen.waiting:
@@ -95,14 +95,6 @@ class Coverage:
     def sensors(self) -> int:
         """How many sensors ran."""
         return len(self._sensors)
-
-
-def _leaves(verdict: Verdict) -> Iterator[Verdict]:
-    if verdict.parts:
-        for inner in verdict.parts:
-            yield from _leaves(inner)
-    else:
-        yield verdict
 
 
 def _points(sensor: Sensor) -> Iterator[_Point]:

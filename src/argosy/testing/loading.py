@@ -20,6 +20,7 @@ from argosy.manifests.findings import Problem, check
 from argosy.manifests.loading import MAX_FILE_BYTES, placed
 from argosy.manifests.sensor import Sensor
 from argosy.manifests.spelling import did_you_mean
+from argosy.runtime.sensors import queues_of
 from argosy.testing.format import Answer, Around, Case, CaseFile, DeadLetter, Firing, NoFiring
 from argosy.testing.given import Arrival, arrivals
 
@@ -233,13 +234,11 @@ def _trial(path: Path, line: int, model: CaseFile, case: Case, bundle: Bundle) -
 
 def all_triggers(sensors: Iterable[Sensor]) -> list[TriggerName]:
     """Every trigger of these sensors, ``dlqTrigger`` after its own, in the manifests' order."""
-    found = []
-    for sensor in sensors:
-        for spec in sensor.triggers:
-            found.append(TriggerName(sensor.metadata.namespace, sensor.metadata.name, spec.name))
-            if spec.dlq_trigger is not None:
-                found.append(TriggerName(sensor.metadata.namespace, sensor.metadata.name, spec.dlq_trigger.name))
-    return found
+    return [
+        TriggerName(sensor.metadata.namespace, sensor.metadata.name, spec.name)
+        for sensor in sensors
+        for _, spec in queues_of(sensor)
+    ]
 
 
 def _words(case: Case) -> Iterator[tuple[str, tuple[str | int, ...], bool]]:

@@ -23,7 +23,7 @@ from argosy.manifests.fields import ConfigMapKeySelector, Json
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime.actions import TriggerDuties
 from argosy.runtime.secrets import Secrets
-from argosy.runtime.sensors import SensorRunner
+from argosy.runtime.sensors import SensorRunner, queues_of
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import rendering, waiting
 from argosy.sensor.loop import Caused, Waiting
@@ -272,9 +272,7 @@ class _Simulation:
                 buses[key] = await MemoryBus(clock=clock).__aenter__()
             runner = SensorRunner(sensor, buses[key], duties, _Observer(self, sensor))
             runners.append((runner, sensor))
-            for spec in sensor.triggers:
-                for one in (spec, *([spec.dlq_trigger] if spec.dlq_trigger else [])):
-                    self.specs[TriggerName(key[0], runner.name, one.name)] = one
+            self.specs |= {TriggerName(key[0], runner.name, spec.name): spec for _, spec in queues_of(sensor)}
         try:
             for runner, _ in runners:
                 tasks.append(asyncio.create_task(runner.match()))
@@ -370,14 +368,9 @@ def _held(memory: TriggerMemory) -> Held:
 
 
 def _queues(sensor: Sensor) -> list[tuple[str, TriggerName]]:
-    """The queues of a sensor's triggers, as ``SensorRunner`` names them."""
-    found = []
-    for spec in sensor.triggers:
-        found.append((spec.name, TriggerName(sensor.metadata.namespace, sensor.metadata.name, spec.name)))
-        if spec.dlq_trigger is not None:
-            name = TriggerName(sensor.metadata.namespace, sensor.metadata.name, spec.dlq_trigger.name)
-            found.append((f"{spec.name}/dlq", name))
-    return found
+    """The queues of a sensor, each with the trigger whose actions it holds."""
+    about = sensor.metadata
+    return [(queue, TriggerName(about.namespace, about.name, spec.name)) for queue, spec in queues_of(sensor)]
 
 
 def _without_end(given: Sequence[Answer]) -> Iterator[Answer]:

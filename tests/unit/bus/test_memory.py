@@ -11,6 +11,7 @@ from argosy.bus.memory import MemoryBus
 from argosy.errors import BusUnavailable
 from tests.conformance.bus import PAIR, BusSuite, Store, event, soon
 from tests.conformance.items import ItemsSuite
+from tests.conformance.lines import LinesSuite
 
 
 class MemoryStore(Store):
@@ -24,7 +25,7 @@ class MemoryStore(Store):
         self.bus.store_text(pair, text)
 
 
-class TestMemoryBus(BusSuite, ItemsSuite):
+class TestMemoryBus(BusSuite, ItemsSuite, LinesSuite):
     @pytest.fixture
     async def store(self) -> Store:
         return MemoryStore()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from argosy.lang import expr
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.manifests.spelling import did_you_mean
 from argosy.runtime.operations._base import System, prefix
-from argosy.runtime.sensors import queue_name
+from argosy.runtime.sensors import queue_name, queues_of
 from argosy.sensor import actions
 
 SHELVES: tuple[Shelf, ...] = ("queued", "dead", "ended")
@@ -60,14 +60,6 @@ class Found:
     item: Item
 
 
-def triggers_of(sensor: Sensor) -> Iterator[tuple[str, TriggerSpec]]:
-    """The queues of a sensor: its triggers and their dlqTriggers, each with what is run for its actions."""
-    for spec in sensor.triggers:
-        yield spec.name, spec
-        if spec.dlq_trigger is not None:
-            yield f"{spec.name}/dlq", spec.dlq_trigger
-
-
 async def places(system: System, ask: Mapping[str, str]) -> list[Place]:
     """The queues that ``sensor``, ``trigger`` and ``namespace`` name; all where they name none. Raises NotFound."""
     namespace, name = ask.get("namespace", ""), ask.get("sensor", "")
@@ -92,7 +84,7 @@ async def _all_places(system: System) -> list[Place]:
     for sensor in system.bundle.sensors:
         bus = await system.bus_of(sensor)
         namespace, name = sensor.metadata.namespace, sensor.metadata.name
-        for trigger, spec in triggers_of(sensor):
+        for trigger, spec in queues_of(sensor):
             queue = bus.queue(queue_name(namespace, name, trigger))
             found[id(bus), queue.name] = Place(namespace, name, trigger, queue, sensor, spec)
     for bus in (await system.buses()).values():

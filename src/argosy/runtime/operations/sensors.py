@@ -12,9 +12,8 @@ from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.manifests.spelling import did_you_mean
 from argosy.runtime import suspension
 from argosy.runtime.operations._base import Ask, Operation, System
-from argosy.runtime.operations._queues import triggers_of
 from argosy.runtime.operations.actions import suspended
-from argosy.runtime.sensors import queue_name
+from argosy.runtime.sensors import queue_name, queues_of
 from argosy.runtime.suspension import Mode, Said
 from argosy.sensor import pending as held
 
@@ -43,7 +42,7 @@ async def show_sensor(system: System, ask: Ask) -> dict[str, Any]:
 async def _shown(system: System, sensor: Sensor) -> dict[str, Any]:
     bus = await system.bus_of(sensor)
     said = await suspension.read(bus)
-    shown = await asyncio.gather(*(_trigger(bus, sensor, name, spec, said) for name, spec in triggers_of(sensor)))
+    shown = await asyncio.gather(*(_trigger(bus, sensor, name, spec, said) for name, spec in queues_of(sensor)))
     return {
         "namespace": sensor.metadata.namespace,
         "name": sensor.metadata.name,
