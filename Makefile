@@ -9,10 +9,10 @@ BIN := .venv/bin
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
-.PHONY: help venv run test soak check fmt bench docs golden servers lock clean
+.PHONY: help venv run test test-peers soak check fmt bench docs golden servers lock clean
 
 help: ## Say what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 venv: $(READY) ## Make .venv as requirements.lock says (PYTHON=python3.12 chooses another Python)
 
@@ -35,7 +35,10 @@ run: venv ## Run the quickstart: sources, sensors and triggers on this machine, 
 	@exec $(BIN)/argosy run examples/quickstart $(ARGS)
 
 test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --ignore=tests/peers $(ARGS)
+
+test-peers: venv ## Run the tests against servers that are large to bring or slow to start (Kafka, Hadoop, ...)
+	@$(BIN)/python -m pytest tests/peers $(ARGS)
 
 soak: venv ## Kill everything under 100 000 events and count what is lost (ARGS="--events 20000 --kills 40 --seed 7")
 	@$(BIN)/python -m tests.crash.soak $(ARGS)
@@ -59,8 +62,8 @@ docs: venv ## Write the generated pages of docs/reference anew
 golden: venv ## Ask the Go libraries again what tests/golden holds (needs Go; ARGS="jq lua" chooses)
 	@$(BIN)/python -m tests.golden.generate $(ARGS)
 
-servers: ## Install the real servers that tests run against (RabbitMQ, etcd, kube-apiserver)
-	@tools/servers/install
+servers: ## Install the real servers that tests run against (ARGS=--peers: the large ones of make test-peers)
+	@tools/servers/install $(ARGS)
 
 lock: venv ## Resolve pyproject.toml into requirements.lock
 	@$(BIN)/python tools/lock.py
