@@ -93,6 +93,8 @@ class Source(ABC, Generic[ConfigT]):
     """Importable modules that this kind needs beyond the core."""
     extra: ClassVar[str] = ""
     """The name in ``pip install 'argosy[…]'`` that brings them."""
+    peer: ClassVar[str] = ""
+    """What the tests run it against: ``real:``, ``emulator:`` or ``double:``, and its name (``real: Mosquitto``)."""
 
     @classmethod
     def wrap(cls, config: ConfigT, raw: Raw) -> Wrapped | None:

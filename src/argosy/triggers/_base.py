@@ -104,6 +104,8 @@ class Trigger(ABC, Generic[ConfigT]):
     """Importable modules that this kind needs beyond the core."""
     extra: ClassVar[str] = ""
     """The name in ``pip install 'argosy[…]'`` that brings them."""
+    peer: ClassVar[str] = ""
+    """What the tests run it against: ``real:``, ``emulator:`` or ``double:``, and its name (``real: nats-server``)."""
     ours: ClassVar[bool] = False
     """Whether upstream does not have this kind; ``argosy lint --strict-upstream`` names it."""
 
