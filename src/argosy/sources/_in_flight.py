@@ -16,9 +16,15 @@ class InFlight:
     """The work of one run. A message is a task from the moment it is read."""
 
     def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
         self._slots = asyncio.Semaphore(limit)
         self._tasks: set[asyncio.Task[None]] = set()
         self._fault: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    @property
+    def left(self) -> int:
+        """How many more may be in flight."""
+        return self._limit - len(self._tasks)
 
     async def free(self) -> None:
         """Wait until one more may begin. Read the next message only then: that is the back-pressure."""

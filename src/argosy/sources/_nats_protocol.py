@@ -1,4 +1,5 @@
-"""The client protocol of NATS as one subscriber needs it: greeting, a subscription, messages with all their headers.
+"""The client protocol of NATS as one subscriber needs it: greeting, a subscription, messages with all their headers,
+and what a consumer of JetStream says in return.
 
 Nothing is read while the work waits, so the server keeps what it can. Why ``nats-py``, which the bus is reached with,
 is not used here stands in ADR 10 (``docs/decisions``).
@@ -51,6 +52,10 @@ class Message(NamedTuple):
     subject: str
     body: bytes
     headers: dict[str, list[str]]
+    reply: str = ""
+    """Where an answer is to go; of a message of JetStream, its name as well."""
+    status: str = ""
+    """What the server says instead of a message: ``408 Request Timeout``, ``503``."""
 
 
 class Pong(NamedTuple):
@@ -62,7 +67,7 @@ class Session(_reaching.Session):
 
     def __init__(self, where: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(where, reader, writer)
-        self._head: tuple[str, int, int] | None = None
+        self._head: tuple[str, str, int, int] | None = None
 
     @classmethod
     async def begin(cls, where: Address, tls: Callable[[], ssl.SSLContext], demanded: bool, login: Login) -> Session:
@@ -79,6 +84,10 @@ class Session(_reaching.Session):
     def unsubscribe(self) -> None:
         """Ask for no more; what is on its way comes before the next ``Pong``."""
         self._write(b"UNSUB %d\r\nPING\r\n" % _SID)
+
+    def publish(self, subject: str, body: bytes, reply: str = "") -> None:
+        """Send a message; whether it arrives shows in what comes back, if anything does."""
+        self._write(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body))
 
     async def next(self) -> Message | Pong:
         """What comes next. Cancelling it loses nothing. Raises SourceError if the connection or the right is lost."""
@@ -108,17 +117,18 @@ class Session(_reaching.Session):
                 self._head = self._sizes(verb, rest.split())
             return None
         # Read in one step, so that a cancellation leaves either all of it or nothing behind.
-        subject, head, size = self._head
+        subject, reply, head, size = self._head
         data = await self._reader.readexactly(size + 2)
         self._head = None
-        return Message(subject, data[head:-2], _headers(data[:head]))
+        return Message(subject, data[head:-2], _headers(data[:head]), reply, _status(data[:head]))
 
-    def _sizes(self, verb: str, words: list[str]) -> tuple[str, int, int]:
+    def _sizes(self, verb: str, words: list[str]) -> tuple[str, str, int, int]:
         try:
+            numbers = 2 if verb == "HMSG" else 1
             head, size = (int(words[-2]), int(words[-1])) if verb == "HMSG" else (0, int(words[-1]))
             if not 0 <= head <= size <= LARGEST:
                 raise ValueError(size)
-            return words[0], head, size
+            return words[0], words[2] if len(words) == 3 + numbers else "", head, size
         except (ValueError, IndexError):
             raise SourceError(f"{self.where} sent bytes that are no NATS") from None
 
@@ -132,7 +142,7 @@ class Session(_reaching.Session):
         if "authorization" in said.lower() or "authentication" in said.lower():
             return f"{self.where} does not accept our credentials ({said}); correct 'auth'"
         if "permissions" in said.lower():
-            return f"{self.where}: {said}; grant the user the right to subscribe to it"
+            return f"{self.where}: {said}; grant the user this right"
         if "secure connection" in said.lower():
             return f"{self.where} wants TLS; write a block 'tls'"
         return f"{self.where}: {said}"
@@ -170,6 +180,7 @@ class Session(_reaching.Session):
             "version": "1",
             "protocol": 1,
             "headers": bool(info.get("headers")),
+            "no_responders": bool(info.get("headers")),
             "echo": True,
             "name": login.name,
             **login.words(str(info.get("nonce", ""))),
@@ -184,3 +195,8 @@ def _headers(text: bytes) -> dict[str, list[str]]:
         if colon and name.strip():
             found.setdefault(name.strip(), []).append(value.strip())
     return found
+
+
+def _status(text: bytes) -> str:
+    """What stands behind the version in the first line of the headers."""
+    return text.partition(b"\r\n")[0].partition(b" ")[2].decode("utf-8", "replace").strip()
