@@ -14,18 +14,16 @@ import asyncio
 import json
 import os
 import sys
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import field_validator, model_validator
 
 from argosy.errors import LangError, SourceError
-from argosy.event import new_id
 from argosy.lang import regex
 from argosy.manifests.fields import Model
 from argosy.sources._base import Source, SourceConfig, SourceContext
+from argosy.sources._file_memory import FileMemory, Mark
 from argosy.sources._finishing import to_the_end
 
 if TYPE_CHECKING:
@@ -33,12 +31,6 @@ if TYPE_CHECKING:
 
 _OPERATIONS = {"CREATE": 1, "WRITE": 2, "REMOVE": 4, "RENAME": 8, "CHMOD": 16}
 _POLL_SECONDS = 0.1
-_SHARDS = 256
-_ABOUT, _BEGUN = "about", "begun"
-
-Mark = tuple[int, ...]
-"""What is remembered of a file: of its inode, time and size, or mode, that which the wanted change would
-alter."""
 
 
 class WatchPathConfig(Model):
@@ -91,6 +83,7 @@ class File(Source[FileConfig]):
     config = FileConfig
     exclusive: ClassVar[bool] = True
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "none: the file system"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource
@@ -133,7 +126,8 @@ class _Watch:
         self.directory = Path(paths.directory)
         self._matches = _matcher(paths)
         self._wanted = _OPERATIONS[ctx.config.event_type]
-        self._memory = _Memory(ctx, self._wanted)
+        about = json.dumps([paths.directory, paths.path, paths.path_regexp, self._wanted])
+        self._memory = FileMemory(ctx.bucket, about)
 
     async def by_inotify(self) -> None:
         from argosy.sources._inotify import ChangesLost, DirectoryGone, Inotify
@@ -244,86 +238,3 @@ def _matcher(paths: WatchPathConfig) -> Callable[[bytes], bool]:
     # Upstream cuts the directory's text off the path, so without the slash at its end patterns see one in
     # front of the name.
     return lambda name: found(name.decode(errors="replace")) or found("/" + name.decode(errors="replace"))
-
-
-class _Memory:
-    """The marks of the matching files, kept in the bucket in shards, so that a change rewrites few of
-    them."""
-
-    def __init__(self, ctx: SourceContext[FileConfig], wanted: int) -> None:
-        self.marks: dict[bytes, Mark] = {}
-        self._bucket = ctx.bucket
-        paths = ctx.config.watch_path_config
-        self._about = json.dumps([paths.directory, paths.path, paths.path_regexp, wanted]).encode()
-        self._shards: dict[str, dict[str, Mark]] = {}
-        self._revisions: dict[str, int] = {}
-        self._begun: dict[str, object] = {}
-
-    async def load(self) -> bool:
-        """Read what an earlier run remembered. False if there was none, or it watched something else."""
-        about = await self._bucket.get(_ABOUT)
-        if about is None or about.value != self._about:
-            return False
-        for key in await self._bucket.keys():
-            if key not in (_ABOUT, _BEGUN) and (entry := await self._bucket.get(key)) is not None:
-                shard = {name: tuple(mark) for name, mark in json.loads(entry.value).items()}
-                self._shards[key], self._revisions[key] = shard, entry.revision
-                self.marks.update({unquote_to_bytes(name): mark for name, mark in shard.items()})
-        if (begun := await self._bucket.get(_BEGUN)) is not None:
-            self._begun = json.loads(begun.value)
-        return True
-
-    async def begin(self, marks: dict[bytes, Mark]) -> None:
-        """Forget what was, and take ``marks`` for what is known."""
-        # From here to the end, what is there must not be taken for a memory.
-        await self._bucket.delete(_ABOUT)
-        for key in await self._bucket.keys():
-            await self._bucket.delete(key)
-        self.marks = marks
-        for name, mark in marks.items():
-            self._shards.setdefault(_shard(name), {})[quote_from_bytes(name)] = mark
-        for key in self._shards:
-            await self._save(key)
-        await self._bucket.put(_ABOUT, self._about)
-
-    def began(self, name: bytes, operation: int) -> bool:
-        """Whether an event of this name and operation was begun and its file not yet remembered."""
-        return self._begun == {**self._begun, **self._what(name, operation)}
-
-    async def begin_event(self, name: bytes, operation: int, mark: Mark | None) -> str:
-        """The id for an event: that of the same event, if it was begun before; durable on return."""
-        what = {**self._what(name, operation), "mark": list(mark) if mark else None}
-        identity = self._begun.get("id")
-        if isinstance(identity, str) and self._begun == {**what, "id": identity}:
-            return identity
-        identity = new_id()
-        self._begun = {**what, "id": identity}
-        await self._bucket.put(_BEGUN, json.dumps(self._begun).encode())
-        return identity
-
-    def _what(self, name: bytes, operation: int) -> dict[str, object]:
-        # Remembering the file writes its shard, so a begun event that was finished has an old revision.
-        revision = self._revisions.get(_shard(name), 0)
-        return {"name": quote_from_bytes(name), "op": operation, "revision": revision}
-
-    async def remember(self, name: bytes, mark: Mark | None, *, told: bool) -> None:
-        """The file is known as ``mark`` from now on; None if it is gone. ``told``: an event of it was
-        emitted."""
-        if self.marks.get(name) == mark and not told:
-            return
-        key = _shard(name)
-        shard = self._shards.setdefault(key, {})
-        if mark is None:
-            self.marks.pop(name, None)
-            shard.pop(quote_from_bytes(name), None)
-        else:
-            self.marks[name] = shard[quote_from_bytes(name)] = mark
-        await self._save(key)
-
-    async def _save(self, key: str) -> None:
-        # An empty shard stays, so that its revision does.
-        self._revisions[key] = await self._bucket.put(key, json.dumps(self._shards[key]).encode())
-
-
-def _shard(name: bytes) -> str:
-    return f"files/{zlib.crc32(name) % _SHARDS:02x}"
