@@ -1,52 +1,57 @@
-"""Writes the pages of ``docs/reference`` that are read off the code: kinds, what runs, commands, metrics, findings.
+"""Writes the pages of ``docs/reference`` that are read off the code: kinds, commands, metrics, findings; and the
+README's table of what is tested against what.
 
 Run by ``make docs``; a test compares the pages with what this would write, so they cannot fall behind.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
+import json
+import re
 import sys
-import textwrap
-import types
-import typing
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import click
+from docs_models import described, fields, referred, table
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from argosy import registry
 from argosy.cli import main as cli
 from argosy.manifests.checks.rules import rules
 from argosy.manifests.eventbus import EventBusSpec
 from argosy.manifests.eventsource import EventSourceSpec
-from argosy.manifests.fields import Duration
 from argosy.manifests.sensor import SensorSpec
 from argosy.runtime.telemetry import Metrics, Tally
 from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
 _REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+_README = _REFERENCE.parents[1] / "README.md"
+_TYPES = "fields.md"
+_SPECS: tuple[type[BaseModel], ...] = (EventSourceSpec, SensorSpec, EventBusSpec)
+_SORTS = {
+    "real": ("Real", "the real server or client"),
+    "emulator": ("Emulator", "somebody else's emulator of the service"),
+    "double": ("Double", "a double of ours, made after the documents"),
+    "none": ("Nothing outside", "nothing outside Argosy is needed"),
+}
+"""What a kind's ``peer`` begins with, in words for the kind's page and for the README."""
+_NAMED = ("real", "emulator")
 _NOTE = "<!-- Written by `make docs`; changes made here are lost. -->\n"
 
 
 def _first_sentence(plugin: type[Any]) -> str:
-    return " ".join((plugin.__doc__ or "").strip().split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s", " ".join((plugin.__doc__ or "").split()), maxsplit=1)[0]
 
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def _sources() -> list[type[Source[Any]]]:
@@ -60,167 +65,164 @@ def _triggers() -> list[type[Trigger[Any]]]:
 # The pages
 
 
-def _support() -> str:
-    sources = [
-        [
-            f"[`{plugin.kind}`](fields.md#event-source-{plugin.kind.lower()})",
-            _first_sentence(plugin),
-            _yes(plugin.acknowledges),
-            _yes(plugin.exclusive),
-            f"`argosy[{plugin.extra}]`" if plugin.extra else "",
-        ]
-        for plugin in _sources()
+@cache
+def _shared() -> frozenset[type[BaseModel]]:
+    """The models that stand on the page of shared types: those of the specs, and those that two kinds have."""
+    kinds = Counter(model for plugin in (*_sources(), *_triggers()) for model in referred(plugin.config))
+    specs = {model for spec in _SPECS for model in referred(spec)}
+    return frozenset(specs | {model for model, count in kinds.items() if count > 1})
+
+
+def _anchor(model: type[BaseModel]) -> str:
+    return f"#{model.__name__.lower()}"
+
+
+def _link(model: type[BaseModel]) -> str:
+    """Where a model is described, seen from a kind's page."""
+    return f"{_TYPES if model in _shared() else ''}{_anchor(model)}"
+
+
+def _all_fields() -> str:
+    parts = [
+        f"{_NOTE}\n# Fields that kinds share\n",
+        "What a manifest may say beside the fields of its kinds: each [event source](sources/index.md) and each",
+        "[trigger](triggers/index.md) has a page of its own. [Manifests](manifests.md) tells how they are read.\n",
+        "## EventSource `spec`\n\nBeside these fields stand the kinds: `spec.<kind>.<event name>`.\n",
+        fields(EventSourceSpec, _anchor),
+        f"## Sensor `spec`\n\n{fields(SensorSpec, _anchor)}",
+        f"## EventBus `spec`\n\n{fields(EventBusSpec, _anchor)}",
+        "## Shared types\n",
+        *described(_shared(), _anchor),
     ]
-    triggers = [
-        [
-            f"[`{plugin.kind}`](fields.md#trigger-{plugin.kind.lower()})",
-            _first_sentence(plugin),
-            _yes(not plugin.ours),
-            f"`argosy[{plugin.extra}]`" if plugin.extra else "",
-        ]
-        for plugin in _triggers()
+    return "\n".join(parts)
+
+
+# The pages of kinds
+
+
+def _nearer(text: str) -> str:
+    """A text of the folder above: its links lead out of this folder."""
+    return re.sub(r"\]\((?!https?://|#|\.\./)", "](../", text)
+
+
+def _peer(plugin: type[Any]) -> str:
+    sort, _, name = plugin.peer.partition(": ")
+    return f"{_SORTS[sort][0]}: {name}." if sort in _SORTS else "Nothing yet."
+
+
+def _kind(plugin: type[Source[Any]] | type[Trigger[Any]], where: str, *more: str) -> str:
+    """The page of one kind; ``more`` are the parts between its text and its fields."""
+    table_of = fields(plugin.config, _link)
+    own = described(referred(plugin.config) - _shared(), _link)
+    needs = f"It needs more than the core: `pip install 'argosy[{plugin.extra}]'`.\n" if plugin.extra else ""
+    parts = [
+        f"{_NOTE}\n# `{plugin.kind}`\n",
+        f"{inspect.getdoc(plugin)}\n",
+        needs,
+        *more,
+        f"## Fields\n\nOf `{where}`:\n",
+        table_of,
+        *own,
     ]
-    later_sources = ", ".join(f"`{kind}`" for kind in sorted(registry.LATER_SOURCES, key=str.lower))
-    later_triggers = ", ".join(f"`{kind}`" for kind in sorted(registry.LATER_TRIGGERS, key=str.lower))
+    parts += [f"## Example\n\n`argosy new {plugin.kind}` prints it.\n", f"```yml\n{plugin.example.strip()}\n```\n"]
+    return _nearer("\n".join(part for part in parts if part)) + f"\n## Tested against\n\n{_peer(plugin)}\n"
+
+
+def _source(plugin: type[Source[Any]]) -> str:
+    told = "The sender is told (200, ack, offset) only after the event is stored; what it was not told of is not lost."
+    untold = "The other side takes no acknowledgement: what it sends while nobody can store it, it may not send again."
+    alone = "Only one process may receive at a time." if plugin.exclusive else "Several processes may receive at once."
+    delivery = f"## Delivery\n\n{told if plugin.acknowledges else untold} {alone}\n"
+    return _kind(plugin, f"spec.{plugin.kind}.<event name>", delivery, _sample(plugin))
+
+
+def _sample(plugin: type[Source[Any]]) -> str:
+    """What its test received; texts that are long are cut, and what is nested deep."""
+    path = _REFERENCE / "sources" / "samples" / f"{plugin.kind}.json"
+    if not path.exists():
+        return ""
+    sample = json.loads(path.read_text())
+    named = (
+        "It comes with the message, so what is sent twice is stored once." if sample["id"] else "Argosy makes one up."
+    )
+    text = json.dumps(_cut(sample["data"]), indent=2, ensure_ascii=False)
+    head = f"An event's `data`, as [its test received it](sources/samples/{path.name}), and its `type`"
+    return f"## Event\n\n{head} `{sample['type']}`. Its `id`: {named}\n\n```json\n{text}\n```\n"
+
+
+def _cut(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str) and len(value) > 120:
+        return f"{value[:100]}…"
+    if isinstance(value, dict):
+        return {name: _cut(member, depth + 1) for name, member in value.items()} if depth < 5 else "…"
+    return [_cut(item, depth + 1) for item in value] if isinstance(value, list) else value
+
+
+def _trigger(plugin: type[Trigger[Any]]) -> str:
+    ours = "Argo Events does not have it.\n" if plugin.ours else ""
+    return _kind(plugin, f"spec.triggers[].template.{plugin.kind}", ours)
+
+
+def _linked(plugins: Iterable[type[Any]], folder: str = "") -> list[list[str]]:
+    return [[f"[`{one.kind}`]({folder}{one.kind}.md)", _first_sentence(one)] for one in plugins]
+
+
+def _later(kinds: frozenset[str]) -> str:
+    return f"\nComing later: {', '.join(f'`{kind}`' for kind in sorted(kinds, key=str.lower))}.\n" if kinds else ""
+
+
+def _extra(plugin: type[Any]) -> str:
+    return f"`argosy[{plugin.extra}]`" if plugin.extra else ""
+
+
+def _source_index() -> str:
+    plugins = _sources()
+    told = [[_yes(one.acknowledges), _yes(one.exclusive), _extra(one), _peer(one)] for one in plugins]
+    rows = [[*row, *more] for row, more in zip(_linked(plugins), told, strict=True)]
     return f"""{_NOTE}
-# What runs
-
-A manifest that uses a kind which comes later is still read: `argosy lint` names the kind as one that does not
-run yet, and `argosy run` leaves that one event or trigger out and runs the rest.
-
-## Event sources that run
+# Event sources
 
 *Acknowledges*: the sender is told (200, ack, offset) only after the event is stored. *One reader*: only one
 process may receive at a time. *Needs*: the extra that `pip install` must be given.
 
-{_table(["kind", "", "acknowledges", "one reader", "needs"], sources)}
-## Event sources that come later
-
-{later_sources}
-
-## Triggers that run
-
-{_table(["kind", "", "in Argo Events", "needs"], triggers)}
-## Triggers that come later
-
-{later_triggers}
-"""
+{table(["kind", "", "acknowledges", "one reader", "needs", "tested against"], rows)}{_later(registry.LATER_SOURCES)}"""
 
 
-def _type(annotation: Any) -> str:
-    """A field's type in words that a manifest's author uses."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(each) for each in inner if each is not type(None)))
-    if origin is typing.Literal:
-        return " or ".join(f"`{each}`" if each else '""' for each in inner)
-    if origin in (list, tuple, set, frozenset):
-        return f"list of {_type(inner[0])}" if inner else "list"
-    if origin is dict:
-        return f"map of {_type(inner[1])}"
-    names = {
-        str: "text",
-        int: "integer",
-        float: "number",
-        bool: "true or false",
-        dict: "object",
-        bytes: "text",
-    }
-    if annotation is Any:
-        return "any value"
-    if isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
-        return names.get(annotation, annotation.__name__)
-    return "any value"
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "**required**"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value == "" or (isinstance(value, list | dict | tuple) and not value):
-        return ""
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return "" if isinstance(value, BaseModel) else f"`{value}`"
-
-
-def _remarks(model: type[BaseModel]) -> dict[str, str]:
-    """The text under each field in the source, by field, as ``Field(description=…)`` would hold it."""
-    found: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if not issubclass(owner, BaseModel) or owner is BaseModel:
-            continue
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-        assert isinstance(body, ast.ClassDef)
-        for field, text in itertools.pairwise(body.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                found.pop(field.target.id, None)
-                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
-
-
-def _fields(model: type[BaseModel]) -> str:
-    """The fields of a model, as they are called in manifests."""
-    remarks = _remarks(model)
-    rows = []
-    for name, field in model.model_fields.items():
-        kind = "duration" if _is_duration(field) else _type(field.annotation)
-        rows.append([f"`{field.alias or name}`", kind, _default(field), field.description or remarks.get(name, "")])
-    return _table(["field", "type", "default", ""], rows)
-
-
-def _is_duration(field: FieldInfo) -> bool:
-    inner = typing.get_args(Duration)[1:]
-    return any(each in inner for each in field.metadata)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _models_in(inner)
-
-
-def _referred(roots: list[type[BaseModel]]) -> list[type[BaseModel]]:
-    """Every model that the fields of ``roots`` refer to, directly or not, and that is no root; by name."""
-    found: dict[str, type[BaseModel]] = {}
-    ahead = list(roots)
-    while ahead:
-        for field in ahead.pop().model_fields.values():
-            for model in _models_in(field.annotation):
-                if model not in roots and model.__name__ not in found:
-                    found[model.__name__] = model
-                    ahead.append(model)
-    return [found[name] for name in sorted(found)]
-
-
-def _kind(head: str, plugin: type[Source[Any]] | type[Trigger[Any]]) -> str:
-    about = inspect.getdoc(plugin) or ""
-    example = f"```yaml\n{plugin.example.strip()}\n```\n"
-    return f"## {head} `{plugin.kind}`\n\n{about}\n\n{_fields(plugin.config)}\n{example}"
-
-
-def _all_fields() -> str:
-    roots: list[type[BaseModel]] = [EventSourceSpec, SensorSpec, EventBusSpec]
-    roots += [plugin.config for plugin in _sources()] + [plugin.config for plugin in _triggers()]
-    parts = [
-        f"{_NOTE}\n# Every field\n",
-        "What a manifest may say, kind by kind. [Manifests](manifests.md) tells how they are read.\n",
-        "## EventSource `spec`\n\nBeside these fields stand the kinds: `spec.<kind>.<event name>`.\n",
-        _fields(EventSourceSpec),
-        *(_kind("Event source", plugin) for plugin in _sources()),
-        f"## Sensor `spec`\n\n{_fields(SensorSpec)}",
-        *(_kind("Trigger", plugin) for plugin in _triggers()),
-        f"## EventBus `spec`\n\n{_fields(EventBusSpec)}",
-        "## Shared types\n",
-        *(f"### {each.__name__}\n\n{inspect.getdoc(each) or ''}\n\n{_fields(each)}" for each in _referred(roots)),
+def _trigger_index() -> str:
+    plugins = _triggers()
+    rows = [
+        [*row, _yes(not one.ours), _extra(one), _peer(one)] for row, one in zip(_linked(plugins), plugins, strict=True)
     ]
-    return "\n".join(parts)
+    return f"""{_NOTE}
+# Triggers
+
+*Needs*: the extra that `pip install` must be given. All of them have what [actions](../../explanation/actions.md) have:
+retries, order, limits, dead letters.
+
+{table(["kind", "", "in Argo Events", "needs", "tested against"], rows)}{_later(registry.LATER_TRIGGERS)}"""
+
+
+def _readme() -> str:
+    """The README, with the table of what is tested against what between its marks."""
+    rows = []
+    for sort, (_, words) in _SORTS.items():
+        cells = []
+        for folder, plugins in (("sources", _sources()), ("triggers", _triggers())):
+            named = [(one, one.peer.partition(": ")) for one in plugins]
+            cells.append(
+                ", ".join(
+                    f"[`{one.kind}`](docs/reference/{folder}/{one.kind}.md)" + (f" ({name})" if sort in _NAMED else "")
+                    for one, (found, _, name) in named
+                    if found == sort
+                )
+            )
+        if any(cells):
+            rows.append([words, *cells])
+    text = _README.read_text()
+    before, mark, rest = text.partition("<!-- kinds: written by `make docs` -->\n")
+    _, end, after = rest.partition("<!-- end of kinds -->\n")
+    assert mark and end, "the README has lost the marks of its table"
+    return f"{before}{mark}{table(['tested against', 'event sources', 'triggers'], rows)}{end}{after}"
 
 
 def _commands() -> str:
@@ -256,7 +258,7 @@ def _metrics() -> str:
 in Prometheus' text format. Those that begin with `argo_events_` are named, labelled and measured as in Argo
 Events, so dashboards go on working; `argosy_` are ours. `process_…` are the usual ones: memory, processor time, open files.
 
-{_table(["name", "type", "labels", ""], rows)}"""
+{table(["name", "type", "labels", ""], rows)}"""
 
 
 def _lint() -> str:
@@ -297,23 +299,37 @@ hooks:
 
 ## Codes
 
-{_table(["code", "severity", ""], rows)}
+{table(["code", "severity", ""], rows)}
 {listed}"""
 
 
 def pages() -> list[tuple[Path, str]]:
     """Every generated page and the text that it should have."""
-    texts = {"support": _support, "fields": _all_fields, "cli": _commands, "metrics": _metrics, "lint": _lint}
-    return [(_REFERENCE / f"{name}.md", write()) for name, write in texts.items()]
+    texts = {"fields": _all_fields, "cli": _commands, "metrics": _metrics, "lint": _lint}
+    texts |= {"sources/index": _source_index, "triggers/index": _trigger_index}
+    texts |= {f"sources/{one.kind}": partial(_source, one) for one in _sources()}
+    texts |= {f"triggers/{one.kind}": partial(_trigger, one) for one in _triggers()}
+    return [(_README, _readme()), *((_REFERENCE / f"{name}.md", write()) for name, write in texts.items())]
+
+
+def _superseded(current: Iterable[Path]) -> list[Path]:
+    """The pages of kinds that are no more."""
+    there = [*(_REFERENCE / "sources").glob("*.md"), *(_REFERENCE / "triggers").glob("*.md")]
+    return sorted({*there} - {*current})
 
 
 def main() -> None:
     """Write the pages that are not current; with ``--check`` name them and exit with 1 instead."""
     if "--check" in sys.argv[1:]:
         stale = [str(path) for path, text in pages() if not path.exists() or path.read_text() != text]
+        stale += map(str, _superseded(path for path, _ in pages()))
         sys.exit(f"not current, run `make docs`: {', '.join(stale)}" if stale else 0)
-    for path, text in pages():
+    written = pages()
+    for path in _superseded(path for path, _ in written):
+        path.unlink()
+    for path, text in written:
         if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 

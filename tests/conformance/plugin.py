@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,9 @@ class PluginSuite:
         assert [name for name in names if "_" in name] == []
         assert plugin.config.model_config["extra"] == "forbid"
         assert plugin.config.model_config["frozen"]
+
+    def test_it_says_what_it_was_tested_against(self, plugin: Plugin) -> None:
+        assert re.fullmatch(r"(real|emulator|double|none): \S.*[^.]", plugin.peer), plugin.peer
 
     def test_the_example_is_without_fault_and_shows_the_kind(self, plugin: Plugin) -> None:
         # Given the example, when it is linted on its own

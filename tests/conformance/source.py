@@ -38,6 +38,7 @@ from argosy.errors import ArgosyError, BusError, ConfigError, SecretMissing, Sou
 from argosy.manifests.fields import ConfigMapKeySelector, Json, SecretKeySelector
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._http import HttpServers
+from tests.conformance import samples
 
 PATIENCE_SECONDS = 20.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
@@ -401,6 +402,8 @@ class SourceSuite:
         await upstream.settle()
         assert len(stage.offered) == 1
         assert not stage.errors
+        # And it looks like the sample that the documentation shows
+        samples.compare(self.kind, event.data, event.id)
 
     async def test_metadata_of_the_manifest_stands_in_the_data(self, upstream: Upstream, stage: Stage) -> None:
         # Given a block with metadata

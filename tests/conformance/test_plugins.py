@@ -9,6 +9,7 @@ import pytest
 
 from argosy import registry
 from tests.conformance.plugin import Plugin, PluginSuite
+from tests.conformance.samples import SAMPLES
 
 
 class TestSources(PluginSuite):
@@ -20,6 +21,9 @@ class TestSources(PluginSuite):
         found = registry.source(request.param)
         assert found is not None
         return found
+
+    def test_an_event_of_it_is_shown(self, plugin: Plugin) -> None:
+        assert (SAMPLES / f"{plugin.kind}.json").exists(), "run its own test, which writes the sample, and `make docs`"
 
 
 class TestTriggers(PluginSuite):

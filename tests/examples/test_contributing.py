@@ -31,7 +31,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = tmp_path_factory.mktemp("clone")
     for name in ("src", "tests", "tools"):
         shutil.copytree(ROOT / name, clone / name, ignore=_NOT_COPIED)
-    shutil.copy(ROOT / "pyproject.toml", clone)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, clone)
     for name, text in _FILES.items():
         assert not (clone / name).exists(), f"{name} of CONTRIBUTING.md is there already"
         (clone / name).write_text(text)
@@ -101,10 +102,10 @@ def test_the_generated_pages_describe_both_kinds(clone: Path) -> None:
     (clone / "docs" / "reference").mkdir(parents=True, exist_ok=True)
     done = subprocess.run([sys.executable, "tools/docs.py"], cwd=clone, env=_environment(clone), check=False)
     assert done.returncode == 0
-    page = (clone / "docs" / "reference" / "fields.md").read_text()
-    assert "## Event source `udp`" in page
+    page = (clone / "docs" / "reference" / "sources" / "udp.md").read_text()
     assert "| `port` | integer | **required** | The port to receive on. |" in page
-    assert "## Trigger `append`" in page
+    assert "UDP sockets" in page
+    assert "# `append`" in (clone / "docs" / "reference" / "triggers" / "append.md").read_text()
 
 
 @pytest.mark.parametrize("tool", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)], ids=" ".join)

@@ -29,7 +29,14 @@ class SourceConfig(Model):
     """What every kind's event can say. Frozen, camelCase in manifests, unknown keys refused."""
 
     filter: EventFilter | None = None
+    """Which events are kept."""
     metadata: dict[str, str] = Field(default_factory=dict)
+    """Stands in the data of every event, as ``metadata``."""
+
+    @property
+    def unverified(self) -> str:
+        """Why the server that is connected to may be another one than is meant, as a clause; empty if it cannot."""
+        return ""
 
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)

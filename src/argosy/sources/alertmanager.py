@@ -37,6 +37,7 @@ class Alertmanager(Source[AlertmanagerConfig]):
     config = AlertmanagerConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented notifications of Alertmanager, sent over HTTP"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

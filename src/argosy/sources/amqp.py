@@ -45,6 +45,7 @@ class Amqp(Source[AmqpConfig]):
     acknowledges: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("aiormq",)
     extra: ClassVar[str] = "amqp"
+    peer: ClassVar[str] = "real: RabbitMQ"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

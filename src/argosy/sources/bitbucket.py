@@ -97,6 +97,7 @@ class Bitbucket(Source[BitbucketConfig]):
     config = BitbucketConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries, and a double of the hooks API"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -135,6 +135,7 @@ class Calendar(Source[CalendarConfig]):
     config = CalendarConfig
     exclusive: ClassVar[bool] = True
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "none: the clock"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -47,6 +47,7 @@ class Cloudevents(Source[CloudeventsConfig]):
     config = CloudeventsConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "real: HTTP clients"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

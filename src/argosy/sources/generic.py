@@ -64,6 +64,7 @@ class Generic(Source[GenericConfig]):
     acknowledges: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ("grpclib", "google.protobuf")
     extra: ClassVar[str] = "grpc"
+    peer: ClassVar[str] = "real: a gRPC server"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

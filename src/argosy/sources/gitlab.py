@@ -103,6 +103,7 @@ class Gitlab(Source[GitlabConfig]):
     config = GitlabConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries, and a double of the hooks API"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -91,6 +91,7 @@ class Mqtt(Source[MqttConfig]):
     config = MqttConfig
     exclusive: ClassVar[bool] = True
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "real: Mosquitto"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -50,6 +50,7 @@ class Redis(Source[RedisConfig]):
     acknowledges: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ("redis",)
     extra: ClassVar[str] = "redis"
+    peer: ClassVar[str] = "real: Redis"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

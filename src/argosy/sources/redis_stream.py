@@ -75,6 +75,7 @@ class RedisStream(Source[RedisStreamConfig]):
     acknowledges: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("redis",)
     extra: ClassVar[str] = "redis"
+    peer: ClassVar[str] = "real: Redis"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

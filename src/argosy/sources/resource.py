@@ -72,6 +72,7 @@ class ResourceSource(Source[ResourceConfig]):
     acknowledges: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ("httpx2",)
     extra: ClassVar[str] = "kubernetes"
+    peer: ClassVar[str] = "real: kube-apiserver with etcd"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -68,6 +68,7 @@ class Slack(Source[SlackConfig]):
     config = SlackConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries with their signatures"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -63,6 +63,7 @@ class StorageGrid(Source[StorageGridConfig]):
     config = StorageGridConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries, and a double of the management API"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -59,6 +59,7 @@ class Stripe(Source[StripeConfig]):
     config = StripeConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries with their signatures, and a double of the API"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -56,6 +56,7 @@ class ArgoWorkflowTrigger(KubernetesTrigger[ArgoWorkflowConfig]):
     config = ArgoWorkflowConfig
     requires: ClassVar[tuple[str, ...]] = ("httpx2",)
     extra: ClassVar[str] = "kubernetes"
+    peer: ClassVar[str] = "real: kube-apiserver with etcd"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor

@@ -229,6 +229,7 @@ class HttpTrigger(Trigger[HttpConfig]):
     config = HttpConfig
     requires: ClassVar[tuple[str, ...]] = ("httpx2",)
     extra: ClassVar[str] = "http"
+    peer: ClassVar[str] = "real: HTTP servers"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor

@@ -48,6 +48,7 @@ class K8sTrigger(KubernetesTrigger[K8sConfig]):
     config = K8sConfig
     requires: ClassVar[tuple[str, ...]] = ("httpx2",)
     extra: ClassVar[str] = "kubernetes"
+    peer: ClassVar[str] = "real: kube-apiserver with etcd"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor

@@ -26,6 +26,7 @@ class LogTrigger(Trigger[LogConfig]):
 
     kind: ClassVar[str] = "log"
     config = LogConfig
+    peer: ClassVar[str] = "none: its own output"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor

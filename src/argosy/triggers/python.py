@@ -167,6 +167,7 @@ class PythonTrigger(Trigger[PythonConfig]):
     kind: ClassVar[str] = "python"
     config = PythonConfig
     ours: ClassVar[bool] = True
+    peer: ClassVar[str] = "none: Python functions"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor
