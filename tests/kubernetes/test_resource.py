@@ -107,7 +107,6 @@ class TestResource(SourceSuite):
         ({**GOOD, "filter": {"fields": [{"key": "a", "operation": "in", "value": "b"}]}}, "operation"),
         ({**GOOD, "filter": {"fields": [{"key": "a", "value": "("}]}}, "RE2"),
         ({**GOOD, "filter": {"createdBy": "yesterday"}}, "createdBy"),
-        ({**GOOD, "filter": {"expression": "true"}}, "expression"),
     ]
 
     @pytest.fixture

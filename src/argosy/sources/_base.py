@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
 from pydantic import Field
 
@@ -26,12 +26,22 @@ if TYPE_CHECKING:
 
 
 class SourceConfig(Model):
-    """What every kind's event can say. Frozen, camelCase in manifests, unknown keys refused."""
+    """What every kind's event can say. Frozen, camelCase in manifests, unknown keys refused.
+
+    A kind whose ``filter`` holds more (prefixes, labels) derives it from ``EventFilter``: the runtime decides by
+    ``filter.expression`` for every kind, also for those where upstream forgot it.
+    """
 
     filter: EventFilter | None = None
     """Which events are kept."""
     metadata: dict[str, str] = Field(default_factory=dict)
     """Stands in the data of every event, as ``metadata``."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for inner in get_args(cls.model_fields["filter"].annotation):
+            if inner is not type(None) and not issubclass(inner, EventFilter):
+                raise TypeError(f"{cls.__name__}.filter must be an EventFilter, so that it has 'expression'")
 
     @property
     def unverified(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from argosy.errors import LangError
 from argosy.lang import gojson
-from argosy.manifests.fields import EventFilter, Json
+from argosy.manifests.fields import Json
 from argosy.sources._base import SourceConfig
 
 
@@ -44,8 +44,7 @@ class EventDecision:
 
 def decision(config: SourceConfig) -> EventDecision | None:
     """The decision of an event's ``filter``; None if it has none. Raises LangError where it does not parse."""
-    wanted = getattr(config, "filter", None)  # a kind may have a filter of its own sort
-    return EventDecision(wanted.expression) if isinstance(wanted, EventFilter) and wanted.expression else None
+    return EventDecision(config.filter.expression) if config.filter and config.filter.expression else None
 
 
 def environment(data: Mapping[str, Json], names: frozenset[str] | None = None) -> dict[str, Any]:

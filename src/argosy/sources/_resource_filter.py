@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from argosy.errors import EventInvalid, LangError
 from argosy.event import parse_time
 from argosy.lang import gjson, regex
-from argosy.manifests.fields import Model
+from argosy.manifests.fields import EventFilter, Model
 
 Object = dict[str, Any]
 EventType = Literal["ADD", "UPDATE", "DELETE"]
@@ -77,9 +77,12 @@ class FieldSelector(Model):
         return value
 
 
-class ResourceFilter(Model):
+class ResourceFilter(EventFilter):
     """What must hold for an object's event to be emitted."""
 
+    expression: str = Field("", json_schema_extra={"x-argosy": True})
+    """An [expr](languages/expr.md) expression over the event's data, as every other kind has it, such as
+    ``body.spec.replicas > 3``. It decides last, and costs more than what stands below."""
     prefix: str = ""
     """How the object's name begins."""
     labels: list[LabelSelector] = Field(default_factory=list)

@@ -53,7 +53,8 @@ class ResourceConfig(SourceConfig):
     resource: str = Field(min_length=1)
     """The plural: ``workflows``, ``pods``."""
     event_types: list[EventType]
-    filter: ResourceFilter | None = None  # type: ignore[assignment]  # upstream gave this kind a filter of its own
+    filter: ResourceFilter | None = None
+    """Which objects and changes count."""
 
     @field_validator("event_types")
     @classmethod
@@ -146,7 +147,7 @@ class _Watch:
         self._ctx = ctx
         self._client = client
         self._labels = label_selector(config.filter)
-        watched = config.model_dump_json(exclude={"metadata"})
+        watched = config.model_dump_json(exclude={"metadata"}, exclude_defaults=True)
         self._seen = Seen(ctx.bucket, ctx.clock, hashlib.sha256(watched.encode()).hexdigest()[:16])
         self._known: dict[str, _Known] = {}
         self._tells_deletions = "DELETE" in config.event_types

@@ -32,7 +32,7 @@ class StorageGridFilter(EventFilter):
     """Which objects count, by their keys."""
 
     expression: str = Field("", json_schema_extra=OURS)
-    """As every other kind has it: an expression over the event's data."""
+    """An [expr](languages/expr.md) expression over the event's data, as every other kind has it."""
     prefix: str = ""
     suffix: str = ""
 
@@ -43,6 +43,7 @@ class StorageGridConfig(HookedConfig):
     dropped: ClassVar[Mapping[str, str]] = {}
 
     filter: StorageGridFilter | None = None
+    """Which objects count."""
     events: list[str]
     """Such as ``s3:ObjectCreated:*``. Counts where the notification is registered."""
     topic_arn: str = Field(min_length=1)

@@ -16,7 +16,7 @@ from argosy.clock import SystemClock
 from argosy.errors import LangError
 from argosy.lang import expr
 from argosy.manifests.eventsource import EventSource, EventSpec, parse_event_source
-from argosy.manifests.fields import EventFilter, Json
+from argosy.manifests.fields import Json, Model
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sources import SourceDuties, SourceRunner
 from argosy.runtime.telemetry import Metrics
@@ -174,12 +174,8 @@ def test_every_kind_takes_a_filter_expression(kind: str) -> None:
     assert plugin is not None
     raw = next(one for one in yaml.safe_load_all(plugin.example) if one["kind"] == "EventSource")
     (name,) = list(raw["spec"][kind])[:1]
-    if plugin.config.model_fields["filter"].annotation != EventFilter | None:
-        assert kind in ("file", "resource", "sftp", "storageGrid"), (
-            "a filter of its own sort is for kinds that have one upstream"
-        )
-        return
-    raw["spec"][kind][name]["filter"] = {"expression": "body.x == 1"}
+    block = raw["spec"][kind][name]
+    block["filter"] = {**block.get("filter", {}), "expression": "body.x == 1"}
     # When it is read
     source, problems = parse_event_source(raw)
     # Then the event runs, and decides
@@ -189,6 +185,14 @@ def test_every_kind_takes_a_filter_expression(kind: str) -> None:
     assert decided is not None
     assert decided.accepts(b'{"body": {"x": 1}}') is True
     assert decided.accepts(b'{"body": {"x": 2}}') is False
+
+
+def test_a_kind_cannot_forget_the_filter_expression() -> None:
+    # Given a kind with a filter of its own sort, when it has no expression, then there is no such kind
+    with pytest.raises(TypeError, match="expression"):
+
+        class _Config(SourceConfig):
+            filter: Model | None = None  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
