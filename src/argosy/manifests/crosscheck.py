@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks import (
+    actions,
     addresses,
     destinations,
     filters,
@@ -16,13 +17,14 @@ from argosy.manifests.checks import (
     programs,
     references,
     rights,
+    servers,
     traps,
     triggers,
     workflows,
 )
 from argosy.manifests.findings import Problem
 
-_CHECKS = (names, addresses, references, programs, filters, triggers, destinations, workflows, rights, traps)
+_CHECKS = (names, addresses, references, programs, filters, triggers, actions, destinations, workflows, rights, traps, servers)
 
 
 def crosscheck(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:

@@ -33,7 +33,6 @@ _LEADER_ELECTED = frozenset(
         "pulsar",
         "redis",
         "redisStream",
-        "sftp",
     )
 )
 """Of the kinds that are not run yet: those with one active process at a time (upstream ``const.go``)."""

@@ -32,6 +32,13 @@ RULES = (
         "Give one of them another path or another port.",
     ),
     Rule(
+        "unverified-server",
+        ("warning",),
+        "Nothing in the manifest says who the server must be that the source connects to.",
+        "Whoever stands in its place reads the password and can make events.",
+        "Name the server's key or turn verification on, as the finding says.",
+    ),
+    Rule(
         "routing-name",
         ("info",),
         "A name holds a dot, a blank, '*' or '>'.",
