@@ -24,7 +24,20 @@ from argosy.manifests.checks import (
 )
 from argosy.manifests.findings import Problem
 
-_CHECKS = (names, addresses, references, programs, filters, triggers, actions, destinations, workflows, rights, traps, servers)
+_CHECKS = (
+    names,
+    addresses,
+    references,
+    programs,
+    filters,
+    triggers,
+    actions,
+    destinations,
+    workflows,
+    rights,
+    traps,
+    servers,
+)
 
 
 def crosscheck(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
