@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 30
 _MOST_CHANGES = 8
+_MOST_ACTIONS = 10
 _LONGEST_LINE = 100
 _COLOURS = {"fires": "green", "fails": "red", "waits": "yellow", "rejects": "red", "idle": "yellow", "deaf": "yellow"}
 _SIGNS = {"fires": "✓", "fails": "✗", "waits": "…", "rejects": "✗", "idle": "✗", "deaf": "✗"}
@@ -222,10 +223,15 @@ class _Explained:
                 page.text("    ", story.because, indent=4)
         if story.result == "idle":
             page.text("    ", story.because, indent=4)
-        for action in story.actions:
+        shown = story.actions if self._verbose else story.actions[:_MOST_ACTIONS]
+        for action in shown:
+            if action.item:
+                page.line("    ", page.ink("item", dim=True), f" {one_line(action.item, 60)}")
             self._action(action)
             if became := self._happened.get(action.id):
                 page.text("    ", page.ink("action", dim=True), f" {action.id[:8]} ", became, indent=6)
+        if len(shown) < len(story.actions):
+            page.line(page.ink(f"    … {len(story.actions) - len(shown)} more actions (-v shows them)", dim=True))
         if story.dlq_trigger:
             page.line(f"    then its dlqTrigger {story.dlq_trigger} gets the action")
 

@@ -142,6 +142,13 @@ class Path:
                 return _MISSING
         return _Leaf(node, document, self)
 
+    def span(self, document: Document) -> tuple[int, int] | None:
+        """Where the text that the path finds begins and ends, in characters; None where it stands nowhere as such (missing, or put
+        together by a query or a modifier). Raises as ``get`` does.
+        """
+        hit = self._search(document)
+        return (hit.at, hit.at + len(hit.raw)) if hit.at >= 0 and hit.raw else None
+
     def _search(self, document: Document) -> Hit:
         try:
             return _gjson_scan.get(document._characters(), self.text)

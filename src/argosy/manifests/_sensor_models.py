@@ -18,6 +18,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from argosy.errors import EventInvalid
 from argosy.event import parse_time
+from argosy.manifests._action_models import ForEachOrPath
 from argosy.manifests._collecting_models import MOST_COUNTED, Absent, Batch, Debounce
 from argosy.manifests.fields import (
     Backoff,
@@ -278,6 +279,10 @@ class TriggerBlock(Model):
     """
     debounce: Debounce | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """Waits until it has become quiet and runs one action for the last event (ours)."""
+    for_each: ForEachOrPath | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    """Runs one action for each element of an array in the event, such as ``body.alerts`` (ours). Each has an id, tries and a dead letter of its own;
+    parameters find the element under ``dependencyName: item``.
+    """
     dlq_trigger: TriggerBlock | None = None
 
 

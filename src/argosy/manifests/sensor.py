@@ -16,6 +16,7 @@ from typing import Any
 
 from argosy import registry
 from argosy.errors import ConfigError
+from argosy.manifests._action_models import ForEach
 from argosy.manifests._collecting import check_collecting
 from argosy.manifests._collecting_models import Batch, Debounce
 from argosy.manifests._sensor_models import (
@@ -114,6 +115,7 @@ class TriggerSpec:
     frame: TriggerTemplate | None = None
     batch: Batch | None = None
     debounce: Debounce | None = None
+    for_each: ForEach | None = None
     dlq_trigger: TriggerSpec | None = None
 
     def writes(self, loc: Loc) -> bool:
@@ -288,6 +290,7 @@ class _Read:
             frame=block.template,
             batch=block.batch,
             debounce=block.debounce,
+            for_each=block.for_each,
             dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 

@@ -15,7 +15,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from argosy import registry
@@ -33,7 +33,8 @@ from argosy.runtime.story import short
 from argosy.runtime.suspension import Switch, Switchboards
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import parameters, rendering
-from argosy.sensor.actions import ActionRecord
+from argosy.sensor.actions import ActionRecord, encode
+from argosy.sensor.fanout import FanOut
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 
 _log = logging.getLogger("argosy.trigger")
@@ -113,6 +114,8 @@ class TriggerWorker:
         self._retry = spec.retry_strategy or DEFAULT_RETRY
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
         self._told: set[str] = set()
+        # Whatever has no elements here is a dead letter: it was put as a whole so that a person sees it.
+        self._fan_out = FanOut(spec.for_each, strict=True) if spec.for_each is not None else None
         self._patient = False
         """Whether an attempt under way that is cancelled may take as long as it likes: the trigger is suspended, the process goes on."""
         metrics = duties.metrics
@@ -281,6 +284,8 @@ class TriggerWorker:
         if record.unusable:
             raise Rejected(record.unusable)
         caused_by = record.events
+        if self._fan_out is not None and self._fan_out.item not in caused_by:
+            return await self._fanned_out(self._fan_out, lease.id, record)
         prepared = rendering.prepare(self._spec, caused_by)
         plugin: Trigger[Any] = await open_kind(prepared.kind)
         resource = await plugin.fetch(prepared.config)
@@ -298,6 +303,16 @@ class TriggerWorker:
             resolve=lambda src: parameters.resolve(src, caused_by),
         )
         return await plugin.fire(rendered.config, action)
+
+    async def _fanned_out(self, fan_out: FanOut, whole: str, record: ActionRecord) -> Outcome:
+        """Put the parts of an action that was put as a whole: the manifest had no ``forEach`` then, or could not follow it."""
+        fanned = fan_out(whole, record.events)
+        if fanned.failed:
+            raise Rejected(f"forEach: {fanned.reason}; mend the manifest, then redrive the action")
+        for part in fanned.parts:
+            await self._queue.put(part.id, encode(replace(record, events=part.events)), again=True)
+            failpoints.reach("action.put")
+        return Outcome(f"became {len(fanned.parts)} actions" if fanned.parts else fanned.reason)
 
     def _succeeded(self, lease: Lease, outcome: Outcome, began: float) -> None:
         milliseconds = int((time.monotonic() - began) * 1000)

@@ -29,7 +29,7 @@ from argosy.sensor.explaining_stories import (
 )
 from argosy.sensor.matching import Decision, Matcher, Plan, Reading
 from argosy.sensor.remembering import Completed, TriggerMemory
-from argosy.sensor.rendering import Offline, rehearse
+from argosy.sensor.rendering import Offline, Rehearsal, rehearse
 from argosy.sensor.waiting import Wait, quoted
 from argosy.sources import _filter
 
@@ -140,14 +140,12 @@ class _Replay:
         dependencies: Sequence[DependencyStory],
     ) -> TriggerStory:
         condition = str(plan.condition)
-        done = [
-            ActionStory(
-                actions.action_id(self.namespace, self.name, plan.trigger, each.events),
-                each.events,
-                rehearse(spec, each.events, self._offline),
-            )
-            for each in became.completed
-        ]
+        done: list[ActionStory] = []
+        nothing = ""
+        for each in became.completed:
+            stories, why_not = self._actions(plan, spec, each)
+            done += stories
+            nothing = nothing or why_not
         if done:
             failure = next((each.rehearsal.failure for each in done if each.rehearsal.failure), "")
             all_fail = all(each.rehearsal.failure for each in done)
@@ -157,6 +155,8 @@ class _Replay:
             instead = spec.dlq_trigger.name if failure and spec.dlq_trigger else ""
             result: Literal["fires", "fails"] = "fails" if all_fail else "fires"
             return TriggerStory(plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead)
+        if nothing:
+            return TriggerStory(plan.trigger, spec.kind, condition, "idle", nothing, nothing=True)
         mine = [each for each in dependencies if each.name in plan.names]
         if not any(each.accepted for each in mine):
             said = [f"{quoted([each.name for each in mine])} did not accept the event"] if mine else []
@@ -170,6 +170,21 @@ class _Replay:
         return TriggerStory(
             plan.trigger, spec.kind, condition, "waits", because, waits.held, waits.for_dependencies, timed=plan.timed
         )
+
+    def _actions(self, plan: Plan, spec: TriggerSpec, completed: Completed) -> tuple[list[ActionStory], str]:
+        """What one completion becomes, and why it becomes nothing."""
+        whole = actions.action_id(self.namespace, self.name, plan.trigger, completed.events)
+        if plan.fan_out is None:
+            return [ActionStory(whole, completed.events, rehearse(spec, completed.events, self._offline))], ""
+        fanned = plan.fan_out(whole, completed.events)
+        if fanned.given_up:
+            failed = Rehearsal(spec.kind, {}, failure=f"forEach: {fanned.reason}")
+            return [ActionStory(whole, completed.events, failed)], ""
+        told = [
+            ActionStory(part.id, part.events, rehearse(spec, part.events, self._offline), part.mark)
+            for part in fanned.parts
+        ]
+        return told, f"forEach: {fanned.reason}" if fanned.reason else ""
 
 
 @dataclass
@@ -190,10 +205,11 @@ def _summary(
             because = "; ".join(f"trigger {each.name!r} {_does(each)}" for each in found)
             return result, because
     if any(each.accepted for each in dependencies):
-        refused = [each for each in triggers if each.misplaced]
+        refused = [each for each in triggers if each.misplaced or each.nothing]
         if refused:
             return "idle", "; ".join(
-                f"trigger {each.name!r} cannot place the event: {each.because}" for each in refused
+                f"trigger {each.name!r} {'does nothing' if each.nothing else 'cannot place the event'}: {each.because}"
+                for each in refused
             )
         gone = f"; {quoted(left_out)} is of a kind that this version does not run" if left_out else ""
         accepting = quoted([each.name for each in dependencies if each.accepted])

@@ -75,6 +75,8 @@ class ActionStory:
     id: str
     events: Mapping[str, Event]
     rehearsal: Rehearsal
+    item: str = ""
+    """With ``forEach``: what names the element that it is for among the others."""
 
     def as_dict(self) -> dict[str, Any]:
         """The action as JSON."""
@@ -82,6 +84,7 @@ class ActionStory:
         return {
             "id": self.id,
             "events": {name: event.id for name, event in self.events.items()},
+            "item": self.item,
             "kind": done.kind,
             "parameters": [_setting(each) for each in done.trace],
             "block": hidden(done.block),
@@ -108,6 +111,8 @@ class TriggerStory:
     """Where an action would fail: the trigger that gets it then."""
     misplaced: bool = False
     """Whether the event has no value for the trigger's ``correlate``."""
+    nothing: bool = False
+    """Whether it was due and had nothing to do (``forEach`` of an empty array)."""
     timed: bool = False
     """Whether ``because`` says more of what it waits for than the names of dependencies."""
 

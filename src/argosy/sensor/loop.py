@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from argosy.bus._base import Bus, Delivery, Queue, Subscription
 from argosy.clock import Clock, SystemClock
 from argosy.errors import EventTooLarge
 from argosy.event import Event
-from argosy.sensor import actions
+from argosy.sensor import actions, fanout
 from argosy.sensor.actions import ActionRecord
+from argosy.sensor.fanout import FanOut
 from argosy.sensor.matching import Decision, Matcher, Plan
 from argosy.sensor.remembering import Completed, State, TriggerMemory
 from argosy.sensor.stores import Store, consumer_of
 from argosy.sensor.timers import Timers
 from argosy.sensor.verdict import Verdict
 
+_MOST_PUTS = 2000
+"""So many actions of a batch are held in memory before they are stored, an event's own not counted."""
 _UNREAD_SECONDS = 0.05
 """How long what the log holds already is waited for, until the bus is asked again."""
 
@@ -178,6 +181,7 @@ class SensorLoop:
     async def _settle(self, batch: Sequence[Delivery]) -> None:
         heeded = not self._memories
         puts: list[_Put] = []
+        unsaid = False
         for number, delivery in enumerate(batch):
             decisions = self._matcher.decide(delivery.event) if delivery.event is not None else []
             if not heeded and self._concerns_memory(delivery, decisions):
@@ -192,10 +196,14 @@ class SensorLoop:
             # Told first: an action that is stored is performed at once, and its story must not come before its cause.
             # And told now: decisions that live for a whole batch cost more than making them.
             self._observer.matched(delivery, decisions, caused, waiting)
+            if len(puts) > _MOST_PUTS:  # an event that became many actions; what is stored early is recognised later
+                await self._put(puts)
+                puts.clear()
+                unsaid = True
             if number % 16 == 15:
                 await asyncio.sleep(0)  # matching is pure CPU; let others run between events
         await self._put(puts)
-        if puts:
+        if puts or unsaid:
             self._failpoint("actions.put")
         await self._save()
 
@@ -226,8 +234,12 @@ class SensorLoop:
 
     def _come_due(self, plan: Plan, completed: Completed, puts: list[_Put]) -> None:
         # A reader before this one may have noticed it, too.
-        caused = self._cause(plan, completed, puts, again=True)
-        self._observer.came_due(caused, completed.why)
+        found = self._cause(plan, completed, puts, again=True)
+        if isinstance(found, Verdict):
+            self._observer.problem(f"trigger {plan.trigger!r} was due and does nothing: {found.reason}")
+            return
+        for caused in found:
+            self._observer.came_due(caused, completed.why)
 
     def _advance(
         self, delivery: Delivery, decisions: list[Decision], puts: list[_Put]
@@ -245,14 +257,22 @@ class SensorLoop:
                 memory = self._memories.get(plan.trigger)
                 if memory is None:
                     completed = Completed({decision.dependency: decision.event}, at)
-                    caused.append(self._cause(plan, completed, puts, again=again, created=delivery.event))
+                    found = self._cause(plan, completed, puts, again=again, created=delivery.event)
+                    if isinstance(found, Verdict):
+                        decisions.append(Decision(decision.dependency, found))
+                    else:
+                        caused += found
                     continue
                 advance = memory.take(decision.dependency, decision.event, position=position, at=at)
                 if advance.refused is not None:
                     decisions.append(Decision(decision.dependency, _named(advance.refused)))
                 for completed in advance.completed:
                     waiting.pop(plan.trigger, None)
-                    caused.append(self._cause(plan, completed, puts, again=again, created=delivery.event))
+                    found = self._cause(plan, completed, puts, again=again, created=delivery.event)
+                    if isinstance(found, Verdict):
+                        decisions.append(Decision(decision.dependency, found))
+                    else:
+                        caused += found
                 if advance.waits is not None:
                     sentence = advance.waits.sentence if plan.timed else ""
                     waiting[plan.trigger] = Waiting(plan.trigger, advance.waits.for_dependencies, sentence)
@@ -260,12 +280,29 @@ class SensorLoop:
 
     def _cause(
         self, plan: Plan, completed: Completed, puts: list[_Put], *, again: bool, created: Event | None = None
-    ) -> Caused:
+    ) -> list[Caused] | Verdict:
+        """The actions that this leads to, or why it leads to none (``forEach``)."""
         item = actions.action_id(self._namespace, self._sensor, plan.trigger, completed.events)
         newest = created or list(completed.events.values())[-1]
         record = ActionRecord(newest.time, completed.events, at=completed.at)
+        if plan.fan_out is not None:
+            return self._fan_out(plan, plan.fan_out, item, record, puts, again=again)
         puts.append(_Put(self._queues[plan.trigger], item, record, again))
-        return Caused(plan.trigger, item)
+        return [Caused(plan.trigger, item)]
+
+    def _fan_out(
+        self, plan: Plan, fan_out: FanOut, whole: str, record: ActionRecord, puts: list[_Put], *, again: bool
+    ) -> list[Caused] | Verdict:
+        fanned = fan_out(whole, record.events)
+        queue = self._queues[plan.trigger]
+        if fanned.given_up:
+            # Put as a whole, its worker makes a dead letter of it, which can be redriven once the manifest is mended.
+            puts.append(_Put(queue, whole, record, again))
+            return [Caused(plan.trigger, whole)]
+        if not fanned.parts:
+            return Verdict(fanout.CLAUSE, False, f"{fanout.CLAUSE}: {fanned.reason}", failed=fanned.failed)
+        puts += [_Put(queue, part.id, replace(record, events=part.events), again) for part in fanned.parts]
+        return [Caused(plan.trigger, part.id) for part in fanned.parts]
 
     async def _put(self, puts: Sequence[_Put]) -> None:
         """Write all actions. Queues are written side by side; within one queue the order of the log is kept."""

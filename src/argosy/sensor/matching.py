@@ -23,6 +23,7 @@ from argosy.manifests._collecting_models import Batch
 from argosy.manifests.fields import TriggerParameterSource
 from argosy.manifests.sensor import Dependency, Sensor, TriggerSpec, TriggerTemplate
 from argosy.sensor import filters, transform
+from argosy.sensor.fanout import FanOut
 from argosy.sensor.gathering import Rule
 from argosy.sensor.join import Absence, JoinState
 from argosy.sensor.transform import Transform
@@ -107,6 +108,7 @@ class Plan:
     """How completions are gathered before they become an action, if they are."""
     gather_key: TriggerParameterSource | None = None
     max_pending: int = 10_000
+    fan_out: FanOut | None = None
 
     @property
     def names(self) -> Sequence[str]:
@@ -154,7 +156,7 @@ class Plan:
         )
 
 
-def _plan(trigger: TriggerSpec, definitions: Mapping[str, str]) -> Plan:
+def _plan(trigger: TriggerSpec, definitions: Mapping[str, str], strict: bool) -> Plan:
     """The trigger compiled. Raises LangError where a text does not parse; parts that do not fit together were found before."""
     frame = trigger.frame or TriggerTemplate(name=trigger.name, conditions=trigger.conditions)
     absent = Absence(frame.absent.dependency, frame.absent.after) if frame.absent else None
@@ -174,6 +176,7 @@ def _plan(trigger: TriggerSpec, definitions: Mapping[str, str]) -> Plan:
         rule,
         key,
         frame.max_pending,
+        FanOut(trigger.for_each, strict=strict) if trigger.for_each else None,
     )
 
 
@@ -237,7 +240,7 @@ class Matcher:
         self.plans: list[Plan] = []
         for trigger in sensor.triggers:
             try:
-                self.plans.append(_plan(trigger, definitions))
+                self.plans.append(_plan(trigger, definitions, sensor.spec.strict))
             except LangError as error:
                 raise ConfigError(f"trigger {trigger.name!r}: {error.message}") from error
 

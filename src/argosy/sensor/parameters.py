@@ -43,7 +43,7 @@ def _text(value: str) -> Resolved:
     return Resolved(value, gojson.dumps(value))
 
 
-def _data_document(event: Event) -> Document:
+def data_document(event: Event) -> Document:
     """The event's data as JSON; YAML data is converted by Kubernetes' rules, of several documents the first.
 
     Raises LangError for any other content type, and for data that is not what its content type says.
@@ -118,7 +118,7 @@ def look_up(src: TriggerParameterSource, events: Events) -> Found:
     complaints: list[str] = []
     try:
         if src.data_key or src.data_template:
-            document = _data_document(event)
+            document = data_document(event)
             found = _from_document("data", document, src.data_key, src.data_template, complaints)
         else:
             document = Document.of(_context(event))

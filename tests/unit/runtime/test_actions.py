@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -384,3 +385,39 @@ def test_a_pause_never_overflows() -> None:
     backoff = Backoff.model_validate({"factor": 1e308, "duration": "1h", "jitter": 1e308})
 
     assert backoff.pause_seconds(50, 0.5) == float("inf")
+
+
+class TestForEach:
+    """What was put as a whole although the trigger has ``forEach``: too much of it, or the manifest had none then."""
+
+    SPEC = "template: {name: t, log: {}}\nforEach: {path: hosts, maxItems: 2}\n"
+
+    def _body(self, hosts: object) -> bytes:
+        event = replace(EVENT, data=json.dumps({"hosts": hosts}).encode())
+        return actions.encode(actions.ActionRecord(event.time, {"d": event}))
+
+    def test_it_becomes_its_elements_and_each_is_performed(self) -> None:
+        world = _Fake()
+
+        end = _play(_spec(self.SPEC), world, body=self._body(["a", "b"]))
+
+        assert [action.events["item"].data for _, _, action in world.fired] == [b'"a"', b'"b"']
+        assert end.depth == 0
+        assert b"became 2 actions" in (end.outcomes["1"] or b"")
+
+    def test_too_many_elements_are_a_dead_letter_that_says_what_to_do(self) -> None:
+        world = _Fake()
+
+        end = _play(_spec(self.SPEC), world, body=self._body(["a", "b", "c"]))
+
+        ((_, reason),) = end.dead
+        assert "3 elements, more than 'maxItems' (2) allows; mend the manifest, then redrive" in reason
+        assert world.fired == []
+
+    def test_an_element_that_fails_is_tried_again_by_itself(self) -> None:
+        world = _Fake(TriggerError("busy"), None, Rejected("never"))
+
+        end = _play(_spec(self.SPEC), world, body=self._body(["a", "b"]))
+
+        assert [action.events["item"].data for _, _, action in world.fired] == [b'"a"', b'"a"', b'"b"']
+        assert [reason for _, reason in end.dead] == ["never"]

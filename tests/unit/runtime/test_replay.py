@@ -114,3 +114,22 @@ def _failing(sentence: str) -> object:
 def test_a_repetition_has_an_id_of_its_own_for_each_name() -> None:
     assert once_more("a", "one") == once_more("a", "one")
     assert len({once_more("a", "one"), once_more("a", "two"), once_more("b", "one"), "a"}) == 4
+
+
+async def test_the_elements_of_an_event_come_out_under_the_ids_that_they_had() -> None:
+    # Given a sensor with forEach, and an event of two elements
+    manifest = yaml.safe_load(SENSOR)
+    manifest["spec"]["triggers"] = [{"template": {"name": "each", "conditions": "a", "log": {}}, "forEach": "hosts"}]
+    sensor, problems = parse_sensor(manifest)
+    assert sensor is not None, problems
+    event = Event("1", "web", "a", "webhook", "2026-11-23T10:00:00Z", b'{"hosts":["x","y"]}')
+    tape = _Tape(sensor)
+    # When it is played twice
+    try:
+        (first,) = await tape.play([Delivery(1, MONDAY, event)])
+        (second,) = await tape.play([Delivery(2, MONDAY + 1, event)])
+    finally:
+        tape.end()
+    # Then there are two actions, the same ones each time
+    assert len({put.id for put in first.puts}) == 2
+    assert [put.id for put in first.puts] == [put.id for put in second.puts]

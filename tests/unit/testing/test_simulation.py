@@ -303,3 +303,27 @@ def test_two_runs_of_a_test_are_the_same(bench: Bench) -> None:
     assert [(each.name, each.id, each.tries) for each in one.fired] == [
         (each.name, each.id, each.tries) for each in other.fired
     ]
+
+
+class TestForEach:
+    def test_each_element_is_an_action_with_its_own_answer(self, bench: Bench) -> None:
+        bench.manifests(sensor(trigger("ship", forEach={"path": "lines", "key": "sku"})))
+        data = {"lines": [{"sku": "a"}, {"sku": "b"}, {"sku": "c"}]}
+
+        played = bench.play(
+            event={"from": "web/order", "data": data, "id": "o1"},
+            answers={"ship": ["ok", {"rejected": "sold out"}, "ok"]},
+            deadLetters=["ship"],
+        )
+
+        assert [one.events["item"].id for one in played.fired] == ["o1/a", "o1/b", "o1/c"]
+        assert [one.reason for one in played.dead] == ["sold out"]
+
+    def test_an_empty_array_says_why_nothing_fires(self, bench: Bench) -> None:
+        bench.manifests(sensor(trigger("ship", forEach="lines")))
+
+        result = bench.run(
+            event={"from": "web/order", "data": {"lines": []}}, fires=[], because="the array at 'lines' is empty"
+        )
+
+        assert result.passed, result.lines()

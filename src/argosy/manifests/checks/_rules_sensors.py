@@ -131,6 +131,13 @@ RULES = (
         " 'count', and one that is not part of it under 'absent'.",
     ),
     Rule(
+        "for-each-amiss",
+        ("error", "warning"),
+        "A trigger's 'forEach' does not fit its condition.",
+        "No event would have the array, or nobody could tell whose event it is, so nothing would be done.",
+        "Name in 'dependencyName' a dependency without which the condition never holds, and with 'item' a name for the element that no dependency has.",
+    ),
+    Rule(
         "no-effect",
         ("warning", "info"),
         "A setting that nothing follows where it stands.",

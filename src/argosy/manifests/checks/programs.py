@@ -186,6 +186,9 @@ def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
     for index, reset in enumerate(trigger.conditions_reset):
         at = ("template", "conditionsReset", index, "byTime", "cron")
         yield from _faults("cron", reset.by_time.cron, at, reset.by_time.timezone or None)
+    if trigger.for_each is not None:
+        for word, path in (("path", trigger.for_each.path), ("key", trigger.for_each.key)):
+            yield from _path(path, ("forEach", word))
     for loc, src in each_source(trigger):
         for word, path in (("dataKey", src.data_key), ("contextKey", src.context_key)):
             yield from _path(path, (*loc, word))

@@ -26,7 +26,12 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
             # A dead-letter trigger runs for the events of the trigger above it.
             top = sensor.spec.triggers[int(loc[2])]
             condition = _condition(top.template, names)
-            found = (*_sources(trigger, names, condition), *_without_effect(trigger, condition), *_queue(trigger, loc))
+            item = top.for_each.item if top.for_each is not None else None
+            found = (
+                *_sources(trigger, names, condition, item),
+                *_without_effect(trigger, condition),
+                *_queue(trigger, loc),
+            )
             for problem in found:
                 if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
                     yield key, problem.inside(*loc)
@@ -65,8 +70,12 @@ def _idle(sensor: Sensor) -> Iterator[Problem]:
             yield Problem("no-effect", f"'{word}' is read by nobody, upstream included", ("spec", word), "info", True)
 
 
-def _sources(trigger: TriggerSpec, names: list[str], condition: Condition | None) -> Iterator[Problem]:
+def _sources(
+    trigger: TriggerSpec, names: list[str], condition: Condition | None, item: str | None
+) -> Iterator[Problem]:
     for loc, src in each_source(trigger):
+        if src.dependency_name == item and loc[0] not in ("batch", "debounce"):
+            continue
         name, at, what = src.dependency_name, (*loc, "dependencyName"), "key" if loc[-1] == "key" else "parameter"
         if name not in names:
             text = f"'{name}' is no dependency of this sensor{did_you_mean(name, names)}"

@@ -269,9 +269,12 @@ class _Replay:
                     continue
                 if one.name not in plan.condition.names or not plan.condition.evaluate([one.name]):
                     continue
-                id = actions.action_id(*self._place, plan.trigger, {one.name: event})
-                if id not in now and (found := await self._find(plan.trigger, id)) is not None:
-                    told.append({"trigger": plan.trigger, "id": id, "was": found.state, "at": _log.spoken(found.at)})
+                whole = actions.action_id(*self._place, plan.trigger, {one.name: event})
+                parts = plan.fan_out(whole, {one.name: event}).parts if plan.fan_out else ()
+                for id in (whole, *(part.id for part in parts)):
+                    if id not in now and (found := await self._find(plan.trigger, id)) is not None:
+                        was = {"was": found.state, "at": _log.spoken(found.at)}
+                        told.append({"trigger": plan.trigger, "id": id, **was})
         return told
 
     async def _find(self, trigger: str, id: str) -> Item | None:

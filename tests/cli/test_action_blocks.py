@@ -1,0 +1,58 @@
+"""``forEach`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.running import http
+from tests.cli.test_actions import System, receiver, system
+
+__all__ = ["receiver", "system"]
+
+FOR_EACH = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: orders}}
+spec:
+  dependencies:
+    - {{name: order, eventSourceName: web, eventName: in}}
+  triggers:
+    - template:
+        name: bill
+        http:
+          url: {url}/bill
+          payload:
+            - {{src: {{dependencyName: item, dataKey: sku}}, dest: sku}}
+            - {{src: {{dependencyName: order, dataKey: body.n}}, dest: order}}
+      forEach: {{path: body.lines, key: sku}}
+"""
+
+
+def _post(system: System, body: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # killed before it answered
+        http(f"http://127.0.0.1:{system.port}/in", json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("point", ["action.put:2", "action.fired:2"])
+def test_killed_amid_the_elements_of_an_event_none_is_lost_and_none_doubled(system: System, point: str) -> None:
+    # Given a run that is killed when some of the actions of an event are stored, or done
+    system.run.write("sensor.yaml", FOR_EACH.format(url=system.receiver.url))
+    system.run.start({"CRASH_AT": point})
+    system.run.until_ready()
+    lines = [{"sku": f"s{number}"} for number in range(5)]
+    _post(system, {"n": 1, "lines": lines})
+    system.run.until(lambda: system.run.ended, "it was not killed")
+    # When it is started again
+    system.start()
+    done = system.until_listed(5, "--state", "done")
+    # Then each element was sent under a key of its own, and the same element under the same key
+    keys = {(json.loads(one.body)["sku"], one.key) for one in system.receiver.requests}
+    assert sorted(sku for sku, _ in keys) == [one["sku"] for one in lines]
+    assert {key for _, key in keys} == {one["id"] for one in done}
+    # And a person sees which element an action is for
+    page = system.argosy("actions", "show", done[0]["id"])
+    assert "item: " in page
