@@ -22,7 +22,7 @@ from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub azureServiceBus emitter gerrit "  # noqa: SIM905
+    "azureEventsHub azureServiceBus emitter "  # noqa: SIM905
     "hdfs kafka minio mns pubSub pulsar".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
