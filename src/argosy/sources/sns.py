@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from argosy.aws.client import REGION
 from argosy.errors import EventInvalid, ExtraMissing, SourceError
 from argosy.manifests.fields import SecretKeySelector
 from argosy.sources import _hooked
@@ -45,11 +46,11 @@ class SnsConfig(HookedConfig):
     dropped: ClassVar[Mapping[str, str]] = NAMESPACE_DROPPED
 
     topic_arn: str = Field(min_length=1)
-    region: str = Field(min_length=1)
+    region: str = Field(pattern=f"^{REGION}$")
     access_key: SecretKeySelector | None = None
     secret_key: SecretKeySelector | None = None
     role_arn: str = Field("", alias="roleARN")
-    """A role to take; the keys then do not count."""
+    """A role to take, with the process's own credentials; with the keys where it has none."""
     validate_signature: bool = False
     """Check that AWS has signed the message; needs ``argosy[crypto]``."""
     endpoint: str = ""
@@ -63,6 +64,7 @@ class Sns(Source[SnsConfig]):
     config = SnsConfig
     exclusive: ClassVar[bool] = False
     acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "double: documented deliveries with their signatures, and a double of the API"
     example: ClassVar[str] = """\
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource
@@ -102,7 +104,7 @@ spec:
         from argosy.sources._http import SUCCESS, Response
 
         config = ctx.config
-        named = Named(config.access_key, config.secret_key, config.role_arn)
+        named = Named(config.access_key, config.secret_key, role_arn=config.role_arn)
         async with Aws(ctx, "sns", config.region, named, config.endpoint) as aws:
             signatures = _Signatures(aws)
             hooks = None

@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from argosy.aws.signing import Credentials, signature
 from argosy.errors import EventInvalid
 from argosy.sources import _hooks
-from argosy.sources._aws import Credentials, signature
 from tests.conformance.source import DictBucket, SourceSuite, eventually, on_stage
 from tests.kubernetes import certificates
 from tests.unit.sources.hook_sender import Delivery, HookSender, deliver, webhook, wrapped
@@ -333,6 +333,8 @@ async def test_without_credentials_the_sentence_says_where_they_are_looked_for(
     monkeypatch.setattr(_hooks, "_FIRST_SECONDS", 0.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     async with on_stage("sns", {"webhook": webhook(url="https://me"), **FIELDS}) as stage:
         await stage.start()
         await eventually(lambda: "there are no AWS credentials" in caplog.text, "it was said")

@@ -1,0 +1,246 @@
+"""Calls of AWS's APIs: one HTTP client, signed requests, and failures as sentences.
+
+Three protocols are spoken: the query protocol (SNS, STS: a form, answered in XML), the JSON protocol (SQS), and
+REST (Lambda, S3), whose requests a caller builds itself. Nothing is tried again in here: the runtime does that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import ssl
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from urllib.parse import urlencode, urlsplit
+
+from argosy import retry_after
+from argosy.aws.signing import Credentials, signature
+from argosy.clock import Clock
+from argosy.connecting import Connecting, mounts
+from argosy.errors import ArgosyError, ExtraMissing
+
+if TYPE_CHECKING:
+    import httpx2
+
+REGION = r"[a-z0-9]+(-[a-z0-9]+)*"
+"""What a region looks like. It becomes part of a host's name, so nothing else may stand there."""
+_CALL_SECONDS = 30.0
+_CONNECT_SECONDS = 15.0
+_LONGEST_ANSWER = 16 * 1024 * 1024
+_VERSIONS = {"sns": "2010-03-31", "sts": "2011-06-15"}
+# Their sentences repeat what was signed, which may hold a session token.
+_TALKATIVE = re.compile(r"signature", re.IGNORECASE)
+_SUFFIXES = (
+    ("cn-", "amazonaws.com.cn"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("", "amazonaws.com"),
+)
+
+
+class AwsError(ArgosyError):
+    """A call did not succeed. ``status`` is 0 and ``code`` empty where there was no answer."""
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "", wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.wait_seconds = wait_seconds
+        """How long the service wants to be left alone, where it says so."""
+
+
+class Identity(Protocol):
+    """Who says whose name a request is signed in."""
+
+    async def get(self) -> Credentials: ...
+
+    def forget(self) -> None:
+        """What was remembered has run out."""
+
+
+class Client:
+    """One HTTP client for any number of services: an async context manager. ``what`` wants it, as it stands in
+    ExtraMissing where the library is not there. ``direct``: whatever proxies the environment names.
+    """
+
+    def __init__(self, what: str, clock: Clock, *, tls: ssl.SSLContext | None = None, direct: bool = False) -> None:
+        try:
+            import httpx2
+        except ImportError as error:
+            raise ExtraMissing(what, "http") from error
+        verify = tls or ssl.create_default_context()
+        self._clock = clock
+        # No redirect is followed: a signature is for one place.
+        self._client = httpx2.AsyncClient(verify=verify, mounts=mounts(verify=verify), trust_env=not direct)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.aclose()
+
+    async def query(
+        self, service: str, region: str, url: str, action: str, parameters: Mapping[str, str], who: Identity | None
+    ) -> ElementTree.Element:
+        """A call of the query protocol; the answer's XML, its names without namespaces. Raises AwsError."""
+        body = urlencode({"Action": action, "Version": _VERSIONS[service], **parameters}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+        answer = await self.request(service, region, "POST", url, headers, body, who, action=action)
+        return tree(answer.content, action)
+
+    async def json(
+        self,
+        service: str,
+        region: str,
+        url: str,
+        target: str,
+        document: Mapping[str, Any],
+        who: Identity,
+        *,
+        seconds: float = _CALL_SECONDS,
+    ) -> dict[str, Any]:
+        """A call of the JSON protocol, ``target`` such as ``AmazonSQS.ReceiveMessage``. Raises AwsError."""
+        action = target.rpartition(".")[2]
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": target}
+        body = json.dumps(document).encode()
+        answer = await self.request(service, region, "POST", url, headers, body, who, action=action, seconds=seconds)
+        try:
+            found = json.loads(answer.content or b"{}")
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise AwsError(f"AWS {action} at {urlsplit(url).netloc} answered with something that is no JSON object")
+        return found
+
+    async def request(
+        self,
+        service: str,
+        region: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        who: Identity | None,
+        *,
+        action: str = "",
+        seconds: float = _CALL_SECONDS,
+    ) -> httpx2.Response:
+        """One request, signed as ``who`` if given; its answer, read. Raises AwsError unless it is a success."""
+        import httpx2
+
+        what = f"AWS {action or method} at {urlsplit(url).netloc}"
+        credentials = await who.get() if who is not None else None
+        given = dict(headers)
+        if credentials is not None:
+            given |= signature(method, url, given, body, credentials, region, service, self._clock.now())
+        timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
+        try:
+            request = self._client.build_request(
+                method, url, headers=given, content=body or None, timeout=timeout,
+                extensions={"trace": Connecting()},
+            )  # fmt: skip
+            response = await self._client.send(request, stream=True)
+            try:
+                content = await _read(response, what)
+            finally:
+                await response.aclose()
+        except httpx2.TimeoutException as error:
+            raise AwsError(f"{what} failed: no answer in time") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            raise AwsError(f"{what} failed: {_reason(error)}") from error
+        answer = httpx2.Response(response.status_code, headers=_undone(response.headers), content=content)
+        if not response.is_success:
+            code, said = _failure(answer)
+            if code.startswith("Expired") and who is not None:
+                who.forget()
+            if not _TALKATIVE.search(code) and said:
+                code_and_text = f"{code}: {_blotted(said, credentials)}" if code else _blotted(said, credentials)
+            else:
+                code_and_text = code
+            raise AwsError(
+                f"{what} answered {response.status_code} {code_and_text}".rstrip(),
+                status=response.status_code,
+                code=code,
+                wait_seconds=retry_after.seconds(response.headers.get("Retry-After")),
+            )
+        return answer
+
+
+def endpoint(service: str, region: str, given: str = "") -> str:
+    """The URL of a service, with a slash at its end: ``given`` by the manifest, or by the environment's
+    ``AWS_ENDPOINT_URL_<SERVICE>`` or ``AWS_ENDPOINT_URL``, as AWS's own libraries read it; else AWS's own.
+    """
+    if not given:
+        given = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}", "") or os.environ.get("AWS_ENDPOINT_URL", "")
+    if given:
+        return (given if "://" in given else f"https://{given}").rstrip("/") + "/"
+    suffix = next(suffix for prefix, suffix in _SUFFIXES if region.startswith(prefix))
+    return f"https://{service}.{region}.{suffix}/"
+
+
+def tree(text: bytes, action: str) -> ElementTree.Element:
+    """An answer's XML. A document type is refused: it could name entities that grow without end."""
+    if b"<!DOCTYPE" in text:
+        raise AwsError(f"AWS answered {action} with something that is no XML of it")
+    try:
+        found = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise AwsError(f"AWS answered {action} with something that is no XML") from error
+    for element in found.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return found
+
+
+async def _read(response: httpx2.Response, what: str) -> bytes:
+    pieces, length = [], 0
+    async for piece in response.aiter_bytes():
+        length += len(piece)
+        if length > _LONGEST_ANSWER:
+            raise AwsError(f"{what} answered with more than {_LONGEST_ANSWER // 2**20} MiB")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _undone(headers: httpx2.Headers) -> list[tuple[str, str]]:
+    """The headers without those that told how the body, which is decoded by now, went over the wire."""
+    gone: Collection[str] = ("content-encoding", "content-length", "transfer-encoding")
+    return [(name, value) for name, value in headers.multi_items() if name.lower() not in gone]
+
+
+def _failure(answer: httpx2.Response) -> tuple[str, str]:
+    """The code and the sentence of an error, in any of the protocols; empty where there is none."""
+    code = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+    text = answer.content
+    if text.lstrip()[:1] == b"{":
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = {}
+        code = code or str(found.get("__type", "")).rpartition("#")[2]
+        return code, str(found.get("message") or found.get("Message") or "")
+    try:
+        xml = tree(text, "")
+    except AwsError:
+        return code, ""
+    return code or xml.findtext(".//Code") or "", xml.findtext(".//Message") or ""
+
+
+def _blotted(text: str, credentials: Credentials | None) -> str:
+    for secret in sorted(filter(None, credentials or ()), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:500]
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong on the way: the innermost exception says it best."""
+    inner: BaseException = error
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = inner.__cause__ or inner.__context__ or inner
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({inner.verify_message})"
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    return type(error).__name__
