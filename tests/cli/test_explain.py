@@ -448,7 +448,7 @@ def test_a_cloud_event_that_is_taken_for_data_is_hinted_at(folder: _Folder) -> N
 def test_an_event_that_this_version_does_not_receive_is_hinted_at(folder: _Folder) -> None:
     folder.write(
         "manifests/all.yaml",
-        MANIFESTS.replace("  webhook:\n", "  gerrit: {later: {}}\n  webhook:\n"),
+        MANIFESTS.replace("  webhook:\n", "  mns: {later: {}}\n  webhook:\n"),
     )
 
     (hint,) = folder.json("--event", folder.event(_event("later")))["hints"]

@@ -55,7 +55,7 @@ def test_every_kind_is_listed_with_a_word_on_it() -> None:
     ("arguments", "words"),
     [
         (["webhok"], "did you mean 'webhook'?"),
-        (["gerrit"], "does not run"),
+        (["mns"], "does not run"),
         (["webhook", "--trigger"], "There is no kind 'webhook'"),
         (["xyzzy"], "argosy new --list"),
         ([], "Give a KIND"),

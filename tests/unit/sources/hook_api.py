@@ -1,6 +1,6 @@
 """A double of the services that webhooks are registered at: it keeps lists of webhooks and writes down what it is
-asked. It speaks HTTP on a port of the loopback and knows how GitHub, GitLab and both Bitbuckets page, name and
-answer; what it takes for granted of them is their documentation's word. No test against the real services.
+asked. It speaks HTTP on a port of the loopback and knows how GitHub, GitLab, both Bitbuckets and Gerrit page, name
+and answer; what it takes for granted of them is their documentation's word. No test against the real services.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class HookApi:
 
     def add(self, path: str, hook: dict[str, Any]) -> dict[str, Any]:
         """A webhook that somebody else made; returns it as listed."""
-        name = "uuid" if self.style == "bitbucket" else "id"
-        shown = {**hook, name: f"{{{self.next_id}}}" if name == "uuid" else self.next_id}
+        name = {"bitbucket": "uuid", "gerrit": "name"}.get(self.style, "id")
+        made = {"uuid": f"{{{self.next_id}}}", "name": hook.get("name", f"another-{self.next_id}")}
+        shown = {**hook, name: made.get(name, self.next_id)}
         self.next_id += 1
         # What services never show.
         shown.pop("token", None)
@@ -65,8 +66,10 @@ class HookApi:
         self.asked.append(asked)
         if self.refusing is not None:
             return (*self.refusing, {"message": "no"})
-        if (asked.method, asked.path) in self.answers:
-            return 200, {}, self.answers[asked.method, asked.path]
+        if (call := (asked.method, asked.path.rstrip("/"))) in self.answers:
+            return 200, {}, self.answers[call]
+        if self.style == "gerrit":
+            return self._gerrit(asked)
         parent, _, name = asked.path.rpartition("/")
         if asked.method == "GET":
             return self._page(asked.path, query)
@@ -82,6 +85,26 @@ class HookApi:
         changed = self._plain(asked.body)
         hook.update({name: value for name, value in changed.items() if name not in ("secret", "token")})
         return 200, {}, hook
+
+    def _gerrit(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
+        """A map of webhooks by their names; one PUT makes and changes."""
+        place, _, name = asked.path.partition("/remotes/")
+        path = f"{place}/remotes"
+        if asked.method == "GET":
+            shown = {hook["name"]: {**hook} for hook in self.lists.get(path, [])}
+            for hook in shown.values():
+                del hook["name"]
+            return 200, {}, shown
+        hook = next((each for each in self.lists.get(path, []) if each["name"] == unquote(name)), None)
+        if asked.method == "DELETE":
+            if hook is None:
+                return 404, {}, {"message": "Not Found"}
+            self.lists[path].remove(hook)
+            return 204, {}, None
+        if hook is not None:
+            hook.update(asked.body)
+            return 200, {}, hook
+        return 201, {}, self.add(path, {"name": unquote(name), **asked.body})
 
     def _plain(self, body: Any) -> dict[str, Any]:
         """A webhook as it was asked for; Stripe's come as forms."""
@@ -119,7 +142,8 @@ def hook_api(style: str, tls: ssl.SSLContext | None = None) -> Iterator[HookApi]
             body = parse_qs(text.decode()) if form else json.loads(text) if text else None
             asked = Asked(self.command, parts.path, dict(self.headers), body)
             status, headers, answer = api.answer(asked, parse_qs(parts.query))
-            data = b"" if answer is None else json.dumps(answer).encode()
+            guard = b")]}'\n" if api.style == "gerrit" else b""
+            data = b"" if answer is None else guard + json.dumps(answer).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)

@@ -43,6 +43,13 @@ class Service:
     authorization: tuple[str, str]
     sent: dict[str, Any]
     other_events: list[str]
+    name: str = ""
+    """Of the webhook, where whoever makes it chooses that; then it is made by the call that changes it."""
+
+    @property
+    def made(self) -> tuple[str, str]:
+        """The call that makes it: method and path."""
+        return (self.change, f"{self.list}/{self.name}") if self.name else ("POST", self.list)
 
     def at(self, api: HookApi, **fields: Any) -> dict[str, Any]:
         hook = webhook(url="https://argosy.example/in/")
@@ -151,6 +158,25 @@ BITBUCKETSERVER = Service(
     },
     other_events=["pr:opened"],
 )
+GERRIT = Service(
+    kind="gerrit",
+    block={
+        "hookName": "the hook",
+        "projects": ["plat form/build"],
+        "events": ["patchset-created", "change-merged"],
+        "auth": {"username": {"name": "api", "key": "token"}, "password": SECRET},
+        "sslVerify": True,
+        "maxTries": 7,
+    },
+    base="gerritBaseURL",
+    path="/r/",
+    list="/r/a/config/server/webhooks~projects/plat%20form%2Fbuild/remotes",
+    change="PUT",
+    authorization=("Authorization", f"Basic {base64.b64encode(b'api-token:hook-secret').decode()}"),
+    sent={"url": URL, "events": ["patchset-created", "change-merged"], "sslVerify": True, "maxTries": 7},
+    other_events=["ref-updated"],
+    name="the%20hook",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +193,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_hooks, name, seconds)
 
 
-@pytest.fixture(params=[GITHUB, GITLAB, BITBUCKET, BITBUCKETSERVER], ids=lambda service: service.kind)
+@pytest.fixture(params=[GITHUB, GITLAB, BITBUCKET, BITBUCKETSERVER, GERRIT], ids=lambda service: service.kind)
 def service(request: pytest.FixtureRequest) -> Service:
     found: Service = request.param
     return found
@@ -207,8 +233,8 @@ async def test_a_missing_webhook_is_created_as_the_service_documents_it(
     await process(service.kind, service.at(api))
     await eventually(lambda: shown(api, service.list) == 6, "the webhook is there")
     # Then it was asked for once, with all that the manifest says
-    assert api.changes() == [("POST", service.list)]
-    call = api.last("POST")
+    assert api.changes() == [service.made]
+    call = api.last(service.made[0])
     assert call.body == service.sent
     name, value = service.authorization
     assert {key.lower(): text for key, text in call.headers.items()}[name.lower()] == value
@@ -257,8 +283,8 @@ async def test_a_rotated_secret_or_token_registers_the_webhook_anew(
     # Then the service is told, though it shows no secrets
     await eventually(lambda: len(api.changes()) == 2, "the webhook was changed")
     changed = api.last(service.change)
-    authorization = changed.headers.get("Authorization", "").removeprefix("Basic ")
-    user = base64.b64decode(authorization).decode() if service.kind == "bitbucket" else ""
+    scheme, _, credentials = changed.headers.get("Authorization", "").partition(" ")
+    user = base64.b64decode(credentials).decode() if scheme == "Basic" else ""
     assert "rotated" in json.dumps(changed.body) + str(dict(changed.headers)) + user
     assert (stage.errors, shown(api, service.list)) == ([], 1)
     # And no secret stands on the bus

@@ -219,7 +219,7 @@ def test_raw_needs_the_event_source(bench: Bench) -> None:
 
 
 def test_raw_needs_a_source_that_is_run(bench: Bench) -> None:
-    bench.manifests(sensor(), more=WEB.replace("webhook", "gerrit"))
+    bench.manifests(sensor(), more=WEB.replace("webhook", "mns"))
 
     (said,) = bench.said(HEAD.replace("order}", "order, raw: 1}") + "    fires: []\n")
 
