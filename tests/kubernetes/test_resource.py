@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 import itertools
 from collections.abc import AsyncIterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+import orjson
 import pytest
 
 from argosy.errors import BusError, SourceError
+from argosy.kubernetes.client import Client
 from argosy.lang.gjson import Document
 from argosy.manifests.fields import Json
+from argosy.sources._filter import decision
+from argosy.sources._raw import Raw
 from argosy.sources._resource_filter import ResourceFilter, predicate
+from argosy.sources.resource import ResourceConfig, ResourceSource
 from tests.conformance.source import DictBucket, Emitted, SourceSuite, Stage, Upstream, eventually, on_stage
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.receivers import kubeconfig_through, port_of
 from tests.kubernetes.relay import Relay
 
+orjson_loads = orjson.loads
 _numbers = itertools.count(1)
 GOOD: dict[str, Json] = {"version": "v1", "resource": "configmaps", "eventTypes": ["ADD"]}
 
@@ -34,6 +42,7 @@ class Cluster(Upstream):
     def __init__(self, server: ApiServer, namespace: str) -> None:
         self.server = server
         self.namespace = namespace
+        self.bucket = DictBucket()
         self.block = {
             "namespace": namespace,
             "version": "v1",
@@ -65,6 +74,10 @@ class Cluster(Upstream):
 
     async def send(self, text: str) -> None:
         await self.create(f"message-{next(_numbers)}", text=text)
+
+    async def acknowledged(self) -> int:
+        shards = [entry.value for key, entry in self.bucket.entries.items() if key.startswith("seen/")]
+        return sum(len(orjson.loads(shard)["seen"]) for shard in shards)
 
     def text_of(self, data: Json) -> str:
         keys = ["type", "body", "oldBody", "group", "version", "resource"]
@@ -107,6 +120,7 @@ class TestResource(SourceSuite):
         ({**GOOD, "filter": {"fields": [{"key": "a", "operation": "in", "value": "b"}]}}, "operation"),
         ({**GOOD, "filter": {"fields": [{"key": "a", "value": "("}]}}, "RE2"),
         ({**GOOD, "filter": {"createdBy": "yesterday"}}, "createdBy"),
+        ({**GOOD, "metadataOnly": True, "filter": {"fields": [{"key": "data.a", "value": "b"}]}}, "metadataOnly"),
     ]
 
     @pytest.fixture
@@ -164,17 +178,59 @@ async def test_what_is_there_already_is_added_at_the_first_start(cluster: Cluste
     assert sorted(told(await stage.events(2))) == [("ADD", "one"), ("ADD", "two")]
 
 
-async def test_a_later_start_tells_only_what_changed_meanwhile(cluster: Cluster, stage: Stage) -> None:
+async def test_a_later_start_goes_on_where_the_last_run_stood(cluster: Cluster, stage: Stage) -> None:
+    # Given a source that told about three objects and stopped
+    same = await cluster.create("same")
+    made = await cluster.create("changed")
+    await cluster.create("gone", text="still known")
+    await stage.start()
+    await stage.events(3)
+    await stage.stop()
+    # When one changes twice, one goes, one comes and goes, and it starts again
+    changed = [await cluster.change("changed", a="b"), await cluster.change("changed", a="c")]
+    await cluster.remove("gone")
+    await cluster.create("short")
+    await cluster.remove("short")
+    await stage.start()
+    # Then it tells each of these changes in order, as if it had been there, and nothing about what is as it was
+    events = (await stage.events(8))[3:]
+    await cluster.settle()
+    meanwhile = [
+        ("UPDATE", "changed"),
+        ("UPDATE", "changed"),
+        ("DELETE", "gone"),
+        ("ADD", "short"),
+        ("DELETE", "short"),
+    ]
+    assert sorted(told(events)) == sorted(meanwhile) and len(stage.offered) == 8
+    first, second = (event.data for event in events if event.data["type"] == "UPDATE")
+    assert (first["oldBody"], first["body"]) == (made, changed[0])
+    assert (second["oldBody"], second["body"]) == tuple(changed)
+    assert next(event.data["body"]["data"] for event in events if event.data["type"] == "DELETE") == {
+        "text": "still known"
+    }
+    # And knows what was there before: the next change has the old object, too
+    await cluster.change("same", a="b")
+    assert (await stage.events(9))[8].data["oldBody"] == same
+    # And a start with nothing changed tells nothing
+    await stage.stop()
+    await stage.start()
+    await cluster.settle()
+    assert len(stage.offered) == 9
+
+
+async def test_where_that_point_is_forgotten_a_later_start_compares(cluster: Cluster, stage: Stage) -> None:
     # Given a source that told about three objects and stopped
     for name in ("same", "changed", "gone"):
         await cluster.create(name)
     await stage.start()
     await stage.events(3)
     await stage.stop()
-    # When one changes, one goes and one comes, and it starts again
+    # When one changes, one goes and one comes, the server lets go of the past, and the source starts again
     await cluster.change("changed", a="b")
     await cluster.remove("gone")
     await cluster.create("new")
+    cluster.server.forget()
     await stage.start()
     # Then it tells that, and nothing about what is as it was
     events = (await stage.events(6))[3:]
@@ -189,6 +245,109 @@ async def test_a_later_start_tells_only_what_changed_meanwhile(cluster: Cluster,
     await stage.start()
     await cluster.settle()
     assert len(stage.offered) == 6
+
+
+async def test_a_quiet_source_learns_how_far_the_server_is(
+    cluster: Cluster, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a source in a namespace where nothing happens, whose watches are short: a server that ends one says where it is
+    monkeypatch.setattr(Client, "watch", partialmethod(Client.watch, timeout_seconds=3))
+    await stage.start()
+    # When something happens to objects of its kind elsewhere
+    path, about = "/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "elsewhere-"}}
+    elsewhere = await cluster.ask("POST", path, about)
+    # Then its next start will begin behind that
+    await eventually(lambda: int(_reached(stage) or 0) >= int(elsewhere["metadata"]["resourceVersion"]))
+    assert not stage.offered and not stage.errors
+
+
+def _reached(stage: Stage) -> str:
+    assert isinstance(stage.bucket, DictBucket)
+    entry = stage.bucket.entries.get("reached")
+    return str(orjson.loads(entry.value)["version"]) if entry else ""
+
+
+async def test_where_it_stands_never_passes_an_event_that_is_not_stored(cluster: Cluster, stage: Stage) -> None:
+    # Given an event that the bus does not take
+    await stage.start()
+    stage.close_gate()
+    first = await cluster.create("one")
+    await eventually(lambda: stage.under_way == 1)
+    # When another is received, and the process dies: what it noted by then is all that there is
+    await cluster.create("two")
+    await eventually(lambda: stage.under_way == 2)
+    await asyncio.sleep(1.5)  # longer than it takes to note
+    assert isinstance(stage.bucket, DictBucket)
+    noted = dict(stage.bucket.entries)
+    assert int(_reached(stage) or 0) < int(first["metadata"]["resourceVersion"])
+    stage.open_gate()
+    await stage.events(2)
+    await stage.stop()
+    stage.bucket.entries = noted
+    # Then the next run tells both again, by the same ids
+    await stage.start()
+    events = await stage.events(4)
+    assert sorted(event.id or "" for event in events[:2]) == sorted(event.id or "" for event in events[2:])
+
+
+async def test_of_metadata_alone_nothing_else_travels(
+    cluster: Cluster, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given secrets, one of which has a copy of itself in the annotation that kubectl keeps
+    received: list[bytes] = []
+    monkeypatch.setattr("argosy.kubernetes.client.orjson.loads", lambda raw: received.append(raw) or orjson_loads(raw))
+    path = cluster.path.replace("configmaps", "secrets")
+    kept, copied = base64.b64encode(b"never to travel").decode(), base64.b64encode(b"never to be told").decode()
+    annotations = {
+        "kubectl.kubernetes.io/last-applied-configuration": f'{{"data":{{"a":"{copied}"}}}}',
+        "other": "stays",
+    }
+    one = {"metadata": {"name": "one", "labels": {"app": "web"}}, "data": {"a": kept}}
+    await cluster.ask("POST", path, one)
+    # When a source of their metadata starts, and one is made, changed and removed
+    stage.block |= {"resource": "secrets", "metadataOnly": True}
+    stage.block["filter"] = {"fields": [{"key": "metadata.labels.app", "value": "^web$"}]}
+    await stage.start()
+    await cluster.ask("POST", path, {"metadata": {**one["metadata"], "name": "two", "annotations": annotations}})
+    patch = {"stringData": {"b": "another"}}
+    await cluster.ask("PATCH", f"{path}/two", patch, content="application/merge-patch+json")
+    await cluster.ask("DELETE", f"{path}/two")
+    # Then all of it is told, with type, name, labels and the annotations of others
+    events = await stage.events(4)
+    assert told(events) == [("ADD", "one"), ("ADD", "two"), ("UPDATE", "two"), ("DELETE", "two")]
+    for event in events:
+        body = event.data["body"]
+        assert sorted(body) == ["apiVersion", "kind", "metadata"]
+        assert (body["apiVersion"], body["kind"]) == ("v1", "Secret")
+    assert events[2].data["oldBody"]["metadata"]["annotations"] == {"other": "stays"}
+    assert events[2].data["body"]["metadata"]["resourceVersion"] in (events[2].id or "")
+    # And what they hold neither came over the line nor stands on the bus
+    assert received and all(kept.encode() not in bytes(raw) for raw in received)
+    assert isinstance(stage.bucket, DictBucket)
+    noted = [entry.value for entry in stage.bucket.entries.values()]
+    assert all(
+        secret.encode() not in raw for raw in [*noted, *(event.raw for event in events)] for secret in (kept, copied)
+    )
+    # And a start where that point is forgotten lists no more than that
+    await stage.stop()
+    cluster.server.forget()
+    await stage.start()
+    await cluster.settle()
+    assert len(stage.offered) == 4
+    assert all(kept.encode() not in bytes(raw) for raw in received)
+
+
+async def test_an_expression_decides_over_the_object(cluster: Cluster) -> None:
+    # Given a filter of this kind's own sort with an expression beside it
+    wanted = {"prefix": "a", "expression": "body.data.size == 'large'"}
+    config = ResourceConfig.model_validate({**cluster.block, "filter": wanted})
+    decided = decision(config)
+    # When an object is recorded, then both decide
+    assert decided is not None
+    for size, passes in (("large", True), ("small", False)):
+        item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"size": size}}
+        wrapped = ResourceSource.wrap(config, Raw(orjson.dumps(item)))
+        assert wrapped is not None and decided.accepts(wrapped.data) is passes
 
 
 async def test_a_deletion_that_failed_is_told_by_the_next_run(cluster: Cluster, stage: Stage) -> None:
@@ -281,7 +440,7 @@ async def test_a_change_that_nobody_wants_does_not_hide_an_event_that_failed(clu
     await stage.start()
     stage.close_gate()
     # When an object is made and changed, and then the bus fails
-    await cluster.create("one")
+    made = await cluster.create("one")
     await cluster.change("one", a="b")
     await eventually(lambda: len(stage.offered) == 1)
     await cluster.settle()
@@ -289,9 +448,9 @@ async def test_a_change_that_nobody_wants_does_not_hide_an_event_that_failed(clu
     stage.open_gate()
     await eventually(lambda: bool(stage.errors))
     stage.failure = None
-    # Then the next run tells that it was made
+    # Then the next run tells that it was made, and how
     (event,) = await stage.events(1)
-    assert told([event]) == [("ADD", "one")] and event.data["body"]["data"] == {"a": "b"}
+    assert told([event]) == [("ADD", "one")] and event.data["body"] == made
 
 
 LABELLED: list[tuple[dict[str, str], set[str]]] = [

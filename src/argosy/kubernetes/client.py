@@ -63,6 +63,8 @@ FIELD_MANAGER = "argosy"
 
 _CALL_SECONDS = 30.0
 _PAGE = 500
+_ACCEPT = "application/json"
+_ACCEPT_METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 # How much later than asked a server may end a watch before the connection counts as dead.
 _GRACE_SECONDS = 30.0
 
@@ -78,9 +80,7 @@ class Client:
     """One API server, asked asynchronously. An asynchronous context manager; safe to use from many tasks."""
 
     def __init__(self, load: Callable[[], config.Access] = config.load) -> None:
-        """``load`` says where the server is. It is called at the first request, and again until it
-        succeeds.
-        """
+        """``load`` says where the server is. It is called at the first request, and again until it succeeds."""
         self._load = load
         self._access: config.Access | None = None
         self._http: httpx2.AsyncClient | None = None
@@ -96,9 +96,7 @@ class Client:
             self._http = None
 
     async def access(self) -> config.Access:
-        """Where the server is; read from the files when first asked. Raises TriggerError as ``config.load``
-        does.
-        """
+        """Where the server is; read from the files when first asked. Raises TriggerError as ``config.load`` does."""
         async with self._opening:
             if self._access is None:
                 self._access = await asyncio.to_thread(self._load)
@@ -157,28 +155,42 @@ class Client:
         return await self._ask("GET", resource.path(namespace, name), call)
 
     async def list(
-        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
     ) -> Listing:
         """All objects (of a namespace) that the selectors choose, fetched page by page.
 
-        Items carry ``apiVersion`` and ``kind``, which the server leaves out for its own kinds.
+        Items carry ``apiVersion`` and ``kind``, which the server leaves out for its own kinds. With
+        ``resource_version`` they are as they stood then; raises Expired if the server has forgotten that.
+        ``metadata_only``: the server sends ``metadata`` and nothing else (as PartialObjectMetadata).
         """
         call = Call("list", resource, namespace)
         query = _selectors(labels, fields) | {"limit": str(_PAGE)}
+        if resource_version:
+            query |= {"resourceVersion": resource_version, "resourceVersionMatch": "Exact"}
+        accept = _ACCEPT_METADATA.format("List") if metadata_only else _ACCEPT
+        own = {"apiVersion": resource.api_version, "kind": resource.kind}
         items: list[Object] = []
         while True:
             try:
-                page = await self._ask("GET", resource.path(namespace), call, query=query)
+                page = await self._ask("GET", resource.path(namespace), call, query=query, accept=accept)
             except Expired:
+                if resource_version:
+                    raise
                 # The server forgot where the pages stood; the whole at once needs no memory.
                 items, query = [], _selectors(labels, fields)
                 continue
-            for item in page.get("items") or ():
-                items.append({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+            items += [{**item, **own} if metadata_only else {**own, **item} for item in page.get("items") or ()]
             about = page.get("metadata") or {}
             if not about.get("continue"):
                 return Listing(items, str(about.get("resourceVersion") or ""))
-            query["continue"] = about["continue"]
+            query = {"continue": about["continue"], "limit": str(_PAGE), **_selectors(labels, fields)}
 
     async def create(self, resource: Resource, body: Object, namespace: str | None = None) -> Object:
         """The object as the server stored it. Raises AlreadyExists."""
@@ -200,9 +212,7 @@ class Client:
         *,
         strategy: PatchStrategy = "application/merge-patch+json",
     ) -> Object:
-        """Change parts of the object. Raises NotFound, except for an apply patch, which creates what is
-        missing.
-        """
+        """Change parts of the object. Raises NotFound, except for an apply patch, which creates what is missing."""
         query = {"fieldManager": FIELD_MANAGER}
         if strategy == "application/apply-patch+yaml":
             query["force"] = "true"
@@ -221,6 +231,7 @@ class Client:
         resource_version: str = "",
         labels: str = "",
         fields: str = "",
+        metadata_only: bool = False,
         timeout_seconds: int = 240,
     ) -> AsyncIterator[Object]:
         """Every change since ``resource_version``, as ``{"type": …, "object": …}``; types are ADDED,
@@ -229,13 +240,14 @@ class Client:
         Goes on for ever: where the server ends a watch (after ``timeout_seconds``), the next one continues
         from the last version seen. A BOOKMARK's object has nothing but ``metadata.resourceVersion``; it is
         handed out so that a caller may note it. Without ``resource_version`` the server first sends all
-        objects there are as ADDED.
+        objects there are as ADDED. ``metadata_only`` is that of ``list``.
 
         Raises Expired if the version is too old (list again), TriggerError if the connection is lost or goes
         silent. End it by cancelling the task, or with ``contextlib.aclosing``.
         """
         call = Call("watch", resource, namespace)
         query = _selectors(labels, fields) | {"watch": "true", "timeoutSeconds": str(timeout_seconds)}
+        accept = _ACCEPT_METADATA.format("") if metadata_only else _ACCEPT
         loop = asyncio.get_running_loop()
         version = resource_version
         while True:
@@ -247,13 +259,15 @@ class Client:
                 query["allowWatchBookmarks"] = "true"
             path, silent = resource.path(namespace), timeout_seconds + _GRACE_SECONDS
             opened, received = loop.time(), False
-            async with self._answer("GET", path, call, query=query, read_seconds=silent) as response:
+            async with self._answer("GET", path, call, query=query, accept=accept, read_seconds=silent) as response:
                 async for line in lines(response.aiter_bytes()):
                     event, received = orjson.loads(line), True
                     if event.get("type") == "ERROR":
                         status = event.get("object") or {}
                         refuse(int(status.get("code") or 500), status, {}, call)
                     version = event["object"]["metadata"].get("resourceVersion") or version
+                    if metadata_only:
+                        event["object"] |= {"apiVersion": resource.api_version, "kind": resource.kind}
                     yield event
             if not received and loop.time() - opened < 1.0:
                 raise TriggerError(f"{call}: the Kubernetes API ends watches at once; is a proxy in the way?")
@@ -269,8 +283,10 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = _ACCEPT,
     ) -> Object:
-        async with self._answer(method, path, call, body, query=query, content_type=content_type) as response:
+        more = {"query": query, "content_type": content_type, "accept": accept}
+        async with self._answer(method, path, call, body, **more) as response:
             raw = await response.aread()
         try:
             answer = orjson.loads(raw)
@@ -288,6 +304,7 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = _ACCEPT,
         read_seconds: float = _CALL_SECONDS,
     ) -> AsyncIterator[httpx2.Response]:
         """A successful response whose body is still to be read; every failure, also while reading, is one of
@@ -297,7 +314,7 @@ class Client:
 
         access = await self.access()
         http = self._pool(access)
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
         extensions: dict[str, Any] = {"trace": Connecting()}

@@ -1,17 +1,20 @@
 """What a ``resource`` source remembers of the objects it told about: in memory for ``oldBody``, on the bus
 for its next start.
 
-On the bus stands, for each object, the version whose event is stored there; so a source that starts again
-says nothing about what has not changed. Beside it stands who the object is, so that its going can be told, too. It is written a little later than the events: after a crash some
+On the bus stands up to which resource version everything is told, where the next start goes on; and, for the case that
+the server has forgotten that point, for each object the version whose event is stored. Beside it stands who the object is, so that its going can be told, too. It is written a little later than the events: after a crash some
 are emitted again, by the same ids. Objects are spread over a number of keys so that a change rewrites
 little.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import zlib
+from collections import deque
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -38,10 +41,42 @@ class _Start(msgspec.Struct):
     time: dt.datetime
 
 
+class _Reached(msgspec.Struct):
+    settings: str
+    version: str
+
+
 _STARTED = "started"
+_REACHED = "reached"
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Shard)
 _start_decoder = msgspec.json.Decoder(_Start)
+_reached_decoder = msgspec.json.Decoder(_Reached)
+
+
+class Progress:
+    """The order in which changes were received, and how far from the beginning all of them are settled."""
+
+    def __init__(self) -> None:
+        self._ahead: deque[asyncio.Task[Any] | str] = deque()
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """The change that was received last is being told."""
+        self._ahead.append(task)
+
+    def reach(self, version: str) -> None:
+        """Every change up to this version has begun."""
+        if self._ahead and isinstance(self._ahead[-1], str):
+            self._ahead.pop()
+        self._ahead.append(version)
+
+    def settled(self) -> str:
+        """The last version up to which nothing is under way any more; empty if there is none since the last call."""
+        found = ""
+        while self._ahead and (isinstance(self._ahead[0], str) or self._ahead[0].done()):
+            first = self._ahead.popleft()
+            found = first if isinstance(first, str) else found
+        return found
 
 
 class Seen:
@@ -55,6 +90,9 @@ class Seen:
         self._settings = settings
         self._shards: list[dict[str, _Noted]] = [{} for _ in range(_SHARDS)]
         self._changed: set[int] = set()
+        self._written = ""
+        self.reached = ""
+        """The resource version up to which everything is told; empty if that is nowhere."""
         self.started = clock.now()
 
     async def load(self) -> None:
@@ -62,6 +100,7 @@ class Seen:
         nothing.
         """
         await self._load_start()
+        await self._load_reached()
         for key in await self._bucket.keys():
             number = key.removeprefix("seen/")
             entry = await self._bucket.get(key) if number != key and number.isdigit() else None
@@ -84,6 +123,15 @@ class Seen:
             self.started = start.time
         else:
             await self._bucket.put(_STARTED, _encode(_Start(self._settings, self.started)))
+
+    async def _load_reached(self) -> None:
+        entry = await self._bucket.get(_REACHED)
+        try:
+            reached = _reached_decoder.decode(entry.value) if entry is not None else None
+        except msgspec.DecodeError:
+            reached = None
+        if reached is not None and reached.settings == self._settings:
+            self.reached = self._written = reached.version
 
     def version(self, uid: str) -> str | None:
         """The version whose event is stored, or None."""
@@ -116,6 +164,7 @@ class Seen:
 
     async def write(self) -> None:
         """Write what has changed; durable on return."""
+        reached = self.reached  # what is told later must not count as written with what is told by now
         while self._changed:
             number = self._changed.pop()
             try:
@@ -123,6 +172,9 @@ class Seen:
             except BaseException:
                 self._changed.add(number)
                 raise
+        if reached != self._written:
+            await self._bucket.put(_REACHED, _encode(_Reached(self._settings, reached)))
+            self._written = reached
 
 
 def _shard(uid: str) -> int:

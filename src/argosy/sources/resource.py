@@ -2,10 +2,13 @@
 
 The source lists, then watches. It remembers each object, so that an UPDATE carries the old one beside the
 new; and a list after a break tells, by comparison, what was added, changed and deleted meanwhile. The
-event's id is uid, resource version and type. What was told already is noted on the bus
-(``_resource_memory``): a source that starts again is silent about what has not changed, and tells what has
-as an UPDATE without ``oldBody``; of an object that has gone, the DELETE carries type, name and labels alone.
-Upstream says ADD for every object at every start, and nothing of those that have gone.
+event's id is uid, resource version and type.
+
+What was told already is noted on the bus (``_resource_memory``), and how far the watch was. A source that starts again
+asks for the objects as they stood at that point and watches from there, so every change of the time between is told,
+each with the old object. Where the server has forgotten that point (it keeps five minutes), a list is compared
+with the notes: what has changed is an UPDATE without ``oldBody``; of an object that has gone, the DELETE carries type,
+name and labels alone. Upstream says ADD for every object at every start, and nothing of those that have gone.
 
 A watch that breaks goes on where it stood, and begins with a list again where the server has forgotten that
 point. That is done in here, not by a new start, because what is remembered would be lost.
@@ -23,7 +26,7 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, LangError, Rejected, RetryAfter, SourceError, TriggerError
 from argosy.lang import gjson, gojson
@@ -31,10 +34,11 @@ from argosy.manifests.fields import Json
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._raw import Raw, Wrapped
 from argosy.sources._resource_filter import EventType, Object, ResourceFilter, label_selector, predicate
-from argosy.sources._resource_memory import Seen
+from argosy.sources._resource_memory import Progress, Seen
+from argosy.sources._resource_objects import about_of, metadata_only, uid_of, version_of
 
 if TYPE_CHECKING:
-    from argosy.kubernetes.client import Client, Resource
+    from argosy.kubernetes.client import Client, Listing, Resource
 
 _UNDER_WAY = 64
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -55,6 +59,9 @@ class ResourceConfig(SourceConfig):
     event_types: list[EventType]
     filter: ResourceFilter | None = None
     """Which objects and changes count."""
+    metadata_only: bool = Field(False, json_schema_extra={"x-argosy": True})
+    """Objects are asked for and told with their ``metadata`` alone: what a Secret holds stays where it is. The copy
+    of everything that ``kubectl apply`` keeps in an annotation is left out, too."""
 
     @field_validator("event_types")
     @classmethod
@@ -63,14 +70,26 @@ class ResourceConfig(SourceConfig):
             raise ValueError("needs at least one of ADD, UPDATE, DELETE")
         return event_types
 
+    @model_validator(mode="after")
+    def _within_reach(self) -> ResourceConfig:
+        for field in self.filter.fields if self.filter and self.metadata_only else ():
+            if not field.key.startswith("metadata."):
+                raise ValueError(
+                    f"with metadataOnly, filter.fields can look into 'metadata.' only, not at {field.key!r}"
+                )
+        return self
+
 
 class ResourceSource(Source[ResourceConfig]):
-    """Watches one kind of object. The service account needs the verbs list and watch on it."""
+    """Watches one kind of object. The service account needs the verbs list and watch on it.
+
+    What takes the place of an acknowledgement is a note on the bus: how far everything is told. A source that starts again goes
+    on from there: nothing is told twice because it starts, and nothing that happened while it was away is left out."""
 
     kind: ClassVar[str] = "resource"
     config = ResourceConfig
     exclusive: ClassVar[bool] = True
-    acknowledges: ClassVar[bool] = False
+    acknowledges: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("httpx2",)
     extra: ClassVar[str] = "kubernetes"
     peer: ClassVar[str] = "real: kube-apiserver with etcd"
@@ -112,6 +131,8 @@ spec:
             item = gojson.loads(raw.body)
         except LangError as error:
             raise EventInvalid(f"the object is not JSON: {error}") from error
+        if config.metadata_only:
+            item = metadata_only(item)
         return Wrapped(_data(change, gojson.dumps(item), None, _tail(config)), None)
 
     async def run(self, ctx: SourceContext[ResourceConfig]) -> None:
@@ -153,6 +174,7 @@ class _Watch:
         self._tells_deletions = "DELETE" in config.event_types
         self._keeps_bodies = self._tells_deletions or "UPDATE" in config.event_types
         self._version = ""
+        self._progress = Progress()
         self._failures = 0
         self._tail = _tail(config)
         self._room = asyncio.Semaphore(_UNDER_WAY)
@@ -194,7 +216,8 @@ class _Watch:
         api_version = f"{config.group}/{config.version}" if config.group else config.version
         try:
             resource = await self._client.discover_plural(api_version, config.resource)
-            await self._list(resource)
+            if not await self._resume(resource):
+                await self._list(resource)
         except TriggerError as error:
             raise SourceError(str(error)) from error
         self._ctx.listening(self._where(resource))
@@ -214,17 +237,37 @@ class _Watch:
                     self._failures = 0
                 await self._pause(error)
 
+    async def _resume(self, resource: Resource) -> bool:
+        """Know the objects as they stood where the last run got to, and go on from there; False where that is forgotten."""
+        from argosy.kubernetes.client import Expired
+
+        if not self._seen.reached:
+            return False
+        try:
+            listing = await self._listing(resource, resource_version=self._seen.reached)
+        except (Expired, Rejected):  # some APIs know no "as it stood"; what else is refused, the list tells
+            return False
+        for item in listing.items:
+            self._remember(item)
+        self._version = self._seen.reached
+        return True
+
+    async def _listing(self, resource: Resource, **more: Any) -> Listing:
+        only = self._ctx.config.metadata_only
+        listing = await self._client.list(resource, self._namespace, labels=self._labels, metadata_only=only, **more)
+        return listing._replace(items=[metadata_only(item) for item in listing.items]) if only else listing
+
     async def _list(self, resource: Resource) -> None:
         """Tell what is new, changed and gone, by comparison with what is known or was noted."""
-        listing = await self._client.list(resource, self._namespace, labels=self._labels)
-        there = {_uid(item) for item in listing.items}
+        listing = await self._listing(resource)
+        there = {uid_of(item) for item in listing.items}
         gone = [uid for uid in self._known if uid not in there]
         for uid in gone:
             await self._gone(uid, self._known[uid].body)
         for uid, about in self._seen.others({*there, *gone, *self._latest}):
             await self._gone(uid, about.encode())
         for item in listing.items:
-            uid, version = _uid(item), _version(item)
+            uid, version = uid_of(item), version_of(item)
             noted = self._known[uid].version if uid in self._known else self._seen.version(uid)
             if noted == version:
                 self._remember(item)
@@ -232,24 +275,37 @@ class _Watch:
                 await self._tell("ADD", item)
             else:
                 await self._tell("UPDATE", item)
-        self._version = listing.resource_version
+        self._reach(listing.resource_version)
 
     async def _changes(self, resource: Resource) -> None:
-        watch = self._client.watch(resource, self._namespace, resource_version=self._version, labels=self._labels)
+        only = self._ctx.config.metadata_only
+        watch = self._client.watch(
+            resource, self._namespace, resource_version=self._version, labels=self._labels, metadata_only=only
+        )
         async with contextlib.aclosing(watch) as changes:  # type: ignore[type-var]
             async for change in changes:
-                item = change["object"]
+                item = metadata_only(change["object"]) if only else change["object"]
                 match change["type"]:
                     case "ADDED" | "MODIFIED":
-                        known = self._known.get(_uid(item))
+                        known = self._known.get(uid_of(item))
                         if known is None:
                             await self._tell("ADD" if change["type"] == "ADDED" else "UPDATE", item)
-                        elif known.version != _version(item):
+                        elif known.version != version_of(item):
                             await self._tell("UPDATE", item)
                     case "DELETED":
                         await self._tell("DELETE", item)
-                self._version = _version(item) or self._version
+                self._reach(version_of(item) or self._version)
                 self._failures = 0
+
+    def _reach(self, version: str) -> None:
+        """All changes up to this version are received; a bookmark says no more than that."""
+        self._version = version
+        self._progress.reach(version)
+        self._advance()
+
+    def _advance(self) -> None:
+        if not self._fault.done():
+            self._seen.reached = self._progress.settled() or self._seen.reached
 
     async def _gone(self, uid: str, last: bytes) -> None:
         """An object went unseen; what was last known of it is all that can be told."""
@@ -261,7 +317,7 @@ class _Watch:
 
     async def _tell(self, event_type: EventType, item: Object) -> None:
         """Begin to emit the event if it is wanted, and to note it. Waits while too many are under way."""
-        uid, version = _uid(item), _version(item)
+        uid, version = uid_of(item), version_of(item)
         old = self._known.get(uid)
         body = self._remember(item)
         if event_type == "DELETE":
@@ -269,7 +325,7 @@ class _Watch:
         data = None
         if event_type in self._ctx.config.event_types and self._passes(event_type, item, gjson.Document(body)):
             data = _data(event_type, body, old.body if old is not None and event_type == "UPDATE" else None, self._tail)
-        about = _about(item) if self._tells_deletions and event_type != "DELETE" else ""
+        about = about_of(item) if self._tells_deletions and event_type != "DELETE" else ""
         before = self._latest.get(uid)
         if data is None and before is None:
             self._note(event_type, uid, version, about)
@@ -278,6 +334,7 @@ class _Watch:
         task = asyncio.create_task(self._emit(before, event_type, uid, version, about, data))
         self._under_way.add(task)
         self._latest[uid] = task
+        self._progress.begin(task)
         task.add_done_callback(lambda task: self._settled(uid, task))
 
     async def _emit(
@@ -310,6 +367,7 @@ class _Watch:
         if self._latest.get(uid) is task:
             del self._latest[uid]
         self._room.release()
+        self._advance()
 
     def _note(self, event_type: EventType, uid: str, version: str, about: str) -> None:
         if event_type == "DELETE":
@@ -319,7 +377,7 @@ class _Watch:
 
     def _remember(self, item: Object) -> bytes:
         body = gojson.dumps(item)
-        self._known[_uid(item)] = _Known(_version(item), body if self._keeps_bodies else b"")
+        self._known[uid_of(item)] = _Known(version_of(item), body if self._keeps_bodies else b"")
         return body
 
     async def _pause(self, error: TriggerError) -> None:
@@ -340,21 +398,3 @@ class _Watch:
         where = f"namespace '{config.namespace}'" if config.namespace else "all namespaces"
         labels = f" with labels {self._labels}" if self._labels else ""
         return f"watch of {what} in {where}{labels}"
-
-
-def _about(item: Object) -> str:
-    """The object without what it holds: annotations, too, may have a copy of all that."""
-    kept = ("creationTimestamp", "labels", "name", "namespace", "resourceVersion", "uid")
-    metadata = {key: item["metadata"][key] for key in kept if key in item["metadata"]}
-    named = {key: item[key] for key in ("apiVersion", "kind") if key in item}
-    return gojson.dumps({**named, "metadata": metadata}).decode()
-
-
-def _uid(item: Object) -> str:
-    # Few kinds have objects without an identity of their own (componentstatuses); their name must do.
-    about = item["metadata"]
-    return str(about.get("uid") or f"{about.get('namespace', '')}/{about.get('name', '')}")
-
-
-def _version(item: Object) -> str:
-    return str(item["metadata"].get("resourceVersion") or "")
