@@ -7,7 +7,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 
 	"cloud.google.com/go/pubsub/v2/pstest"
@@ -17,11 +16,7 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("say: pubsub-emulator PORT")
 	}
-	port, err := strconv.Atoi(os.Args[1])
-	if err != nil {
-		log.Fatal(err)
-	}
-	server := pstest.NewServerWithPort(port)
+	server := pstest.NewServerWithAddress("127.0.0.1:" + os.Args[1])
 	defer server.Close()
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
