@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.kubernetes import certificates
 from tests.missing import missing
 
 _READY_SECONDS = 60.0
+_INSTALLER = Path(__file__).parents[3] / "tools/servers/install"
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/usr/bin"])
 
 
@@ -31,6 +33,15 @@ def program(name: str, package: str) -> str:
     if found is None:
         missing(f"{name} is not installed; get it with: tools/servers/install {package}")
     return found
+
+
+def built(name: str) -> str:
+    """The path of a program that ``tools/servers/install`` builds or brings. Skips and fails as ``program`` does."""
+    where = [sys.executable, str(_INSTALLER), "--where", name]
+    found = subprocess.run(where, capture_output=True, text=True, check=False)
+    if found.returncode:
+        missing(found.stderr.strip())
+    return found.stdout.strip()
 
 
 class Server(ABC):
