@@ -23,7 +23,7 @@ from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
     "azureEventsHub azureServiceBus emitter "  # noqa: SIM905
-    "hdfs kafka minio mns pubSub pulsar".split()
+    "hdfs mns pulsar".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 

@@ -1,0 +1,16 @@
+"""The servers that several modules of this folder share: one of each a test run, started by the first test that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.peers.kafka_server import KafkaServer
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A running Kafka; each test uses topics and groups of its own."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
