@@ -19,6 +19,8 @@ import msgspec
 from argosy.errors import EventInvalid
 
 _KNOWN = ("specversion", "id", "source", "type", "subject", "datacontenttype", "time", "data", "data_base64")
+DEPTH = "argosydepth"
+"""The extension attribute that counts the actions which led to an event, one after the other."""
 _attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _values: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""``forEach`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
+"""``forEach`` and ``emit`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
 
 from __future__ import annotations
 
@@ -56,3 +56,54 @@ def test_killed_amid_the_elements_of_an_event_none_is_lost_and_none_doubled(syst
     # And a person sees which element an action is for
     page = system.argosy("actions", "show", done[0]["id"])
     assert "item: " in page
+
+
+EMIT = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: orders}}
+spec:
+  dependencies:
+    - {{name: order, eventSourceName: web, eventName: in}}
+  triggers:
+    - template:
+        name: bill
+        http:
+          url: {url}/bill
+          payload: [{{src: {{dependencyName: order, dataKey: body.n}}, dest: number}}]
+      emit: {{eventName: billed}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: parcels}}
+spec:
+  dependencies:
+    - {{name: billed, eventSourceName: orders, eventName: billed}}
+  triggers:
+    - template:
+        name: pack
+        http:
+          url: {url}/pack
+          payload: [{{src: {{dependencyName: billed, dataKey: detail.status, useRawData: true}}, dest: status}}]
+"""
+
+
+def test_killed_before_the_end_of_an_action_its_event_is_there_once(system: System) -> None:
+    # Given a run that is killed when what came of an action is on the log, and the action has not ended
+    system.run.write("sensor.yaml", EMIT.format(url=system.receiver.url))
+    system.run.start({"CRASH_AT": "event.emitted"})
+    system.run.until_ready()
+    _post(system, {"n": 1})
+    system.run.until(lambda: system.run.ended, "it was not killed")
+    # When it is started again
+    system.start()
+    (pack,) = system.until_listed(1, "--state", "done", "--sensor", "parcels")
+    system.until_listed(1, "--state", "done", "--sensor", "orders")
+    # Then the first was delivered twice under one key, and the second has happened once
+    bills = [one for one in system.receiver.requests if one.path == "/bill"]
+    packs = [one for one in system.receiver.requests if one.path == "/pack"]
+    assert (len(bills), len({one.key for one in bills})) == (2, 1)
+    assert [one.body for one in packs] == ['{"status":200}']
+    # And the chain can be followed back
+    page = system.argosy("actions", "show", pack["id"])
+    assert f"billed: {bills[0].key}.done from orders/billed" in page

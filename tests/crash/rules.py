@@ -190,6 +190,7 @@ spec:
           path: {folder}
           args: {{folder: {folder}, id: ""}}
           parameters: [{{src: {{dependencyName: post, dataKey: body.id}}, dest: args.id}}]
+      emit: {{eventSourceName: posts, eventName: called}}
       retryStrategy: *often
     - template:
         name: refused
@@ -205,6 +206,23 @@ spec:
             url: {receiver}/mourned
             payload: [{{src: {{dependencyName: first, dataKey: body.id}}, dest: id}}]
         retryStrategy: *often
+"""
+
+_CHAINED = """
+---
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: chained}}
+spec:
+  dependencies:
+    - {{name: called, eventSourceName: posts, eventName: called}}
+  triggers:
+    - template:
+        name: chained
+        http:
+          url: {receiver}/chained
+          payload: [{{src: {{dependencyName: called, dataKey: detail.id}}, dest: id}}]
+      retryStrategy: {{duration: 50ms, factor: 1, steps: 1000}}
 """
 
 _LATE = """
@@ -283,6 +301,7 @@ def called(events, folder, id):
         os.write(file, line.encode())  # one call: a process that dies here has written all or nothing
     finally:
         os.close(file)
+    return {"id": id}
 '''
 
 
@@ -294,6 +313,7 @@ def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, lis
         **_ports(ports, numbers),
         "post": posts,
         "called": posts,
+        "chained": posts,
         "mixed": joined(log, lambda id: "port" if id.startswith("n-") else "post"),
         "shaped": [{"id": id, "third": 0} for id in ports if numbers.get(id, 1) % 3 == 0],
         "refused": refused,
@@ -308,11 +328,11 @@ def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, lis
 
 
 EVERYTHING = Rules(
-    manifests=_AMQP + _PORTS_SENSOR + _POSTS + _LATE,
+    manifests=_AMQP + _PORTS_SENSOR + _POSTS + _CHAINED + _LATE,
     pairs=[("openstack", "ports"), ("web", "in")],
     queues=PORTS.queues
     | {name: f"default/posts/{name}" for name in ("post", "called", "mixed", "shaped", "refused")}
-    | {"mourned": "default/posts/refused/dlq"}
+    | {"mourned": "default/posts/refused/dlq", "chained": "default/chained/chained"}
     | {name: f"default/late/{name}" for name in ("gathered", "lonely", "met", "calm")},
     wanted=_everything,
     first="each",
@@ -320,5 +340,5 @@ EVERYTHING = Rules(
     refused=["refused"],
     unordered=["gathered", "calm"],
 )
-"""Notifications and posts, and fourteen triggers: filters, a transform, conditions, also by a value, a batch, a debounce, an absence, HTTP, Python, and
-a dead-letter trigger."""
+"""Notifications and posts, and fifteen triggers: filters, a transform, conditions, also by a value, a batch, a debounce, an absence, HTTP, Python, what
+another trigger emitted, and a dead-letter trigger."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -33,3 +33,18 @@ def _path_alone(value: object) -> object:
 
 ForEachOrPath = Annotated[ForEach, BeforeValidator(_path_alone, json_schema_input_type=str | ForEach)]
 """The block, or the path alone."""
+
+
+class Emit(Model):
+    """What an action came to becomes an event (ours)."""
+
+    event_source_name: str = ""
+    """Under which name sensors depend on it; the sensor's own if nothing is said. No EventSource needs to have it."""
+    event_name: str = ""
+    """The event's name; the trigger's if nothing is said."""
+    after: list[Literal["done", "dead"]] = Field(["done"], min_length=1)
+    """After which end of an action: ``done`` (it succeeded), ``dead`` (it was given up)."""
+    max_depth: int = Field(8, ge=1, le=1000)
+    """How long a chain of actions may become of which each is caused by the event of the one before. An action beyond that is not
+    performed: it becomes a dead letter, which says so.
+    """

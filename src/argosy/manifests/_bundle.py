@@ -90,7 +90,7 @@ class Bundle:
     origins: dict[Key, Origin] = field(default_factory=dict, repr=False, compare=False)
     """Where each object stands, those with errors included."""
     declared: dict[tuple[str, str], set[str]] = field(default_factory=dict, repr=False, compare=False)
-    """The event names of every EventSource by (namespace, name), those with errors included."""
+    """The event names of every EventSource, and of every ``emit``, by (namespace, name), those with errors included."""
 
     def event_source(self, namespace: str, name: str) -> EventSource | None:
         """The EventSource of this name, or None."""

@@ -18,7 +18,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from argosy.errors import EventInvalid
 from argosy.event import parse_time
-from argosy.manifests._action_models import ForEachOrPath
+from argosy.manifests._action_models import Emit, ForEachOrPath
 from argosy.manifests._collecting_models import MOST_COUNTED, Absent, Batch, Debounce
 from argosy.manifests.fields import (
     Backoff,
@@ -283,6 +283,8 @@ class TriggerBlock(Model):
     """Runs one action for each element of an array in the event, such as ``body.alerts`` (ours). Each has an id, tries and a dead letter of its own;
     parameters find the element under ``dependencyName: item``.
     """
+    emit: Emit | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    """Publishes what an action came to as an event, so that another sensor can go on from there (ours)."""
     dlq_trigger: TriggerBlock | None = None
 
 

@@ -23,7 +23,7 @@ from argosy.manifests.eventbus import EventBus, parse_event_bus
 from argosy.manifests.eventsource import EventSource, declared_events, parse_event_source
 from argosy.manifests.fields import Metadata
 from argosy.manifests.findings import Finding, Problem, check, path_text
-from argosy.manifests.sensor import Sensor, parse_sensor
+from argosy.manifests.sensor import Sensor, declared_by_emit, parse_sensor
 from argosy.manifests.spelling import did_you_mean
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -97,9 +97,12 @@ class _Reader:
     def __init__(self) -> None:
         self._bundle = Bundle()
         self._objects: dict[Key, _Object | None] = {}
+        self._emitted: set[tuple[str, str, str]] = set()
 
     def bundle(self) -> Bundle:
         bundle = self._bundle
+        for namespace, source, event in self._emitted:
+            bundle.declared.setdefault((namespace, source), set()).add(event)
         self._fill(self._objects)
         wrong: set[Key] = set()
         for key, problem in crosscheck(bundle):
@@ -175,7 +178,7 @@ class _Reader:
             origin = Origin(file, root)
             if metadata := self._metadata(kind, value, origin):
                 self._keep(kind, metadata, WorkflowTemplate(kind, metadata, value), origin)
-        elif _ACCESS.get(kind, "") == version and (about := check(Metadata, value.get("metadata"))[0]):
+        elif kind in _ACCESS and _ACCESS[kind] == version and (about := check(Metadata, value.get("metadata"))[0]):
             self._keep(kind, about, AccessObject(kind, about, value), Origin(file, root))
         else:
             self._bundle.ignored[kind] += 1
@@ -194,6 +197,8 @@ class _Reader:
         if metadata:
             if kind == "EventSource":
                 self._bundle.declared[metadata.namespace, metadata.name] = declared_events(raw)
+            elif kind == "Sensor":
+                self._emitted |= {(metadata.namespace, *pair) for pair in declared_by_emit(raw)}
             self._keep(kind, metadata, made, origin)
 
     def _metadata(self, kind: str, raw: dict[str, Any], origin: Origin) -> Metadata | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from argosy import registry
 from argosy.errors import ConfigError
-from argosy.manifests._action_models import ForEach
+from argosy.manifests._action_models import Emit, ForEach
 from argosy.manifests._collecting import check_collecting
 from argosy.manifests._collecting_models import Batch, Debounce
 from argosy.manifests._sensor_models import (
@@ -62,6 +62,7 @@ __all__ = [
     "TriggerBlock",
     "TriggerSpec",
     "TriggerTemplate",
+    "declared_by_emit",
     "is_kind",
     "known_kinds",
     "parse_sensor",
@@ -116,6 +117,7 @@ class TriggerSpec:
     batch: Batch | None = None
     debounce: Debounce | None = None
     for_each: ForEach | None = None
+    emit: Emit | None = None
     dlq_trigger: TriggerSpec | None = None
 
     def writes(self, loc: Loc) -> bool:
@@ -207,6 +209,26 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
     return Sensor(metadata, spec, triggers, not_run, digest(given), raw), problems
 
 
+def declared_by_emit(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The events that a Sensor's triggers publish themselves (``emit``): source and name. Also of an invalid one: those who depend on it do not err."""
+    about, spec = raw.get("metadata"), raw.get("spec")
+    triggers = spec.get("triggers") if isinstance(spec, dict) else None
+    left = list(triggers) if isinstance(triggers, list) else []
+    while left:
+        trigger = left.pop()
+        if not isinstance(trigger, dict):
+            continue
+        left.append(trigger.get("dlqTrigger"))
+        emit, template = trigger.get("emit"), trigger.get("template")
+        if isinstance(emit, dict) and isinstance(template, dict) and isinstance(about, dict):
+            source, name = (
+                emit.get("eventSourceName") or about.get("name"),
+                emit.get("eventName") or template.get("name"),
+            )
+            if isinstance(source, str) and isinstance(name, str):
+                yield source, name
+
+
 def _bare(trigger: Any) -> Any:
     """The trigger without its kind's block and with misplaced fields where the model wants them."""
     if not isinstance(trigger, dict):
@@ -291,6 +313,7 @@ class _Read:
             batch=block.batch,
             debounce=block.debounce,
             for_each=block.for_each,
+            emit=block.emit,
             dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 

@@ -21,11 +21,11 @@ from typing import Any
 from argosy import registry
 from argosy.bus._base import Lease, Queue
 from argosy.clock import Clock
-from argosy.errors import ArgosyError, ConfigError, EventInvalid, LangError, Rejected, RetryAfter
-from argosy.lang import gojson
+from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
 from argosy.manifests.fields import Backoff
 from argosy.manifests.sensor import TriggerSpec
-from argosy.runtime import failpoints, suspension
+from argosy.runtime import failpoints, outcomes, suspension
+from argosy.runtime.emitting import Emitter, Publish
 from argosy.runtime.lines import LOOK_AHEAD, Lines, Taken, taken
 from argosy.runtime.rates import Rate
 from argosy.runtime.secrets import Secrets
@@ -34,6 +34,7 @@ from argosy.runtime.suspension import Switch, Switchboards
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import parameters, rendering
 from argosy.sensor.actions import ActionRecord, encode
+from argosy.sensor.emitting import Ending
 from argosy.sensor.fanout import FanOut
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 
@@ -45,7 +46,6 @@ DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter
 _LONGEST_PAUSE_SECONDS = 86400.0
 """What a ``factor`` may make of a pause, and the longest that a receiver is given (``Retry-After``), whatever it says."""
 _REASONS_TOLD = 32
-_LARGEST_OUTCOME, _LONGEST_MESSAGE = 128 * 1024, 1000
 
 Perform = Callable[[Taken], Awaitable[bool]]
 """Performs an action now, and says whether it has ended."""
@@ -101,6 +101,7 @@ class TriggerWorker:
         *,
         rate: Rate | None = None,
         switch: Switch | None = None,
+        publish: Publish | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -116,6 +117,10 @@ class TriggerWorker:
         self._told: set[str] = set()
         # Whatever has no elements here is a dead letter: it was put as a whole so that a person sees it.
         self._fan_out = FanOut(spec.for_each, strict=True) if spec.for_each is not None else None
+        self._emitter: Emitter | None = None
+        if spec.emit is not None and publish is not None:
+            about = {"namespace": namespace, "sensor": sensor, "trigger": spec.name, "kind": spec.kind}
+            self._emitter = Emitter(spec.emit, publish, about, duties.clock, duties.metrics)
         self._patient = False
         """Whether an attempt under way that is cancelled may take as long as it likes: the trigger is suspended, the process goes on."""
         metrics = duties.metrics
@@ -268,12 +273,13 @@ class TriggerWorker:
                 raise EventInvalid(one.fault)
             outcome = await self._attempt(lease, one.record, open_kind)
         except (Rejected, EventInvalid, ConfigError) as error:
-            return await self._failed(lease, error, began, once, final=True)
+            return await self._failed(one, error, began, once, final=True)
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is an attempt that failed
             if not isinstance(error, ArgosyError):
                 _log.debug("trigger '%s' raised", self._spec.name, exc_info=True, extra=self._fields)
-            return await self._failed(lease, error, began, once, final=False)
+            return await self._failed(one, error, began, once, final=False)
         failpoints.reach("action.fired")
+        await self._emit(one, "done", outcome.message, outcome.detail)
         if not once:
             await lease.done(_outcome(one, outcome.message, outcome.detail))
             failpoints.reach("action.done")
@@ -284,8 +290,10 @@ class TriggerWorker:
         if record.unusable:
             raise Rejected(record.unusable)
         caused_by = record.events
-        if self._fan_out is not None and self._fan_out.item not in caused_by:
-            return await self._fanned_out(self._fan_out, lease.id, record)
+        if (fan_out := self._undivided(record)) is not None:
+            return await self._fanned_out(fan_out, lease.id, record)
+        if self._emitter is not None and (refusal := self._emitter.refuses(caused_by)):
+            raise Rejected(refusal)
         prepared = rendering.prepare(self._spec, caused_by)
         plugin: Trigger[Any] = await open_kind(prepared.kind)
         resource = await plugin.fetch(prepared.config)
@@ -303,6 +311,16 @@ class TriggerWorker:
             resolve=lambda src: parameters.resolve(src, caused_by),
         )
         return await plugin.fire(rendered.config, action)
+
+    def _undivided(self, record: ActionRecord) -> FanOut | None:
+        """How the action becomes its elements, where it was put as a whole."""
+        return self._fan_out if self._fan_out is not None and self._fan_out.item not in record.events else None
+
+    async def _emit(self, one: Taken, ending: Ending, message: str, detail: Mapping[str, Any]) -> None:
+        if self._emitter is None or one.record is None or (ending == "done" and self._undivided(one.record)):
+            return
+        tries = one.lease.failures + 1
+        await self._emitter.ended(ending, one.lease.id, tries, one.record.events, message, detail)
 
     async def _fanned_out(self, fan_out: FanOut, whole: str, record: ActionRecord) -> Outcome:
         """Put the parts of an action that was put as a whole: the manifest had no ``forEach`` then, or could not follow it."""
@@ -330,8 +348,9 @@ class TriggerWorker:
                 extra={"action": "action.done", "actionID": lease.id, **self._fields},
             )
 
-    async def _failed(self, lease: Lease, error: Exception, began: float, once: bool, *, final: bool) -> bool:
+    async def _failed(self, one: Taken, error: Exception, began: float, once: bool, *, final: bool) -> bool:
         """Retry, or give up; whether the action has ended."""
+        lease = one.lease
         sentence = str(error) if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
         metrics = self._duties.metrics
         metrics.actions_failed.labels(*self._labels).inc()
@@ -344,6 +363,7 @@ class TriggerWorker:
             _log.error(
                 "%s: %s; not tried again, because the trigger says atLeastOnce: false", what, sentence, extra=extra
             )
+            await self._emit(one, "dead", sentence, {})
             return True
         if not final and tries < self._retry.tries:
             pause = min(self._retry.pause_seconds(tries, self._duties.chance()), _LONGEST_PAUSE_SECONDS)
@@ -366,30 +386,14 @@ class TriggerWorker:
         if self._give_up_to is not None:
             await self._give_up_to.put(lease.id, lease.body, again=True)
             failpoints.reach("action.given-up")
+        await self._emit(one, "dead", sentence, {})
         await lease.dead_letter(sentence)
         failpoints.reach("action.dead")
         return True
 
 
 def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None) -> bytes:
-    """What is kept of a finished action: what its trigger answered, and which events caused it (their data are not kept).
-
-    The action is done, so nothing here may fail: what cannot be kept is left out, and the message says so.
-    """
-    caused_by = one.record.events if one.record is not None else {}
-    events = [
-        {"dependency": name, "id": event.id, "source": event.source, "name": event.subject, "time": event.time}
-        for name, event in caused_by.items()
-    ]
-    try:
-        text = gojson.dumps({"message": message, "detail": detail or {}, "events": events})
-    except (LangError, RecursionError):
-        return _outcome(one, f"{message[:_LONGEST_MESSAGE]} (its answer is not JSON and was not kept)")
-    if len(text) <= _LARGEST_OUTCOME:
-        return text
-    message = f"{message[:_LONGEST_MESSAGE]} (its answer has {len(text)} bytes and was not kept)"
-    text = gojson.dumps({"message": message, "detail": {}, "events": events})
-    return text if len(text) <= _LARGEST_OUTCOME else gojson.dumps({"message": message, "detail": {}, "events": []})
+    return outcomes.kept(one.record.events if one.record is not None else {}, message, detail)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

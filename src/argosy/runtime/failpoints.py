@@ -27,6 +27,7 @@ POINTS = {
     "due.saved": "the state behind an action that time alone caused is stored",
     "action.taken": "a worker holds an action and has not begun",
     "action.fired": "the trigger did the action; that it is done is not written",
+    "event.emitted": "the log holds the event that tells what an action came to; the action has not ended",
     "action.done": "that the action is done is written; the next is not taken",
     "action.rested": "a failed try is counted and the next one is due later",
     "action.given-up": "the tries are used up and dlqTrigger's queue holds the action; it is no dead letter yet",

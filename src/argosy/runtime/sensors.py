@@ -162,7 +162,15 @@ class SensorRunner:
     def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None, switch: Switch) -> TriggerWorker:
         limit = rate(spec.rate_limit, self._bus, queue.name, self._duties.clock) if spec.rate_limit else None
         return TriggerWorker(
-            self._sensor.metadata.namespace, self.name, spec, queue, self._duties, give_up_to, rate=limit, switch=switch
+            self._sensor.metadata.namespace,
+            self.name,
+            spec,
+            queue,
+            self._duties,
+            give_up_to,
+            rate=limit,
+            switch=switch,
+            publish=self._bus.publish,
         )
 
     def _gauges(self) -> SensorGauges:

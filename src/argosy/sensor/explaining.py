@@ -154,7 +154,11 @@ class _Replay:
             because = failure or why or f"its condition {condition} holds"
             instead = spec.dlq_trigger.name if failure and spec.dlq_trigger else ""
             result: Literal["fires", "fails"] = "fails" if all_fail else "fires"
-            return TriggerStory(plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead)
+            emit = spec.emit
+            emits = f"{emit.event_source_name or self.name}/{emit.event_name or spec.name}" if emit else ""
+            return TriggerStory(
+                plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead, emits=emits
+            )
         if nothing:
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", nothing, nothing=True)
         mine = [each for each in dependencies if each.name in plan.names]

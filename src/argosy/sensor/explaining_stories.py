@@ -109,6 +109,8 @@ class TriggerStory:
     actions: Sequence[ActionStory] = ()
     dlq_trigger: str = ""
     """Where an action would fail: the trigger that gets it then."""
+    emits: str = ""
+    """The event that tells what became of its actions, ``source/name``; empty where it emits none."""
     misplaced: bool = False
     """Whether the event has no value for the trigger's ``correlate``."""
     nothing: bool = False
@@ -128,6 +130,7 @@ class TriggerStory:
             "waitingFor": list(self.waiting_for),
             "actions": [each.as_dict() for each in self.actions],
             "dlqTrigger": self.dlq_trigger,
+            "emits": self.emits,
         }
 
 

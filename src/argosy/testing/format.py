@@ -132,6 +132,8 @@ class Answer(Model):
     """It failed, and another try cannot help."""
     retry_after: Duration | None = None
     """It failed, and the receiver said when to come back."""
+    detail: dict[str, Json] = Field(default_factory=dict)
+    """With ``ok``: what a trigger's ``emit`` publishes of the answer."""
     times: int = Field(1, ge=1, le=100_000)
     takes: Duration = Field(0.0, ge=0)
     """How long the attempt takes."""
@@ -140,6 +142,8 @@ class Answer(Model):
     def _one(self) -> Answer:
         if len(self.model_fields_set & {"ok", "fails", "rejected", "retry_after"}) != 1:
             raise ValueError("needs one of ok, fails, rejected and retryAfter")
+        if self.detail and self.ok is None:
+            raise ValueError("has 'detail' without 'ok'")
         return self
 
 

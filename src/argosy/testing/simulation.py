@@ -191,7 +191,7 @@ def _answered(answer: Answer) -> Outcome:
         raise Rejected(answer.rejected or "the test says that it is rejected")
     if answer.retry_after is not None:
         raise RetryAfter(f"the test says: come back in {answer.retry_after:g} s", answer.retry_after)
-    return Outcome(answer.ok or "done")
+    return Outcome(answer.ok or "done", dict(answer.detail))
 
 
 @dataclass(frozen=True)

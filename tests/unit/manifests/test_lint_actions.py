@@ -1,4 +1,4 @@
-"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``."""
+"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``, ``emit``."""
 
 from __future__ import annotations
 
@@ -98,7 +98,93 @@ class TestForEach:
         assert (finding.code, finding.path) == ("for-each-amiss", f"{AT}dlqTrigger.forEach")
 
 
-@pytest.mark.parametrize(("word", "block"), [("forEach", "x")])
+def _sensor(name: str, on: str, **trigger: Any) -> dict[str, Any]:
+    """A sensor of one trigger, which waits for ``source/event``."""
+    source, _, event = on.partition("/")
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Sensor",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "dependencies": [{"name": "d", "eventSourceName": source, "eventName": event}],
+            "triggers": [{"template": {"name": "t", "log": {}}, **trigger}],
+        },
+    }
+
+
+def _said(*sensors: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    source = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "EventSource",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"webhook": {"a": {"port": "12000", "endpoint": "/a"}}},
+    }
+    found = from_objects([*sensors, source]).findings
+    return [(one.object, one.code, one.severity, one.path) for one in found]
+
+
+class TestEmit:
+    def test_a_sensor_may_depend_on_what_another_emits(self) -> None:
+        first = _sensor(
+            "first", "web/a", emit={"eventSourceName": "made", "eventName": "it", "after": ["done", "dead"]}
+        )
+
+        assert _said(first, _sensor("second", "made/it")) == []
+        assert _said(_sensor("second", "made/it"), first) == []
+
+    def test_without_names_it_is_that_of_the_sensor_and_of_the_trigger(self) -> None:
+        assert _said(_sensor("first", "web/a", emit={}), _sensor("second", "first/t")) == []
+
+    def test_a_slip_in_the_name_is_found_as_that_of_an_event_source_is(self) -> None:
+        first = _sensor("first", "web/a", emit={"eventName": "billed"})
+
+        ((_, code, severity, path),) = _said(first, _sensor("second", "first/biled"))
+
+        assert (code, severity, path) == ("unknown-event", "error", "spec.dependencies[0].eventName")
+
+    def test_what_a_dead_letter_trigger_emits_counts(self) -> None:
+        below = {"template": {"name": "mourn", "log": {}}, "atLeastOnce": True, "emit": {}}
+
+        assert _said(_sensor("first", "web/a", atLeastOnce=True, dlqTrigger=below), _sensor("x", "first/mourn")) == []
+
+    def test_another_bus_is_another_world(self) -> None:
+        first, second = _sensor("first", "web/a", emit={}), _sensor("second", "first/t")
+        second["spec"]["eventBusName"] = "other"
+
+        assert ("Sensor default/second", "other-bus", "warning", "spec.dependencies[0].eventSourceName") in _said(
+            first, second
+        )
+
+    def test_an_event_that_an_event_source_has_too_is_a_warning(self) -> None:
+        found = _said(_sensor("first", "web/a", emit={"eventSourceName": "web", "eventName": "a"}))
+
+        assert ("Sensor default/first", "emit-amiss", "warning", AT + "emit") in found
+
+    def test_triggers_that_cause_each_other_are_named(self) -> None:
+        one = _sensor("one", "two/t", emit={})
+        two = _sensor("two", "one/t", emit={})
+        aside = _sensor("aside", "one/t", emit={"eventName": "elsewhere"})
+
+        found = [entry for entry in _said(one, two, aside) if entry[1] == "emit-loop"]
+
+        assert [entry[0] for entry in found] == ["Sensor default/one", "Sensor default/two"]
+
+    @pytest.mark.parametrize(
+        ("block", "path"),
+        [
+            ({"after": []}, "emit.after"),
+            ({"after": ["failed"]}, "emit.after[0]"),
+            ({"maxDepth": 0}, "emit.maxDepth"),
+            ({"eventSource": "x"}, "emit.eventSource"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_an_error_at_its_place(self, block: dict[str, Any], path: str) -> None:
+        (finding,) = findings(emit=block)
+
+        assert (finding.severity, finding.path) == ("error", AT + path)
+
+
+@pytest.mark.parametrize(("word", "block"), [("forEach", "x"), ("emit", {"eventName": "x"})])
 def test_strict_upstream_names_the_block_as_ours(word: str, block: object) -> None:
     assert [one.path for one in additions(bundle(**{word: block}))] == [AT + word]
 

@@ -93,6 +93,7 @@ class _End:
         self.depth = -1
         self.dead: list[tuple[str, str]] = []
         self.given_up: list[str] = []
+        self.log: list[Event] = []
         self.outcomes: dict[str, bytes | None] = {}
         self.metrics = Metrics()
         self.held: float | None = None
@@ -130,7 +131,8 @@ def _play(
             )
             give_up_to = below if spec.dlq_trigger else None
             limit = spec.rate_limit and rate(spec.rate_limit, bus, "q", clock)
-            worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, give_up_to, rate=limit).run())
+            trigger_worker = TriggerWorker("ns", "s", spec, queue, duties, give_up_to, rate=limit, publish=bus.publish)
+            worker = asyncio.create_task(trigger_worker.run())
             await clock.sleep(hours * 3600)
             assert not worker.done(), worker.exception()
             end.held, end.resting = end.gauge("argosy_actions_held"), end.gauge("argosy_actions_resting")
@@ -138,6 +140,7 @@ def _play(
             await asyncio.gather(worker, return_exceptions=True)
             end.depth = await queue.depth()
             end.dead = [(one.id, one.reason) for one in await queue.dead_letters()]
+            end.log = [each.event async for batch in bus.history() for each in batch if each.event is not None]
             end.given_up = list(bus._queues["q/dlq"].items)
             end.outcomes = {item: await queue.outcome(item) for item in ids or ("1",)}
 
@@ -421,3 +424,103 @@ class TestForEach:
 
         assert [action.events["item"].data for _, _, action in world.fired] == [b'"a"', b'"a"', b'"b"']
         assert [reason for _, reason in end.dead] == ["never"]
+
+
+class TestEmit:
+    SPEC = "template: {name: t, log: {}}\nretryStrategy: {steps: 2, duration: 1s}\nemit: {after: [done, dead]}\n"
+
+    def _emitted(self, end: _End) -> list[tuple[str, str, str, str]]:
+        return [(one.id, one.source, one.subject, one.type) for one in end.log]
+
+    def test_what_an_action_came_to_is_on_the_log_before_the_action_has_ended(self) -> None:
+        end = _play(_spec(self.SPEC), _Fake(TriggerError("busy"), Outcome("billed", {"invoice": 7})))
+
+        assert self._emitted(end) == [("1.done", "s", "t", "io.argosy.action.done")]
+        assert json.loads(end.log[0].data) == {
+            "status": "done",
+            "message": "billed",
+            "detail": {"invoice": 7},
+            "action": {"id": "1", "namespace": "ns", "sensor": "s", "trigger": "t", "kind": "log", "attempt": 2},
+            "events": [{"dependency": "d", "id": "e1", "source": "web", "name": "in"}],
+        }
+        assert end.log[0].extensions == {"argosydepth": 1}
+
+    def test_a_dead_letter_is_told_where_that_is_wanted(self) -> None:
+        told = _play(_spec(self.SPEC), _Fake(Rejected("never")))
+        untold = _play(_spec(self.SPEC.replace("after: [done, dead]", "eventName: x")), _Fake(Rejected("never")))
+
+        assert self._emitted(told) == [("1.dead", "s", "t", "io.argosy.action.dead")]
+        assert json.loads(told.log[0].data)["message"] == "never"
+        assert untold.log == []
+
+    def test_an_action_that_is_done_again_after_a_crash_emits_once(self) -> None:
+        # Given a worker that dies after the event is on the log and before the action has ended
+        spec = _spec(self.SPEC)
+
+        async def main(clock: VirtualClock) -> None:
+            world = _Fake()
+            world.clock = clock
+            async with MemoryBus(clock=clock) as bus:
+                queue = bus.queue("q", max_in_flight=1)
+                await queue.put("1", actions.encode(actions.ActionRecord(EVENT.time, {"d": EVENT})))
+
+                async def publish(event: Event) -> None:
+                    await bus.publish(event)
+                    if len(world.fired) == 1:
+                        await asyncio.Event().wait()
+
+                for _ in range(2):
+                    duties = TriggerDuties(
+                        secrets=Secrets(), clock=clock, metrics=Metrics(), grace_seconds=0.0, make=world.make
+                    )
+                    worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, publish=publish).run())
+                    await clock.sleep(10)
+                    worker.cancel()
+                    await asyncio.gather(worker, return_exceptions=True)
+                # Then the action ran twice under one id, and the log has its event once
+                assert [action.id for _, _, action in world.fired] == ["1", "1"]
+                assert (await bus.extent()).last == 1
+                assert await queue.depth() == 0
+
+        run_virtually(START, main)
+
+    def test_a_chain_that_is_too_long_is_a_dead_letter_before_it_has_an_effect(self) -> None:
+        caused = replace(EVENT, extensions={"argosydepth": 8})
+        world = _Fake()
+
+        end = _play(_spec(self.SPEC), world, body=actions.encode(actions.ActionRecord(EVENT.time, {"d": caused})))
+
+        assert world.fired == []
+        assert "action 9 of a chain" in end.dead[0][1]
+
+    @pytest.mark.parametrize("depth", ["8", -1, 1.5, None, True])
+    def test_a_depth_that_is_none_counts_as_an_event_from_outside(self, depth: object) -> None:
+        caused = replace(EVENT, extensions={"argosydepth": depth})
+
+        end = _play(_spec(self.SPEC), _Fake(), body=actions.encode(actions.ActionRecord(EVENT.time, {"d": caused})))
+
+        assert end.dead == []
+
+    def test_an_answer_that_the_bus_does_not_take_leaves_its_detail_out(self) -> None:
+        end = _play(_spec(self.SPEC), _Fake(Outcome("large", {"body": "x" * 2_000_000})))
+
+        (event,) = end.log
+        assert json.loads(event.data)["detail"] == {}
+        assert (end.outcomes["1"] or b"") != b""
+
+    def test_an_answer_that_is_no_json_does_not_make_the_action_fail(self) -> None:
+        world = _Fake(Outcome("odd", {"body": object()}))
+
+        end = _play(_spec(self.SPEC), world)
+
+        assert len(world.fired) == 1
+        assert json.loads(end.log[0].data)["message"] == "odd"
+
+    def test_elements_of_an_event_are_told_and_the_whole_is_not(self) -> None:
+        event = replace(EVENT, data=b'{"hosts":["a","b"]}')
+        body = actions.encode(actions.ActionRecord(event.time, {"d": event}))
+
+        end = _play(_spec(self.SPEC + "forEach: hosts\n"), _Fake(), body=body)
+
+        assert len(end.log) == 2
+        assert [one["id"] for one in json.loads(end.log[1].data)["events"]] == ["e1", "e1/1"]

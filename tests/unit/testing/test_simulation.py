@@ -327,3 +327,41 @@ class TestForEach:
         )
 
         assert result.passed, result.lines()
+
+
+class TestEmit:
+    def test_a_sensor_goes_on_from_what_a_trigger_of_another_came_to(self, bench: Bench) -> None:
+        bill = trigger("bill", emit={"eventSourceName": "billing", "eventName": "billed"})
+        pack = trigger("pack", parameters=[_from("billed", "detail.invoice", "http.url")])
+        on = {"name": "billed", "eventSourceName": "billing", "eventName": "billed"}
+        bench.manifests(sensor(bill, name="bills"), sensor(pack, name="parcels", dependencies=[on]))
+
+        played = bench.play(answers={"bill": {"ok": "", "detail": {"invoice": "http://127.0.0.1/7"}}})
+
+        assert fired(played) == [("bill", [0]), ("pack", [0])]
+        assert played.fired[1].block["url"] == "http://127.0.0.1/7"
+
+    def test_sensors_that_cause_each_other_come_to_an_end(self, bench: Bench) -> None:
+        on = [dependency("order"), {"name": "again", "eventSourceName": "shop", "eventName": "ship"}]
+        ship = trigger("ship", conditions="order || again", emit={"maxDepth": 3})
+        bench.manifests(sensor(ship, dependencies=on))
+
+        played = bench.play(deadLetters=["ship"])
+
+        assert len(played.fired) == 3
+        assert "action 4 of a chain" in played.dead[0].reason
+
+    def test_a_batch_does_not_hide_how_long_the_chain_is(self, bench: Bench) -> None:
+        on = [dependency("order"), {"name": "again", "eventSourceName": "shop", "eventName": "ship"}]
+        batch = {"window": "1s", "maxEvents": 1}
+        bench.manifests(
+            sensor(trigger("ship", conditions="order || again", emit={"maxDepth": 3}, batch=batch), dependencies=on)
+        )
+
+        played = bench.play(deadLetters=["ship"])
+
+        assert len(played.fired) == 3
+
+
+def _from(name: str, path: str, dest: str) -> dict[str, Any]:
+    return {"src": {"dependencyName": name, "dataKey": path}, "dest": dest}

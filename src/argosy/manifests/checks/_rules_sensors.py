@@ -131,6 +131,20 @@ RULES = (
         " 'count', and one that is not part of it under 'absent'.",
     ),
     Rule(
+        "emit-amiss",
+        ("warning",),
+        "A trigger emits an event that an EventSource has too.",
+        "A sensor that depends on it gets the events of both, and cannot tell them apart by their names.",
+        "Give 'emit' an 'eventSourceName' or an 'eventName' of its own.",
+    ),
+    Rule(
+        "emit-loop",
+        ("warning",),
+        "The event that a trigger emits leads back to the trigger.",
+        "Each action causes the next, until 'maxDepth' ends the chain with a dead letter.",
+        "Emit an event that no sensor before this one depends on, or filter on what changes from one turn to the next.",
+    ),
+    Rule(
         "for-each-amiss",
         ("error", "warning"),
         "A trigger's 'forEach' does not fit its condition.",

@@ -1,14 +1,15 @@
-"""What a trigger says of its actions (``forEach``) and cannot mean."""
+"""What a trigger says of its actions (``forEach``, ``emit``) and cannot mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from argosy.errors import LangError
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests._collecting import condition_of
-from argosy.manifests.checks._walk import sensors_by_key
-from argosy.manifests.findings import Problem
+from argosy.manifests.checks._walk import each_trigger, emitted, sensors_by_key
+from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor, TriggerBlock
 from argosy.manifests.spelling import did_you_mean
 
@@ -18,11 +19,13 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     for key, sensor in sensors_by_key(bundle):
         names = [dependency.name for dependency in sensor.dependencies]
         for index, trigger in enumerate(sensor.spec.triggers):
-            for problem in _trigger(sensor, trigger, names):
+            for problem in _trigger(trigger, names):
                 yield key, problem.inside("spec", "triggers", index)
+    yield from _emitted_by_others(bundle)
+    yield from _loops(bundle)
 
 
-def _trigger(sensor: Sensor, trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
+def _trigger(trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
     if trigger.dlq_trigger is not None and trigger.dlq_trigger.for_each is not None:
         text = "a dead-letter trigger runs for each dead letter; it has no 'forEach'"
         yield Problem("for-each-amiss", text, ("dlqTrigger", "forEach"), at_key=True)
@@ -50,3 +53,62 @@ def _for_each(trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
     elif wanted and condition.evaluate([name for name in condition.names if name != wanted]):
         text = f"the condition may hold without '{wanted}', and then there is no array and nothing is done"
         yield Problem("for-each-amiss", text, at, "warning")
+
+
+def _emitted_by_others(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Events that an EventSource has too: those who depend on them get both."""
+    for key, sensor in sensors_by_key(bundle):
+        for loc, trigger in each_trigger(sensor):
+            if trigger.emit is None:
+                continue
+            source, name = emitted(sensor, trigger)
+            found = bundle.event_source(sensor.metadata.namespace, source)
+            if found is not None and name in {*(event.name for event in found.events), *found.event_names}:
+                text = f"EventSource '{source}' has an event '{name}' too; who depends on it gets both"
+                yield key, Problem("emit-amiss", text, (*loc, "emit"), "warning", True)
+
+
+class _Link(NamedTuple):
+    """A trigger that emits: what it takes in, and what it gives out."""
+
+    key: Key
+    loc: Loc
+    takes: frozenset[tuple[str, str, str, str]]
+    gives: tuple[str, str, str, str]
+
+
+def _loops(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
+    """Triggers that cause themselves, by the event that they emit or by way of others."""
+    links = [link for key, sensor in sensors_by_key(bundle) for link in _links(key, sensor)]
+    for link in links:
+        reached, left = {link.gives}, [link.gives]
+        while left:
+            pair = left.pop()
+            for other in links:
+                if pair in other.takes and other.gives not in reached:
+                    reached.add(other.gives)
+                    left.append(other.gives)
+        if reached & link.takes:
+            text = (
+                f"the event '{link.gives[2]}/{link.gives[3]}' that is emitted here leads back to this trigger; unless a filter"
+                " ends the loop, 'maxDepth' does, with a dead letter"
+            )
+            yield link.key, Problem("emit-loop", text, (*link.loc, "emit"), "warning", True)
+
+
+def _links(key: Key, sensor: Sensor) -> Iterator[_Link]:
+    names = [dependency.name for dependency in sensor.dependencies]
+    space, bus = sensor.metadata.namespace, sensor.event_bus_name
+    for loc, trigger in each_trigger(sensor):
+        if trigger.emit is None:
+            continue
+        try:
+            condition = condition_of(sensor.spec.triggers[int(loc[2])].template, names)
+        except LangError:
+            continue
+        takes = frozenset(
+            (space, bus, one.event_source_name, one.event_name)
+            for one in sensor.dependencies
+            if one.name in condition.names
+        )
+        yield _Link(key, loc, takes, (space, bus, *emitted(sensor, trigger)))

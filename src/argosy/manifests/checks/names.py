@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import key_of
+from argosy.manifests.checks._walk import each_trigger, emitted, key_of
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.findings import Loc, Problem, Severity
 from argosy.manifests.sensor import Sensor
@@ -37,6 +37,11 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     for (space, name), events in bundle.declared.items():
         declared[space][name] = events
     written = {key_of(source): source.event_bus_name for source in bundle.event_sources}
+    for sensor in bundle.sensors:
+        for _, trigger in each_trigger(sensor):
+            if trigger.emit is not None:
+                key = Key("EventSource", sensor.metadata.namespace, emitted(sensor, trigger)[0])
+                written.setdefault(key, sensor.event_bus_name)
     for source in bundle.event_sources:
         unused = () if source.metadata.namespace in unsure else _unused(source, used)
         for problem in (*_routing(source), *_bus(source, buses[source.metadata.namespace]), *unused):
