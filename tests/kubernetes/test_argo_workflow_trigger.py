@@ -4,6 +4,9 @@ runs them).
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +16,7 @@ import pytest
 from argosy.errors import Rejected
 from argosy.kubernetes.client import NotFound
 from argosy.manifests.fields import Json
+from argosy.triggers import _workflow_nodes
 from argosy.triggers._objects import ACTION_ID
 from tests.conformance.trigger import Stage, TriggerSuite
 from tests.kubernetes.apiserver import ApiServer
@@ -285,14 +289,213 @@ class TestChange:
         with pytest.raises(Rejected, match=rf"Workflow 'two' .* has ended .* it cannot be {word}"):
             await fire(template("Workflow", "two"), operation)
 
-    @pytest.mark.parametrize("operation", ["resume", "retry", "resubmit"])
-    async def test_what_is_still_missing_is_said(self, fire: Any, operation: str) -> None:
-        with pytest.raises(Rejected, match=f"operation '{operation}' comes with a later version"):
-            await fire(workflow(name="one"), operation)
+    async def test_args_that_the_operation_does_not_take_are_refused(self, fire: Any) -> None:
+        with pytest.raises(
+            Rejected, match="'--memoized' is not supported with stop.*known are: --message, --node-field"
+        ):
+            await fire(template("Workflow", "one"), "stop", args=["--memoized"])
+        with pytest.raises(Rejected, match="'--parameter' is not supported with suspend.*known are: none"):
+            await fire(template("Workflow", "one"), "suspend", args=["-p", "a=1"])
 
-    async def test_args_of_the_argo_program_are_refused(self, fire: Any) -> None:
-        with pytest.raises(Rejected, match="'--node-field-selector' is not supported"):
-            await fire(template("Workflow", "one"), "stop", args=["--node-field-selector", "a=b"])
+
+def node(name: str, kind: str, phase: str, **more: Any) -> Object:
+    at = "2026-01-02T03:04:05Z"
+    return {
+        "id": name, "name": name, "displayName": name.split(".")[-1], "type": kind, "phase": phase,
+        "startedAt": at, "finishedAt": at, **more,
+    }  # fmt: skip
+
+
+def nodes(*found: Object) -> Object:
+    return {each["id"]: each for each in found}
+
+
+WAITING = nodes(
+    node("one", "Steps", "Running", children=["one.a", "one.b"]),
+    node("one.a", "Suspend", "Running", finishedAt=None),
+    node(
+        "one.b", "Suspend", "Running", finishedAt=None,
+        outputs={"parameters": [{"name": "word", "valueFrom": {"supplied": {}, "default": "yes"}}]},
+    ),
+)  # fmt: skip
+FAILED = nodes(
+    node("one", "DAG", "Failed", children=["one.a"], templateName="main"),
+    node("one.a", "Pod", "Succeeded", children=["one.b"], boundaryID="one", templateName="work"),
+    node("one.b", "Pod", "Failed", boundaryID="one", templateName="work", message="exit code 1"),
+)
+
+
+class Running:
+    """Workflows in the cluster as a controller would have left them."""
+
+    def __init__(self, apiserver: ApiServer, cluster: Cluster) -> None:
+        self._apiserver = apiserver
+        self._cluster = cluster
+
+    def put(self, name: str, phase: str, nodes: Object, **spec: Any) -> None:
+        ended = {} if phase == "Running" else {"workflows.argoproj.io/completed": "true"}
+        body = workflow(name=name, namespace=self._cluster.namespace, labels=ended)
+        body["spec"] |= spec
+        self._apiserver.apply(
+            {**body, "status": {"phase": phase, "nodes": nodes, "finishedAt": "2026-01-02T03:04:05Z"}}
+        )
+
+    def pod(self, name: str) -> None:
+        container = {"name": "main", "image": "none"}
+        about = {"name": name, "namespace": self._cluster.namespace}
+        self._apiserver.apply(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {"containers": [container]}}
+        )
+
+    def pods(self) -> list[str]:
+        found = self._apiserver.request("GET", f"/api/v1/namespaces/{self._cluster.namespace}/pods")
+        # No kubelet ends them; one that was deleted is on its way.
+        return [each["metadata"]["name"] for each in found["items"] if "deletionTimestamp" not in each["metadata"]]
+
+
+@pytest.fixture
+def running(apiserver: ApiServer, cluster: Cluster) -> Running:
+    return Running(apiserver, cluster)
+
+
+class TestResume:
+    async def test_what_waits_goes_on_once(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        # Given a workflow that is suspended, and two of whose nodes wait for a word
+        running.put("one", "Running", WAITING, suspend=True)
+        # When it is resumed
+        outcome = await fire(workflow(name="one"), "resume", id="a-1")
+        # Then all goes on, and an output that nobody supplied has its default
+        assert outcome.message.startswith("resumed Workflow 'one'")
+        made = cluster.workflow("one")
+        assert "suspend" not in made["spec"]
+        found = made["status"]["nodes"]
+        assert [found[each]["phase"] for each in ("one.a", "one.b")] == ["Succeeded", "Succeeded"]
+        assert found["one.a"]["finishedAt"]
+        assert found["one.b"]["outputs"] == {"parameters": [{"name": "word", "value": "yes"}]}
+        # And the same action does not end what waits later; another one finds what there is
+        running.put("one", "Running", WAITING)
+        assert "nothing to resume" not in (await fire(workflow(name="one"), "resume", id="a-2")).message
+        running.put("one", "Running", WAITING)
+        assert "by an earlier try" in (await fire(workflow(name="one"), "resume", id="a-2")).message
+        assert cluster.workflow("one")["status"]["nodes"]["one.a"]["phase"] == "Running"
+
+    async def test_only_the_nodes_that_are_asked_for_go_on(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        running.put("one", "Running", WAITING, suspend=True)
+        await fire(workflow(name="one"), "resume", args=["--node-field-selector", "displayName=a"])
+        made = cluster.workflow("one")
+        assert made["spec"]["suspend"] is True
+        assert [made["status"]["nodes"][each]["phase"] for each in ("one.a", "one.b")] == ["Succeeded", "Running"]
+        with pytest.raises(Rejected, match="no node .* fits --node-field-selector 'displayName=c'"):
+            await fire(workflow(name="one"), "resume", args=["--node-field-selector=displayName=c"], id="a-2")
+
+    async def test_an_output_without_default_is_named(self, fire: Any, running: Running) -> None:
+        waits = node(
+            "one.a", "Suspend", "Running", outputs={"parameters": [{"name": "w", "valueFrom": {"supplied": {}}}]}
+        )
+        running.put("one", "Running", nodes(node("one", "Steps", "Running", children=["one.a"]), waits))
+        with pytest.raises(Rejected, match="node 'a' waits for its output 'w', which has no default"):
+            await fire(workflow(name="one"), "resume")
+
+    async def test_packed_nodes_are_unpacked(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        packed = base64.b64encode(gzip.compress(json.dumps(WAITING).encode())).decode()
+        running.put("one", "Running", {})
+        where = f"/apis/{API}/namespaces/{cluster.namespace}/workflows/one"
+        body = {"status": {"nodes": None, "compressedNodes": packed}}
+        running._apiserver.request("PATCH", where, body, content="application/merge-patch+json")
+        await fire(workflow(name="one"), "resume")
+        assert cluster.workflow("one")["status"]["nodes"]["one.a"]["phase"] == "Succeeded"
+
+    async def test_nodes_in_a_database_are_refused(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        running.put("one", "Running", {})
+        where = f"/apis/{API}/namespaces/{cluster.namespace}/workflows/one"
+        body = {"status": {"offloadNodeStatusVersion": "fnv:1"}}
+        running._apiserver.request("PATCH", where, body, content="application/merge-patch+json")
+        with pytest.raises(Rejected, match="kept in the database of the Argo server"):
+            await fire(workflow(name="one"), "resume")
+
+
+async def test_stop_can_end_single_nodes(fire: Any, cluster: Cluster, running: Running) -> None:
+    running.put("one", "Running", WAITING)
+    await fire(workflow(name="one"), "stop", args=["--node-field-selector", "displayName!=a", "--message", "too late"])
+    made = cluster.workflow("one")
+    found = made["status"]["nodes"]["one.b"]
+    assert (found["phase"], found["message"]) == ("Failed", "too late")
+    assert "shutdown" not in made["spec"]
+
+
+class TestRetry:
+    async def test_what_failed_is_done_again_once(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        # Given a workflow that failed, and the pods it left
+        running.put("one", "Failed", FAILED, shutdown="Stop")
+        ended = _workflow_nodes.pod_name(workflow(name="one"), FAILED["one.b"])
+        running.pod(ended)
+        running.pod("another")
+        # When it is retried
+        outcome = await fire(workflow(name="one"), "retry", args=["-p", "a=2"], id="a-1")
+        # Then what succeeded is kept, what failed is forgotten, and its pod is gone
+        assert outcome.message.startswith("retried Workflow 'one'")
+        made = cluster.workflow("one")
+        assert set(made["status"]["nodes"]) == {"one", "one.a"}
+        assert made["status"]["nodes"]["one"]["phase"] == made["status"]["phase"] == "Running"
+        assert made["spec"]["arguments"]["parameters"] == [{"name": "a", "value": "2"}]
+        assert "shutdown" not in made["spec"]
+        assert "workflows.argoproj.io/completed" not in made["metadata"]["labels"]
+        assert running.pods() == ["another"]
+        # And the same action is no second retry
+        assert "by an earlier try" in (await fire(workflow(name="one"), "retry", id="a-1")).message
+        with pytest.raises(Rejected, match="the Workflow is Running; only one that failed can be retried"):
+            await fire(workflow(name="one"), "retry", id="a-2")
+
+    async def test_a_workflow_that_succeeded_wants_to_be_told_what(self, fire: Any, running: Running) -> None:
+        running.put("one", "Succeeded", FAILED)
+        with pytest.raises(Rejected, match=r"succeeded; to retry it, give args: \['--restart-successful'"):
+            await fire(workflow(name="one"), "retry")
+        await fire(
+            workflow(name="one"), "retry", args=["--restart-successful", "--node-field-selector", "displayName=a"]
+        )
+
+    @pytest.mark.parametrize(
+        ("selector", "said"),
+        [
+            ("a", "wants FIELD=VALUE or FIELD!=VALUE, not 'a'"),
+            ("a=b\\c", "a backslash stands before"),
+            ("a=b=c", "write"),
+        ],
+    )
+    async def test_a_selector_that_is_none_is_rejected(
+        self, fire: Any, running: Running, selector: str, said: str
+    ) -> None:
+        running.put("one", "Failed", FAILED)
+        with pytest.raises(Rejected, match=said):
+            await fire(workflow(name="one"), "retry", args=["--restart-successful", "--node-field-selector", selector])
+
+
+class TestResubmit:
+    async def test_a_new_workflow_is_made_once(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        running.put("one", "Failed", FAILED)
+        outcome = await fire(workflow(name="one"), "resubmit", args=["-p", "a=2", "--priority=3"], id="a-1")
+        made = cluster.workflow(outcome.detail["name"])
+        assert made["metadata"]["generateName"] == "one-"
+        labels = made["metadata"]["labels"]
+        assert labels["workflows.argoproj.io/resubmitted-from-workflow"] == "one"
+        assert labels["events.argoproj.io/trigger"] == "act"
+        assert "workflows.argoproj.io/completed" not in labels
+        assert "status" not in made
+        assert made["spec"]["arguments"]["parameters"] == [{"name": "a", "value": "2"}]
+        assert made["spec"]["priority"] == 3
+        again = await fire(workflow(name="one"), "resubmit", args=["-p", "a=2", "--priority=3"], id="a-1")
+        assert again.detail["uid"] == outcome.detail["uid"]
+
+    async def test_what_succeeded_is_not_done_again(self, fire: Any, cluster: Cluster, running: Running) -> None:
+        running.put("one", "Failed", FAILED)
+        outcome = await fire(workflow(name="one"), "resubmit", args=["--memoized"], id="a-1")
+        name = outcome.detail["name"]
+        found = cluster.workflow(name)["status"]["nodes"]
+        phases = {each["name"].removeprefix(name): each["phase"] for each in found.values()}
+        assert phases == {"": "Pending", ".a": "Skipped", ".b": "Pending"}
+        running.put("two", "Succeeded", FAILED)
+        with pytest.raises(Rejected, match="only a Workflow that failed"):
+            await fire(workflow(name="two"), "resubmit", args=["--memoized"])
 
 
 async def test_a_label_policy_looks_at_the_workflow_that_was_made(

@@ -78,8 +78,10 @@ def _named(fired: Fired) -> Json:
     if fired.kind != "argoWorkflow" and not isinstance(listed, list):
         return NOTHING
     named = {one["name"]: one.get("value") for one in listed or () if isinstance(one, dict) and "name" in one}
+    if not args or fired.kind != "argoWorkflow":
+        return named
     try:
-        return {**named, **_workflow_args.parse(args or []).parameters}
+        return {**named, **_workflow_args.parse(args, fired.block.get("operation") or "submit").parameters}
     except Rejected:
         return named
 

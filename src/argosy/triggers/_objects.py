@@ -168,9 +168,14 @@ def _settle_name(body: Object, action_id: str) -> bool:
     prefix = about.get("generateName")
     if about.get("name") or not prefix or _mapping(body, "annotations").get(RANDOM_NAME) == "true":
         return False
-    digest = base64.b32encode(hashlib.sha256(action_id.encode()).digest()).decode().lower()
-    about["name"] = str(prefix)[: _LONGEST_NAME - _SUFFIX] + digest[:_SUFFIX]
+    about["name"] = drawn_name(str(prefix), action_id)
     return True
+
+
+def drawn_name(prefix: str, action_id: str) -> str:
+    """The name that an object with this ``generateName`` gets from this action: always the same."""
+    digest = base64.b32encode(hashlib.sha256(action_id.encode()).digest()).decode().lower()
+    return prefix[: _LONGEST_NAME - _SUFFIX] + digest[:_SUFFIX]
 
 
 def _mapping(body: Object, key: str) -> Object:
@@ -198,5 +203,6 @@ __all__ = [
     "NotFound",
     "Object",
     "Target",
+    "drawn_name",
     "required_name",
 ]

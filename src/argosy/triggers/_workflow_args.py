@@ -1,10 +1,9 @@
-"""The options of ``argo submit`` that the ``args`` of an ``argoWorkflow`` trigger may hold, as changes to a
-Workflow object.
+"""The options of the ``argo`` program that the ``args`` of an ``argoWorkflow`` trigger may hold, operation by operation.
 
-Upstream hands ``args`` to the ``argo`` program; Argosy has no such program and understands the options that
-change the object (``PopulateSubmitOpts`` and ``ApplySubmitOpts`` in ``workflow/util/util.go`` of Argo
-Workflows). Options that only change what the program prints are read and left aside. All others are refused
-by name, so nothing that was asked for is silently missing.
+Upstream hands ``args`` to that program; Argosy has none and understands the options that change the object
+(``PopulateSubmitOpts`` and ``ApplySubmitOpts`` in ``workflow/util/util.go`` of Argo Workflows, and the flags in ``cmd/argo/commands``).
+Options that only change what the program prints are read and left aside. All others are refused by name, so nothing that was
+asked for is silently missing.
 """
 
 from __future__ import annotations
@@ -18,9 +17,18 @@ from argosy.errors import Rejected
 _SHORT = {"-p": "--parameter", "-l": "--labels", "-o": "--output"}
 _PRINTING = frozenset(("--output", "--node-field-selector", "--status"))  # each takes a value
 _PRINTING_FLAGS = frozenset(("--strict", "--no-color", "--no-utf8", "--verbose", "-v"))
-_VALUED = frozenset(
-    ("--parameter", "--labels", "--name", "--generate-name", "--entrypoint", "--serviceaccount", "--priority")
-)
+_SUBMIT = ("--parameter", "--labels", "--name", "--generate-name", "--entrypoint", "--serviceaccount", "--priority")
+_VALUED: dict[str, tuple[str, ...]] = {
+    "submit": _SUBMIT,
+    "submit-from": _SUBMIT,
+    "resubmit": ("--parameter", "--priority"),
+    "retry": ("--parameter", "--node-field-selector"),
+    "resume": ("--node-field-selector",),
+    "stop": ("--node-field-selector", "--message"),
+    "suspend": (),
+    "terminate": (),
+}
+_FLAGS: dict[str, tuple[str, ...]] = {"resubmit": ("--memoized",), "retry": ("--restart-successful",)}
 _WAITING = frozenset(("--wait", "-w", "--watch", "--log"))
 
 
@@ -35,6 +43,18 @@ class SubmitOptions:
     entrypoint: str = ""
     service_account: str = ""
     priority: int | None = None
+    memoized: bool = False
+    restart_successful: bool = False
+    node_field_selector: str = ""
+    message: str = ""
+
+    def override(self, workflow: dict[str, Any]) -> None:
+        """Change a Workflow that has run: its parameters, also where its status keeps a copy of its spec, and its priority."""
+        stored = (workflow.get("status") or {}).get("storedWorkflowTemplateSpec")
+        SubmitOptions(parameters=self.parameters, priority=self.priority).apply(workflow)
+        if stored and self.parameters:
+            given = workflow["spec"]["arguments"]["parameters"]
+            stored["arguments"] = {**(stored.get("arguments") or {}), "parameters": given}
 
     def apply(self, workflow: dict[str, Any]) -> None:
         """Change the Workflow as the ``argo`` program does: the parameters given here come first.
@@ -67,14 +87,15 @@ class SubmitOptions:
             about["name"] = self.name
 
 
-def parse(args: Sequence[str]) -> SubmitOptions:
-    """The options in ``args``, written as the program takes them: ``-p a=1``, ``-pa=1``, ``--name=x``,
+def parse(args: Sequence[str], operation: str) -> SubmitOptions:
+    """The options in ``args``, written as the program takes them for the operation: ``-p a=1``, ``-pa=1``, ``--name=x``,
     ``--name x``.
 
     Raises Rejected for an option that cannot be honoured, or one without its value.
     """
     options = SubmitOptions()
     rest = list(args)
+    valued, flags = _VALUED[operation], _FLAGS.get(operation, ())
     while rest:
         option, value = _split(rest.pop(0))
         if option in _PRINTING_FLAGS:
@@ -84,14 +105,20 @@ def parse(args: Sequence[str]) -> SubmitOptions:
                 f"args: {option} is not supported, an action does not wait for its workflow;"
                 " use policy.k8s with the label workflows.argoproj.io/phase"
             )
-        if option not in _VALUED | _PRINTING:
-            known = ", ".join(sorted(_VALUED))
-            raise Rejected(f"args: {option!r} is not supported, there is no argo program here; known are {known}")
+        if option in flags and value is None:
+            setattr(options, option.removeprefix("--").replace("-", "_"), True)
+            continue
+        if option not in valued and option not in _PRINTING:
+            known = ", ".join(sorted((*valued, *flags))) or "none"
+            raise Rejected(
+                f"args: {option!r} is not supported with {operation}, there is no argo program here; known are: {known}"
+            )
         if value is None:
             if not rest:
                 raise Rejected(f"args: {option} needs a value")
             value = rest.pop(0)
-        _take(options, option, value)
+        if option in valued:
+            _take(options, option, value)
     return options
 
 
@@ -131,3 +158,7 @@ def _take(options: SubmitOptions, option: str, value: str) -> None:
         options.entrypoint = value
     elif option == "--serviceaccount":
         options.service_account = value
+    elif option == "--node-field-selector":
+        options.node_field_selector = value
+    elif option == "--message":
+        options.message = value

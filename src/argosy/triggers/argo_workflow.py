@@ -1,19 +1,19 @@
 """The ``argoWorkflow`` trigger: submits Workflows, from an object or from a template in the cluster, and
-stops or suspends them.
+suspends, resumes, stops, retries or resubmits them.
 
 Everything is a call of the Kubernetes API; there is no ``argo`` program. ``submit-from`` builds the Workflow
 as the Argo server does (``workflow/common/convert.go`` and ``SubmitWorkflow`` in
 ``server/workflow/workflow_server.go`` of Argo Workflows): a reference to a WorkflowTemplate or
 ClusterWorkflowTemplate, or a copy of a CronWorkflow's ``workflowSpec``. One action makes one Workflow,
-however often it is tried.
+however often it is tried, and changes one once: what it has changed says so in an annotation (``CHANGED_BY``).
 
 Different from upstream: Workflows of ``submit-from`` carry the three labels too, and take the arguments that
-the source (with its ``parameters``) gives, which upstream drops; a label policy works; ``resume``, ``retry``
-and ``resubmit`` are still missing.
+the source (with its ``parameters``) gives, which upstream drops; a label policy works.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -21,16 +21,20 @@ import orjson
 from pydantic import Field
 
 from argosy.errors import Rejected
-from argosy.kubernetes.client import NotFound
+from argosy.kubernetes.client import Conflict, NotFound
 from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
-from argosy.triggers import _sources, _workflow_args
+from argosy.triggers import _sources, _workflow_again, _workflow_args, _workflow_nodes
 from argosy.triggers._base import Action, Outcome, TriggerConfig
-from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, required_name
+from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, drawn_name, required_name
+from argosy.triggers._workflow_args import SubmitOptions
 
 _API = "argoproj.io/v1alpha1"
-_LABEL = "workflows.argoproj.io/"
+_LABEL = _workflow_nodes.LABEL
 _INSTANCE = f"{_LABEL}controller-instanceid"  # which controller a CronWorkflow, and so its Workflow, belongs to
 _DONE = ("Succeeded", "Failed", "Error")
+_TRIES = 5  # of reading, changing and writing, when the controller writes at the same time
+CHANGED_BY = "argosy.dev/changed-by"
+"""The annotation that says which action resumed, stopped or retried the Workflow last."""
 
 Operation = Literal["", "submit", "submit-from", "suspend", "resubmit", "retry", "resume", "terminate", "stop"]
 
@@ -46,7 +50,10 @@ class ArgoWorkflowConfig(TriggerConfig):
     parameters: list[TriggerParameter] = Field(default_factory=list)
     """Set on the object of the source."""
     args: list[str] = Field(default_factory=list)
-    """Options of ``argo submit``, as far as they change the Workflow."""
+    """Options of the ``argo`` program for the operation, as far as they change the Workflow: ``-p file=a.txt`` with submit,
+    submit-from, resubmit and retry; ``--memoized`` with resubmit; ``--restart-successful`` with retry; ``--node-field-selector``
+    with retry, resume and stop.
+    """
 
 
 class ArgoWorkflowTrigger(KubernetesTrigger[ArgoWorkflowConfig]):
@@ -100,21 +107,25 @@ spec:
     async def fire(self, config: ArgoWorkflowConfig, action: Action) -> Outcome:
         target = await self.target(action.resource)
         operation = config.operation or "submit"
+        options = _workflow_args.parse(config.args, operation)
         if operation == "submit":
-            outcome = await self._submit(target, config.args, action)
+            outcome = await self._submit(target, options, action)
         elif operation == "submit-from":
-            outcome = await self._submit_from(target, config.args, action)
+            outcome = await self._submit_from(target, options, action)
+        elif operation == "resubmit":
+            outcome = await self._resubmit(await self._named(target), options, action)
+        elif operation == "retry":
+            outcome = await self._retry(await self._named(target), options, action)
+        elif operation == "resume":
+            outcome = await self._resume(await self._named(target), options, action)
+        elif operation == "stop" and options.node_field_selector:
+            outcome = await self._stop_nodes(await self._named(target), options, action)
         elif operation == "suspend":
-            outcome = await self._change(target, "suspended", {"suspend": True}, config.args)
+            outcome = await self._set(await self._named(target), "suspended", {"suspend": True})
         elif operation == "terminate":
-            outcome = await self._change(target, "terminated", {"shutdown": "Terminate"}, config.args)
-        elif operation == "stop":
-            outcome = await self._change(target, "stopped", {"shutdown": "Stop"}, config.args)
+            outcome = await self._set(await self._named(target), "terminated", {"shutdown": "Terminate"})
         else:
-            raise Rejected(
-                f"argoWorkflow operation {operation!r} comes with a later version of Argosy;"
-                " today there are submit, submit-from, suspend, stop and terminate"
-            )
+            outcome = await self._set(await self._named(target), "stopped", {"shutdown": "Stop"})
         if action.policy is not None and action.policy.k8s is not None:
             workflows = await self.client.discover(_API, "Workflow")
             about = {"name": outcome.detail["name"]}
@@ -122,16 +133,16 @@ spec:
             await self.await_labels(made, action.policy.k8s)
         return outcome
 
-    async def _submit(self, target: Target, args: list[str], action: Action) -> Outcome:
+    async def _submit(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
         if target.resource.kind != "Workflow":
             raise Rejected(
                 f"operation submit wants a Workflow in the source, not a {target.resource.kind};"
                 " to run a template of the cluster, use submit-from"
             )
-        _workflow_args.parse(args).apply(target.body)
+        options.apply(target.body)
         return await self.make(target, action)
 
-    async def _submit_from(self, target: Target, args: list[str], action: Action) -> Outcome:
+    async def _submit_from(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
         name, kind = required_name(target, "submit from"), target.resource.kind
         if kind not in ("WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow"):
             wanted = "a WorkflowTemplate, a ClusterWorkflowTemplate or a CronWorkflow"
@@ -140,7 +151,6 @@ spec:
             stored = await self.client.get(target.resource, name, target.namespace)
         except NotFound as error:
             raise NotFound(f"{target}, which operation submit-from names, is not there") from error
-        options = _workflow_args.parse(args)
         # What the source says of arguments counts like -p, and -p wins.
         options.parameters = {**_given_parameters(target.body), **options.parameters}
         if kind == "CronWorkflow":
@@ -155,20 +165,100 @@ spec:
         workflows = await self.client.discover(_API, "Workflow")
         return await self.make(Target(workflows, namespace, workflow), action)
 
-    async def _change(self, target: Target, word: str, spec: Object, args: list[str]) -> Outcome:
+    async def _named(self, target: Target) -> Target:
+        """The Workflow of the cluster that the source names; what else the source says of it does not count."""
         name = required_name(target, "change")
-        if args:
-            raise Rejected(f"args: {args[0]!r} is not supported with an operation on a running workflow")
         workflows = await self.client.discover(_API, "Workflow")
-        target = Target(workflows, target.namespace or self.ctx.namespace, target.body)
-        found = await self.client.get(workflows, name, target.namespace)
-        about, status = found["metadata"], found.get("status") or {}
+        about = {"name": name, "annotations": target.body["metadata"].get("annotations")}
+        return Target(workflows, target.namespace or self.ctx.namespace, {"metadata": about})
+
+    async def _read(self, target: Target) -> Object:
+        found: Object = await self.client.get(target.resource, target.name, target.namespace)
+        return found
+
+    async def _set(self, target: Target, word: str, spec: Object) -> Outcome:
+        found = await self._read(target)
         if all((found.get("spec") or {}).get(key) == value for key, value in spec.items()):
             return self.outcome(f"{word} already:", target._replace(body=found))
-        if status.get("phase") in _DONE or (about.get("labels") or {}).get(f"{_LABEL}completed") == "true":
-            raise Rejected(f"{target} has ended ({status.get('phase') or 'completed'}); it cannot be {word}")
-        made = await self.client.patch(workflows, name, {"spec": spec}, target.namespace)
+        if _ended(found):
+            raise Rejected(f"{target} has ended ({_phase(found)}); it cannot be {word}")
+        made = await self.client.patch(target.resource, target.name, {"spec": spec}, target.namespace)
         return self.outcome(word, target._replace(body=made))
+
+    async def _resume(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
+        for _ in range(_TRIES):
+            found = await self._read(target)
+            if _changed_by(found) == action.id:
+                return self.outcome("resumed already, by an earlier try:", target._replace(body=found))
+            if not _workflow_nodes.resume(found, options.node_field_selector, self.ctx.clock.now()):
+                return self.outcome("nothing to resume, nothing waits in", target._replace(body=found))
+            if made := await self._written(target, found, action):
+                return self.outcome("resumed", target._replace(body=made))
+        raise self._busy(target)
+
+    async def _stop_nodes(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
+        for _ in range(_TRIES):
+            found = await self._read(target)
+            if _changed_by(found) == action.id:
+                return self.outcome("stopped already, by an earlier try:", target._replace(body=found))
+            _workflow_nodes.fail(found, options.node_field_selector, options.message, self.ctx.clock.now())
+            if made := await self._written(target, found, action):
+                return self.outcome("stopped nodes of", target._replace(body=made))
+        raise self._busy(target)
+
+    async def _retry(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
+        pods = await self.client.discover("v1", "Pod")
+        for _ in range(_TRIES):
+            found = await self._read(target)
+            if _changed_by(found) == action.id:
+                return self.outcome("retried already, by an earlier try:", target._replace(body=found))
+            new, ended = _workflow_again.retried(found, options, self.ctx.clock.now())
+            # As the Argo server does: first the pods, whose names the new ones will have.
+            for name in ended:
+                with contextlib.suppress(NotFound):
+                    await self.client.delete(pods, name, target.namespace)
+            if made := await self._written(target, new, action):
+                return self.outcome("retried", target._replace(body=made))
+        raise self._busy(target)
+
+    async def _resubmit(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
+        found = await self._read(target)
+        generated = found["metadata"].get("generateName") or f"{target.name}-"
+        name = drawn_name(generated, action.id)
+        new = _workflow_again.resubmitted(found, options, name, self.ctx.clock.now())
+        new["metadata"]["namespace"] = target.namespace
+        new["metadata"]["annotations"].pop(CHANGED_BY, None)
+        if "status" in new:
+            _workflow_nodes.pack(new)
+        return await self.make(target._replace(body=new), action)
+
+    async def _written(self, target: Target, body: Object, action: Action) -> Object | None:
+        """The Workflow as written; None if somebody else, such as its controller, wrote since it was read."""
+        about = body["metadata"]
+        about["annotations"] = {**(about.get("annotations") or {}), CHANGED_BY: action.id}
+        _workflow_nodes.pack(body)
+        try:
+            made: Object = await self.client.replace(target.resource, target.name, body, target.namespace)
+        except Conflict:
+            return None
+        return made
+
+    @staticmethod
+    def _busy(target: Target) -> Conflict:
+        return Conflict(f"{target} is changed by others all the time; this change found no moment")
+
+
+def _phase(workflow: Object) -> str:
+    return str((workflow.get("status") or {}).get("phase") or "completed")
+
+
+def _ended(workflow: Object) -> bool:
+    completed = (workflow["metadata"].get("labels") or {}).get(f"{_LABEL}completed")
+    return _phase(workflow) in _DONE or completed == "true"
+
+
+def _changed_by(workflow: Object) -> str:
+    return str((workflow["metadata"].get("annotations") or {}).get(CHANGED_BY) or "")
 
 
 def _given_parameters(body: Object) -> dict[str, str]:

@@ -150,7 +150,7 @@ def _collect_options(found: _Submission, trigger: TriggerSpec) -> None:
     if trigger.writes(loc[1:]):
         found.certain = False
     try:
-        options = _workflow_args.parse(args)
+        options = _workflow_args.parse(args, getattr(trigger.config, "operation", "") or "submit")
     except ArgosyError:
         found.certain = False
         return
