@@ -6,12 +6,13 @@ REST (Lambda, S3), whose requests a caller builds itself. Nothing is tried again
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import ssl
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -43,12 +44,16 @@ _SUFFIXES = (
 class AwsError(ArgosyError):
     """A call did not succeed. ``status`` is 0 and ``code`` empty where there was no answer."""
 
-    def __init__(self, message: str, *, status: int = 0, code: str = "", wait_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", wait_seconds: float | None = None, content: bytes = b""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.wait_seconds = wait_seconds
         """How long the service wants to be left alone, where it says so."""
+        self.content = content
+        """The answer's body. It may repeat what was signed, so nobody is shown it."""
 
 
 class Identity(Protocol):
@@ -112,7 +117,7 @@ class Client:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise AwsError(f"AWS {action} at {urlsplit(url).netloc} answered with something that is no JSON object")
+            raise AwsError(f"{_what(service, action, url)} answered with something that is no JSON object")
         return found
 
     async def request(
@@ -131,7 +136,32 @@ class Client:
         """One request, signed as ``who`` if given; its answer, read. Raises AwsError unless it is a success."""
         import httpx2
 
-        what = f"AWS {action or method} at {urlsplit(url).netloc}"
+        async with self.stream(
+            service, region, method, url, headers, body, who, action=action, seconds=seconds
+        ) as response:
+            content = await _read(response, _what(service, action or method, url))
+        return httpx2.Response(response.status_code, headers=_undone(response.headers), content=content)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        service: str,
+        region: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        who: Identity | None,
+        *,
+        action: str = "",
+        seconds: float = _CALL_SECONDS,
+    ) -> AsyncIterator[httpx2.Response]:
+        """As ``request``, for an answer that is read piece by piece; ``seconds`` is how long one piece may take. What
+        reading raises leaves as AwsError, too.
+        """
+        import httpx2
+
+        what = _what(service, action or method, url)
         credentials = await who.get() if who is not None else None
         given = dict(headers)
         if credentials is not None:
@@ -144,29 +174,36 @@ class Client:
             )  # fmt: skip
             response = await self._client.send(request, stream=True)
             try:
-                content = await _read(response, what)
+                if not response.is_success:
+                    content = await _read(response, what)
+                    answer = httpx2.Response(response.status_code, headers=_undone(response.headers), content=content)
+                    raise _refusal(what, answer, credentials, who)
+                yield response
             finally:
                 await response.aclose()
         except httpx2.TimeoutException as error:
             raise AwsError(f"{what} failed: no answer in time") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise AwsError(f"{what} failed: {_reason(error)}") from error
-        answer = httpx2.Response(response.status_code, headers=_undone(response.headers), content=content)
-        if not response.is_success:
-            code, said = _failure(answer)
-            if code.startswith("Expired") and who is not None:
-                who.forget()
-            if not _TALKATIVE.search(code) and said:
-                code_and_text = f"{code}: {_blotted(said, credentials)}" if code else _blotted(said, credentials)
-            else:
-                code_and_text = code
-            raise AwsError(
-                f"{what} answered {response.status_code} {code_and_text}".rstrip(),
-                status=response.status_code,
-                code=code,
-                wait_seconds=retry_after.seconds(response.headers.get("Retry-After")),
-            )
-        return answer
+
+
+def _what(service: str, action: str, url: str) -> str:
+    # S3 is spoken by many others than AWS.
+    return f"{'S3' if service == 's3' else 'AWS'} {action} at {urlsplit(url).netloc}"
+
+
+def _refusal(what: str, answer: httpx2.Response, credentials: Credentials | None, who: Identity | None) -> AwsError:
+    code, said = _failure(answer)
+    if code.startswith("Expired") and who is not None:
+        who.forget()
+    told = "" if _TALKATIVE.search(code) else _blotted(said, credentials)
+    return AwsError(
+        f"{what} answered {answer.status_code} {': '.join(filter(None, (code, told)))}".rstrip(),
+        status=answer.status_code,
+        code=code,
+        wait_seconds=retry_after.seconds(answer.headers.get("Retry-After")),
+        content=bytes(answer.content),
+    )
 
 
 def endpoint(service: str, region: str, given: str = "") -> str:
