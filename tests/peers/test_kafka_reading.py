@@ -170,7 +170,9 @@ async def test_what_failed_is_read_again_with_what_follows_it(upstream: Producer
 @pytest.mark.parametrize("strategy", ["range", "roundrobin", "sticky"])
 async def test_two_readers_of_a_group_share_the_partitions(four: Producer, strategy: str) -> None:
     # Given a reader of a group
-    block = dict(four.block) | {"consumerGroup": {"groupName": four.topic, "oldest": True, "rebalanceStrategy": strategy}}
+    block = dict(four.block) | {
+        "consumerGroup": {"groupName": four.topic, "oldest": True, "rebalanceStrategy": strategy}
+    }
     async with (
         on_stage("kafka", block, secrets=dict(four.secrets)) as one,
         on_stage("kafka", dict(block), secrets=dict(four.secrets)) as other,

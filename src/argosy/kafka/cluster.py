@@ -177,10 +177,9 @@ def _unreachable(where: str, cluster: Cluster, error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens at {where}; is the broker running, is the port right?"
     if isinstance(error, ConnectionError | EOFError):
-        wanted = [] if cluster.tls else ["TLS (block 'tls')"]
-        wanted += [] if cluster.login else ["a login (block 'sasl')"]
-        hint = f"; does it want {' or '.join(wanted)}?" if wanted else ""
-        return f"{where} hung up{hint}"
+        ask = "is it a TLS port, does it want a certificate (tls.clientCertSecret)"
+        ask = ask if cluster.tls else "does it want TLS (block 'tls')"
+        return f"{where} hung up; {ask}" + ("?" if cluster.login else " or a login (block 'sasl')?")
     return f"{where} cannot be reached: {getattr(error, 'strerror', None) or error}"
 
 

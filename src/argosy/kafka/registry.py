@@ -7,6 +7,7 @@ specification writes it: the member of a union stands under its type's name, byt
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Any, NamedTuple, Self
@@ -55,6 +56,7 @@ class Registry:
             timeout=_ANSWER_SECONDS, auth=login, mounts=mounts(), headers={"Accept": "application/json"}
         )
         self._schemas: dict[int, Schema] = {}
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,10 +105,12 @@ class Registry:
     async def schema(self, number: int) -> Schema:
         """The schema of a number. Raises Failure."""
         if number not in self._schemas:
-            told = await self._told(f"/schemas/ids/{number}", f"schema {number}")
-            named: dict[str, Any] = {}
-            parsed = await self._parsed(told, f"schema {number}", named, 0)
-            self._schemas[number] = Schema(parsed, named)
+            async with self._asking:  # Messages under way together ask once.
+                if number not in self._schemas:
+                    told = await self._told(f"/schemas/ids/{number}", f"schema {number}")
+                    named: dict[str, Any] = {}
+                    parsed = await self._parsed(told, f"schema {number}", named, 0)
+                    self._schemas[number] = Schema(parsed, named)
         return self._schemas[number]
 
     async def _parsed(self, told: dict[str, Any], what: str, known: dict[str, Any], depth: int) -> Any:

@@ -18,6 +18,7 @@ from argosy.manifests.checks import (
     references,
     rights,
     servers,
+    settings,
     traps,
     triggers,
     workflows,
@@ -37,6 +38,7 @@ _CHECKS = (
     rights,
     traps,
     servers,
+    settings,
 )
 
 

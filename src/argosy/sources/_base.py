@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
@@ -47,6 +47,11 @@ class SourceConfig(Model):
     def unverified(self) -> str:
         """Why the server that is connected to may be another one than is meant, as a clause; empty if it cannot."""
         return ""
+
+    @property
+    def no_effect(self) -> Mapping[str, str]:
+        """Fields that change nothing as they are written, each with the reason as a clause; ``argosy lint`` says so."""
+        return {}
 
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)

@@ -97,9 +97,13 @@ class KafkaConfig(SourceConfig):
             raise ValueError("awsMskIamAuth is not built; use 'sasl' with SCRAM-SHA-512, or 'tls' with a certificate")
         return self
 
-    def without_effect(self) -> list[str]:
-        """Names in ``config`` that change nothing."""
-        return options.read(self.config)[1]
+    @property
+    def no_effect(self) -> dict[str, str]:
+        idle = options.read(self.config)[1]
+        if not idle:
+            return {}
+        names = ", ".join(map(repr, idle))
+        return {"config": f"{names} of sarama's settings change nothing here; there is {options.FOLLOWED}"}
 
 
 def cluster_of(ctx: SourceContext[KafkaConfig]) -> Cluster:

@@ -1,0 +1,115 @@
+"""``argosy run`` with a real Kafka on both sides of it and in between: nothing is missing when the process and the broker are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from tests.cli.running import Run
+from tests.crash.receiver import Receiver
+from tests.peers.kafka_server import PASSWORD, KafkaServer
+
+_COUNT = 200
+
+_SOURCE = """
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata: {{name: kafka}}
+spec:
+  kafka:
+    example:
+      url: {url}
+      topic: numbers
+      jsonBody: true
+      filter: {{expression: "int(body.n) % 5 != 0"}}
+      config: "consumer: {{group: {{session: {{timeout: 2s}}, heartbeat: {{interval: 200ms}}}}}}"
+      consumerGroup: {{groupName: argosy, oldest: true}}
+      sasl:
+        mechanism: SCRAM-SHA-512
+        userSecret: {{name: s, key: user}}
+        passwordSecret: {{name: s, key: password}}
+"""
+
+_SENSOR = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: kafka}}
+spec:
+  dependencies: [{{name: message, eventSourceName: kafka, eventName: example}}]
+  triggers:
+    - template:
+        name: forward
+        http:
+          url: {url}/kafka
+          method: POST
+          payload: [{{src: {{dependencyName: message, dataKey: body.n, useRawData: true}}, dest: n}}]
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    secrets = tmp_path / "secrets" / "s"
+    secrets.mkdir(parents=True)
+    (secrets / "user").write_text("argosy\n")
+    (secrets / "password").write_text(f"{PASSWORD}\n")
+    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
+    yield run
+    if run.process is not None:
+        run.end(9)
+
+
+async def _prepare(server: KafkaServer) -> None:
+    admin = AIOKafkaAdminClient(**server.client())
+    await admin.start()
+    await admin.create_topics([NewTopic("numbers", 3, 1)])
+    await admin.close()
+
+
+async def _send(server: KafkaServer, numbers: range) -> None:
+    async with AIOKafkaProducer(**server.client()) as producer:
+        for number in numbers:
+            value = json.dumps({"n": number}).encode()
+            await producer.send_and_wait("numbers", value, partition=number % 3)
+
+
+@pytest.mark.timeout(180)
+def test_nothing_is_missing_and_nothing_is_done_twice_when_process_and_broker_are_killed(
+    tmp_path: Path, run: Run
+) -> None:
+    # Given a topic that is acted upon
+    with KafkaServer(tmp_path / "kafka") as server, Receiver() as receiver:
+        asyncio.run(_prepare(server))
+        run.write("kafka.yaml", _SOURCE.format(url=f"127.0.0.1:{server.port}"))
+        run.write("sensor.yaml", _SENSOR.format(url=receiver.url))
+        run.start()
+        run.until_ready()
+        # When the process is killed twice and the broker once while messages come, also while it is away
+        step = _COUNT // 4
+        asyncio.run(_send(server, range(step)))
+        run.end(9)
+        asyncio.run(_send(server, range(step, 2 * step)))
+        run.start()
+        run.until(lambda: run.waiting_for() is not None, "nobody answers")
+        asyncio.run(_send(server, range(2 * step, 3 * step)))
+        asyncio.run(server.restart())
+        run.end(9)
+        run.start()
+        asyncio.run(_send(server, range(3 * step, _COUNT)))
+        # Then every message that the filter lets through is acted upon, once
+        wanted = [number for number in range(_COUNT) if number % 5]
+
+        def came() -> list[int]:
+            return sorted(effect.body["n"] for effect in receiver.effects.get("/kafka", ()))
+
+        run.until(lambda: len(came()) >= len(wanted), "all messages")
+        assert came() == wanted
+        assert PASSWORD not in run.log.read_text()
+        assert run.end() == 0
