@@ -13,27 +13,21 @@ itself, and the try counts as failed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
-import importlib
 import inspect
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from pydantic import Field, field_validator
 
-from argosy.errors import ArgosyError, Rejected, TriggerError
+from argosy import functions
+from argosy.errors import ArgosyError, ConfigError, Rejected, TriggerError
 from argosy.event import Event
+from argosy.functions import Handler
 from argosy.manifests.fields import Json, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
-
-Handler = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -103,62 +97,17 @@ class PythonConfig(TriggerConfig):
     @field_validator("handler")
     @classmethod
     def _two_names(cls, handler: str) -> str:
-        module, _, function = handler.partition(":")
-        if not all(part.isidentifier() for name in (module, function) for part in name.split(".")):
-            raise ValueError("names no function; write package.module:function")
-        return handler
+        return functions.two_names(handler)
 
 
 def load(config: PythonConfig) -> Handler:
     """Import the handler. Raises Rejected, naming module and function, if it cannot be had; good for lint
     too.
-
-    Runs the module's own code. A folder of ``path`` stays on ``sys.path``, so that the module finds its
-    neighbours.
     """
-    module_name, _, names = config.handler.partition(":")
-    what = f"handler {config.handler!r}"
-    folder = Path(config.path).resolve() if config.path else None
-    if folder is not None:
-        if not folder.is_dir():
-            raise Rejected(f"{what}: path {config.path!r} is no folder")
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
-            importlib.invalidate_caches()
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = "" if error.name == module_name else f" (it imports {error.name!r})"
-        raise Rejected(f"{what}: there is no module {error.name!r}{missing}; install it, or give path") from error
-    except (Exception, SystemExit) as error:
-        raise Rejected(f"{what}: module {module_name!r} cannot be imported: {_told(error)}") from error
-    if folder is not None and not _is_in(folder, module):
-        raise Rejected(
-            f"{what}: module {module_name!r} is not the one in {config.path!r}, another of this name was"
-            f" loaded from {getattr(module, '__file__', None)!r}; give it a name of its own"
-        )
-    found: Any = module
-    for name in names.split("."):
-        if not hasattr(found, name):
-            raise Rejected(f"{what}: module {module_name!r} has no {names!r}")
-        found = getattr(found, name)
-    if not callable(found):
-        raise Rejected(f"{what}: {names!r} of module {module_name!r} is a {type(found).__name__}, not a function")
-    handler: Handler = found
-    return handler
-
-
-def _is_in(folder: Path, module: Any) -> bool:
-    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
-    # A file that Kubernetes mounted is a link; where the link stands counts.
-    return any(
-        place and (Path(place).is_relative_to(folder) or Path(place).resolve().is_relative_to(folder))
-        for place in places
-    )
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return functions.load(config.handler, config.path)
+    except ConfigError as error:
+        raise Rejected(str(error)) from error
 
 
 class PythonTrigger(Trigger[PythonConfig]):
@@ -219,7 +168,7 @@ spec:
         except (Exception, SystemExit) as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 raise TriggerError(f"{what} did not end within {config.timeout_seconds:g} s") from error
-            raise TriggerError(f"{what} raised {_told(error)}") from error
+            raise TriggerError(f"{what} raised {functions.told(error)}") from error
         return _outcome(what, answer)
 
     async def _handler(self, config: PythonConfig) -> Handler:
@@ -235,36 +184,10 @@ async def _call(handler: Handler, events: Events, args: Mapping[str, Json]) -> o
     own = msgspec.json.decode(msgspec.json.encode(args))
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
         return await handler(events, **own)
-    answer, error = await _in_thread(lambda: handler(events, **own))
+    answer, error = await functions.in_thread(lambda: handler(events, **own))
     if error is not None:
         raise error
     return await answer if inspect.isawaitable(answer) else answer
-
-
-async def _in_thread(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What ``call`` returned or raised, in a thread of its own: one that never ends holds up neither others
-    nor the process's end.
-    """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
-    context = contextvars.copy_context()
-
-    def settle(answer: Any, error: BaseException | None) -> None:
-        if not ended.done():  # else it was cancelled or timed out, and nobody listens
-            ended.set_result((answer, error))
-
-    def run() -> None:
-        answer: Any = None
-        failure: BaseException | None = None
-        try:
-            answer = context.run(call)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited, SystemExit too
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is at its end
-            loop.call_soon_threadsafe(settle, answer, failure)
-
-    threading.Thread(target=run, name="argosy-handler", daemon=True).start()
-    return await ended
 
 
 def _outcome(what: str, answer: object) -> Outcome:
