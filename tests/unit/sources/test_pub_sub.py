@@ -238,3 +238,27 @@ def test_the_hash_is_fnv_1a() -> None:
 
 def test_the_methods_are_those_of_the_contract() -> None:
     assert {method.rpartition("/")[0] for method in ANSWERS} == {SUBSCRIBER, PUBLISHER, IAM}
+
+
+@pytest.mark.parametrize(
+    ("block", "name"),
+    [
+        ({"topic": "t"}, "example-1540997543"),
+        (
+            {
+                "topic": "t",
+                "topicProjectID": "o",
+                "credentialSecret": {"name": "s", "key": "k"},
+                "deleteSubscriptionOnFinish": True,
+                "jsonBody": True,
+                "metadata": {"b": "<1>", "a": "ä"},
+                "filter": {"expression": "body.a > 1 && true"},
+            },
+            "example-566450580",
+        ),
+    ],
+)
+async def test_the_name_of_a_subscription_is_the_one_that_argo_events_makes(block: dict[str, Json], name: str) -> None:
+    # The numbers are those of Go: encoding/json of upstream's struct, hash/fnv.
+    async with on_stage("pubSub", block) as stage:
+        assert pub_sub._made_name(stage.context(), "p") == name
