@@ -1,0 +1,75 @@
+"""Players with servers that are large or slow: their examples run with ``make test-peers``.
+
+Services on the internet have no name in a manifest that could lead elsewhere: their endpoint is given by the field or the
+variable that they have for this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from tests.conformance.source import Stage
+from tests.corpus.players import Scene, Send, payload, player
+
+
+@player("kafka", needs="kafka")
+async def _kafka(scene: Scene) -> AsyncIterator[Send]:
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+    topic, partition = scene.block["topic"], int(scene.block.get("partition") or 0)
+    admin = AIOKafkaAdminClient(**scene.server.client())
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, partition + 1, 1)])
+    await admin.close()
+    scene.leads(scene.block["url"].split(",")[0], 9092, scene.server.open_port)
+
+    async def send(stage: Stage) -> None:
+        producer = AIOKafkaProducer(**scene.server.client())
+        await producer.start()
+        await producer.send_and_wait(topic, payload(scene), partition=partition)
+        await producer.stop()
+
+    yield send
+
+
+@player("sqs", needs="peers")
+async def _sqs(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.moto_server import MotoServer
+
+    with MotoServer(scene.folder / "moto") as server:
+        scene.block["endpoint"] = server.url
+        client = server.client("sqs")
+        made = await asyncio.to_thread(client.create_queue, QueueName=scene.block["queue"])
+
+        async def send(stage: Stage) -> None:
+            body = payload(scene).decode()
+            await asyncio.to_thread(client.send_message, QueueUrl=made["QueueUrl"], MessageBody=body)
+
+        yield send
+        client.close()
+
+
+@player("azureQueueStorage", needs="peers")
+async def _azure_queue_storage(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.azurite import Azurite, QueueClient
+
+    with Azurite(scene.folder / "azurite") as server:
+        selector = scene.block["connectionString"]
+        scene.secrets[selector["name"], selector["key"]] = server.connection_string
+        async with QueueClient(server, scene.block["queueName"]) as queue:
+            yield lambda stage: queue.put(payload(scene).decode())
+
+
+@player("pubSub", needs="peers")
+async def _pub_sub(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.pub_sub_emulator import Publisher, PubSubEmulator
+
+    with PubSubEmulator(scene.folder / "pubsub") as server:
+        scene.environment["PUBSUB_EMULATOR_HOST"] = f"127.0.0.1:{server.port}"
+        async with Publisher(server) as publisher:
+            project = f"projects/{scene.block['projectID']}"
+            topic = f"{project}/topics/{scene.block['topic']}"
+            await publisher.make(topic=topic, subscription=f"{project}/subscriptions/{scene.block['subscriptionID']}")
+            yield lambda stage: publisher.publish(payload(scene), topic)
