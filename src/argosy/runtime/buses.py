@@ -148,7 +148,7 @@ class Buses:
         if access is not None:
             connection = replace(connection, **self._access(namespace, access))
         if tls is not None:
-            from argosy.sources._tls import client_context
+            from argosy.tls import client_context
 
             context = client_context(tls, lambda selector: self._secrets.secret(namespace, selector))
             connection = replace(connection, tls=context)

@@ -108,7 +108,7 @@ class KafkaConfig(SourceConfig):
 
 def cluster_of(ctx: SourceContext[KafkaConfig]) -> Cluster:
     """The cluster by the secrets as they are now."""
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config = ctx.config
     login = None

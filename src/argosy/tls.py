@@ -1,0 +1,58 @@
+"""TLS of a client that connects to a server: the ``tls`` block of a manifest as an SSL context.
+
+The texts come from Secrets. Nothing is written to disk: the ``ssl`` module reads keys from files only, so a
+memory file lends it one.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+
+from argosy.errors import ConfigError
+from argosy.manifests.fields import SecretKeySelector, TLSConfig
+
+
+def client_context(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], str]) -> ssl.SSLContext:
+    """What a client needs to speak TLS as ``tls`` says; None means to trust whom the machine trusts.
+
+    ``secret`` gives the text of a Secret. Raises ConfigError, naming the field, if a text is no certificate
+    or key, and whatever ``secret`` raises.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls is None:
+        return context
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if tls.ca_cert_secret is not None:
+        # Naming an authority means: this one and no other (Go's RootCAs, which upstream sets).
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_verify_locations(cadata=secret(tls.ca_cert_secret))
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError(f"tls.caCertSecret {tls.ca_cert_secret.name!r} holds no PEM certificate") from error
+    if tls.client_cert_secret is not None and tls.client_key_secret is not None:
+        _present(context, secret(tls.client_cert_secret), secret(tls.client_key_secret))
+    return context
+
+
+def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(f"{certificate}\n{key}\n".encode())
+        # A password is given so that an encrypted key fails instead of asking on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise ConfigError(
+            "tls.clientCertSecret and tls.clientKeySecret are no pair of PEM certificate and unencrypted key "
+            f"({reason})"
+        ) from error
+    finally:
+        os.close(descriptor)
