@@ -7,6 +7,7 @@ variable that they have for this.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 from tests.conformance.source import Stage
@@ -73,3 +74,27 @@ async def _pub_sub(scene: Scene) -> AsyncIterator[Send]:
             topic = f"{project}/topics/{scene.block['topic']}"
             await publisher.make(topic=topic, subscription=f"{project}/subscriptions/{scene.block['subscriptionID']}")
             yield lambda stage: publisher.publish(payload(scene), topic)
+
+
+@player("pulsar", needs="peers")
+async def _pulsar(scene: Scene) -> AsyncIterator[Send]:
+    import pulsar
+
+    from tests.peers.pulsar_server import PulsarServer
+
+    class Open(PulsarServer):
+        def _properties(self) -> dict[str, str]:
+            return {**super()._properties(), "authenticationEnabled": "false", "authorizationEnabled": "false"}
+
+    with Open(scene.folder / "pulsar") as server:
+        scene.leads(scene.block["url"], 6650, server.port)
+
+        def publish() -> None:
+            client = pulsar.Client(server.url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull))
+            client.create_producer(scene.block["topics"][0]).send(payload(scene))
+            client.close()
+
+        async def send(stage: Stage) -> None:
+            await asyncio.to_thread(publish)
+
+        yield send

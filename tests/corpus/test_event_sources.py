@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import tests.corpus.peers  # noqa: F401 - enters the players with large servers
+import tests.corpus.deliveries
+import tests.corpus.peers  # noqa: F401 - these enter their players
 from argosy import registry
 from tests.corpus.players import PLAYERS, Example, examples, kinds, played_with, run
 
@@ -19,7 +20,6 @@ WAITING: dict[str, str] = dict.fromkeys(
         "azureServiceBus",
         "emitter",
         "hdfs",
-        "pulsar",
     ),
     _LATER,
 )
