@@ -23,12 +23,12 @@ from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
     "azureEventsHub azureServiceBus emitter "  # noqa: SIM905
-    "hdfs mns pulsar".split()
+    "hdfs mns".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "awsLambda azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()  # noqa: SIM905
+    "azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 

@@ -78,7 +78,9 @@ class Client:
         verify = tls or ssl.create_default_context()
         self._clock = clock
         # No redirect is followed: a signature is for one place.
-        self._client = httpx2.AsyncClient(verify=verify, mounts=mounts(verify=verify), trust_env=not direct)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
+        settings: dict[str, Any] = {"verify": verify, "limits": limits}
+        self._client = httpx2.AsyncClient(**settings, mounts=mounts(**settings), trust_env=not direct)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
