@@ -1,9 +1,10 @@
-"""``forEach`` and ``emit`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
+"""``forEach``, ``emit`` and ``approval`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -107,3 +108,64 @@ def test_killed_before_the_end_of_an_action_its_event_is_there_once(system: Syst
     # And the chain can be followed back
     page = system.argosy("actions", "show", pack["id"])
     assert f"billed: {bills[0].key}.done from orders/billed" in page
+
+
+APPROVAL = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {{name: orders}}
+spec:
+  dependencies:
+    - {{name: order, eventSourceName: web, eventName: in}}
+  triggers:
+    - template:
+        name: bill
+        http:
+          url: {url}/bill
+          payload: [{{src: {{dependencyName: order, dataKey: body.n}}, dest: number}}]
+      approval: {approval}
+"""
+
+
+def test_actions_wait_for_a_person_over_a_kill_and_the_person_is_kept(system: System) -> None:
+    # Given three actions that wait for approval
+    system.run.write("sensor.yaml", APPROVAL.format(url=system.receiver.url, approval="required"))
+    system.start()
+    system.post(1, 2, 3)
+    asked = system.until_listed(3, "--state", "unapproved")
+    assert [one["approval"]["state"] for one in asked] == ["asked"] * 3
+    assert "waits for approval, 23h left" in system.argosy("actions", "list")
+    page = system.argosy("actions", "show", asked[0]["id"])
+    for words in ("state    unapproved", "approval wanted until", "argosy actions approve", 'number = "1"'):
+        assert words in page
+    assert "it waits for approval" in system.argosy("actions", "retry", asked[0]["id"], fails=True)
+    assert "--comment" in system.argosy("actions", "deny", asked[0]["id"], fails=True)
+    # When one is approved, the process is killed, another is approved and the last one denied
+    system.argosy("actions", "approve", asked[2]["id"][:10], "--comment", "go ahead", "--by", "alice")
+    [done] = system.until_listed(1, "--state", "done")
+    system.run.end(signal.SIGKILL)
+    system.start()
+    assert len(system.until_listed(2, "--state", "unapproved")) == 2
+    system.argosy("actions", "deny", asked[0]["id"], "--comment", "too much", "--by", "bob")
+    system.argosy("actions", "approve", "--all", "--sensor", "orders", "--by", "alice")
+    # Then what was approved is done, and what was denied is not
+    system.until_listed(2, "--state", "done")
+    [discarded] = system.until_listed(1, "--state", "discarded")
+    assert (discarded["id"], discarded["error"]) == (asked[0]["id"], "denied by bob: too much")
+    assert sorted(one.body for one in system.receiver.requests) == ['{"number":"2"}', '{"number":"3"}']
+    assert "approval approved by alice at" in system.argosy("actions", "show", done["id"])
+    assert "is done; only what waits" in system.argosy("actions", "approve", done["id"], "--by", "alice", fails=True)
+
+
+def test_what_nobody_approves_in_time_is_a_dead_letter(system: System) -> None:
+    system.run.write("sensor.yaml", APPROVAL.format(url=system.receiver.url, approval="{expires: 1s}"))
+    system.start()
+    system.post(1)
+
+    [dead] = system.until_listed(1, "--state", "dead")
+
+    assert dead["error"] == "nobody approved it within 1s"
+    assert system.receiver.requests == []
+    system.argosy("actions", "redrive", dead["id"])
+    [again] = system.until_listed(1, "--state", "dead")
+    assert again["at"] > dead["at"]

@@ -232,6 +232,8 @@ class _Explained:
                 page.text("    ", page.ink("action", dim=True), f" {action.id[:8]} ", became, indent=6)
         if len(shown) < len(story.actions):
             page.line(page.ink(f"    … {len(story.actions) - len(shown)} more actions (-v shows them)", dim=True))
+        if story.approval and story.result == "fires":
+            page.line("    and waits for somebody to approve it: argosy actions approve")
         if story.emits and story.result == "fires":
             page.line(f"    then {story.emits} tells what became of it")
         if story.dlq_trigger:

@@ -14,7 +14,7 @@ import click
 from argosy.cli._client import Client, connected, path
 from argosy.cli._page import clean, say, say_json, table
 
-STATES = ("waiting", "resting", "held", "dead", "done", "discarded")
+STATES = ("unapproved", "waiting", "resting", "held", "dead", "done", "discarded")
 
 
 def output(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,10 +41,11 @@ def who() -> str:
 
 @click.group()
 def actions() -> None:
-    """List, show, retry, redrive or discard the actions of a run that goes on.
+    """List, show, retry, redrive, discard, approve or deny the actions of a run that goes on.
 
-    An action is "this trigger shall run for these events". It waits in its trigger's queue, rests after a failed try, and
-    ends as done, dead (given up, kept until a person acts) or discarded. ID is an action's id or its first 8 characters or more.
+    An action is "this trigger shall run for these events". It waits in its trigger's queue, first for a person where the trigger has
+    'approval' (unapproved), rests after a failed try, and ends as done, dead (given up, kept until a person acts) or discarded. ID is
+    an action's id or its first 8 characters or more.
 
     \b
     Examples:
@@ -206,13 +207,77 @@ def discard(
     _act(client, "discard", {"ids": list(ids), "reason": reason, **narrow}, form)
 
 
-_DID = {"retry": "is tried as soon as there is room", "redrive": "is back in the queue", "discard": "is discarded"}
+@actions.command("approve")
+@connected
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--comment", default="", metavar="TEXT", help="Kept with the action, with who approved it.")
+@click.option("--by", default=who, metavar="NAME", help="Who approves; your user name if nothing is said.")
+@click.option("--all", "every", is_flag=True, help="All of the sensor that nobody has decided on; needs --sensor.")
+@click.option("--sensor", default="", metavar="NAME", help="Only of this sensor.")
+@click.option("--trigger", default="", metavar="NAME", help="Only of this trigger.")
+@click.option("--where", default="", metavar="EXPR", help="With --all: only where it holds; see 'argosy actions list'.")
+@namespaced
+@output
+def approve(
+    client: Client,
+    ids: Sequence[str],
+    comment: str,
+    by: str,
+    every: bool,
+    sensor: str,
+    trigger: str,
+    where: str,
+    namespace: str,
+    form: str,
+) -> None:
+    """Let actions run that wait for approval. The first word counts: what is denied stays denied."""
+    if every == bool(ids):
+        raise click.UsageError("name actions by id, or say --all --sensor NAME")
+    if every and not sensor:
+        raise click.UsageError("--all needs --sensor NAME")
+    if where and not every:
+        raise click.UsageError("--where goes with --all")
+    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
+    _act(
+        client,
+        "approve",
+        {"ids": list(ids), "all": every, "where": where, "comment": comment, "by": by, **narrow},
+        form,
+    )
+
+
+@actions.command("deny")
+@connected
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--comment", required=True, metavar="TEXT", help="Why; kept with the action, with who denied it.")
+@click.option("--by", default=who, metavar="NAME", help="Who denies; your user name if nothing is said.")
+@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
+@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
+@namespaced
+@output
+def deny(
+    client: Client, ids: Sequence[str], comment: str, by: str, sensor: str, trigger: str, namespace: str, form: str
+) -> None:
+    """End actions that wait for approval, without doing them."""
+    if not comment.strip():
+        raise click.UsageError("--comment says why; it must not be empty")
+    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
+    _act(client, "deny", {"ids": list(ids), "comment": comment, "by": by, **narrow}, form)
+
+
+_DID = {
+    "retry": "is tried as soon as there is room",
+    "redrive": "is back in the queue",
+    "discard": "is discarded",
+    "approve": "is approved",
+    "deny": "is denied",
+}
 _SHORT_LINES = 20
 
 
 def _act(client: Client, verb: str, body: dict[str, Any], form: str) -> None:
     did, failed = 0, 0
-    for one in client.lines("POST", path("actions", verb), {**body, "by": who()}):
+    for one in client.lines("POST", path("actions", verb), {"by": who(), **body}):
         did, failed = did + one["done"], failed + (not one["done"])
         if form == "json":
             click.echo(json.dumps(one))
@@ -249,6 +314,8 @@ def clock(at: float) -> str:
 
 def _row(one: dict[str, Any]) -> list[str]:
     says = _line(one["error"])
+    if (asked := one.get("approval")) and one["state"] == "unapproved":
+        says = f"waits for approval, {age(asked['expires'] - time.time())} left"
     if one.get("nextTry"):
         says = f"next try in {age(one['nextTry'] - time.time())}: {says}"
     return [
@@ -277,6 +344,12 @@ def _page(one: dict[str, Any]) -> Iterator[str]:
     yield f"tries    {one['tries']}"
     if one.get("nextTry"):
         yield f"next try {clock(one['nextTry'])}, in {age(one['nextTry'] - time.time())}"
+    asked = one.get("approval") or (one.get("outcome") or {}).get("approval")
+    if asked and asked["state"] == "asked":
+        yield f"approval wanted until {clock(asked['expires'])}, {age(asked['expires'] - time.time())} left"
+    elif asked:
+        comment = f": {asked['comment']}" if asked.get("comment") else ""
+        yield f"approval {asked['state']} by {asked['by']} at {clock(asked['at'])}{comment}"
     if one["error"]:
         label = {"dead": "reason", "discarded": "reason"}.get(one["state"], "error")
         yield f"{label.ljust(8)} {_line(one['error'], 2000)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from argosy.manifests.fields import Model
+from argosy.manifests.fields import Duration, Model
 
 MOST_ELEMENTS = 10_000
 """The largest ``maxItems``: so many actions one event may become."""
@@ -42,9 +42,28 @@ class Emit(Model):
     """Under which name sensors depend on it; the sensor's own if nothing is said. No EventSource needs to have it."""
     event_name: str = ""
     """The event's name; the trigger's if nothing is said."""
-    after: list[Literal["done", "dead"]] = Field(["done"], min_length=1)
-    """After which end of an action: ``done`` (it succeeded), ``dead`` (it was given up)."""
+    after: list[Literal["done", "dead", "asked", "denied"]] = Field(["done"], min_length=1)
+    """When: the action is ``done`` (it succeeded), ``dead`` (it was given up); with ``approval``: somebody is ``asked``, or has ``denied`` it."""
     max_depth: int = Field(8, ge=1, le=1000)
     """How long a chain of actions may become of which each is caused by the event of the one before. An action beyond that is not
     performed: it becomes a dead letter, which says so.
     """
+
+
+class Approval(Model):
+    """An action waits until a person lets it run (ours)."""
+
+    expires: Duration = Field(86400.0, gt=0)
+    """How long it waits; then it becomes a dead letter. A day if nothing is said."""
+
+
+def _required(value: object) -> object:
+    if isinstance(value, str):
+        if value != "required":
+            raise ValueError("is neither 'required' nor a block; write for example required, or {expires: 4h}")
+        return {}
+    return value
+
+
+ApprovalOrWord = Annotated[Approval, BeforeValidator(_required, json_schema_input_type=Literal["required"] | Approval)]
+"""The block, or the word ``required`` alone."""

@@ -18,7 +18,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from argosy.errors import EventInvalid
 from argosy.event import parse_time
-from argosy.manifests._action_models import Emit, ForEachOrPath
+from argosy.manifests._action_models import ApprovalOrWord, Emit, ForEachOrPath
 from argosy.manifests._collecting_models import MOST_COUNTED, Absent, Batch, Debounce
 from argosy.manifests.fields import (
     Backoff,
@@ -285,6 +285,8 @@ class TriggerBlock(Model):
     """
     emit: Emit | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """Publishes what an action came to as an event, so that another sensor can go on from there (ours)."""
+    approval: ApprovalOrWord | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    """``required``: each action waits in the queue until ``argosy actions approve`` lets it run, or ``deny`` ends it (ours)."""
     dlq_trigger: TriggerBlock | None = None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from argosy import registry
 from argosy.errors import ConfigError
-from argosy.manifests._action_models import Emit, ForEach
+from argosy.manifests._action_models import Approval, Emit, ForEach
 from argosy.manifests._collecting import check_collecting
 from argosy.manifests._collecting_models import Batch, Debounce
 from argosy.manifests._sensor_models import (
@@ -118,6 +118,7 @@ class TriggerSpec:
     debounce: Debounce | None = None
     for_each: ForEach | None = None
     emit: Emit | None = None
+    approval: Approval | None = None
     dlq_trigger: TriggerSpec | None = None
 
     def writes(self, loc: Loc) -> bool:
@@ -314,6 +315,7 @@ class _Read:
             debounce=block.debounce,
             for_each=block.for_each,
             emit=block.emit,
+            approval=block.approval,
             dlq_trigger=self.dead_letter.build(block.dlq_trigger) if self.dead_letter and block.dlq_trigger else None,
         )
 

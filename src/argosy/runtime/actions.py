@@ -1,7 +1,7 @@
 """One trigger's worker: takes actions from its queue and ends each with done, retry, dead letter or discarded.
 
 One after the other, or with ``queue.concurrency`` several side by side (``argosy.runtime.lines``). Before an attempt an action waits until its trigger is
-not suspended, until its ``queue.delay`` is over, and for a grant of the ``rateLimit``; who stops the process then hands it back untouched.
+not suspended, until its ``queue.delay`` is over, until a person has approved it (``approval``), and for a grant of the ``rateLimit``; who stops the process then hands it back untouched.
 
 The order within an action: the template's parameters, then the kind, then ``fetch``, then the block's parameters and payload, then
 ``fire``. All but ``fetch`` and ``fire`` are pure (``argosy.sensor.rendering``), so a try repeats them from the record and the sensor as it is now.
@@ -10,28 +10,28 @@ The order within an action: the template's parameters, then the kind, then ``fet
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from argosy import registry
 from argosy.bus._base import Lease, Queue
-from argosy.clock import Clock
 from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
+from argosy.event import format_time
 from argosy.manifests.fields import Backoff
 from argosy.manifests.sensor import TriggerSpec
 from argosy.runtime import failpoints, outcomes, suspension
+from argosy.runtime.approval import Approvals, Gate, Ruling
+from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.emitting import Emitter, Publish
-from argosy.runtime.lines import LOOK_AHEAD, Lines, Taken, taken
+from argosy.runtime.keys import Keys
+from argosy.runtime.lines import Lines, Taken, side_by_side, taken
 from argosy.runtime.rates import Rate
-from argosy.runtime.secrets import Secrets
 from argosy.runtime.story import short
-from argosy.runtime.suspension import Switch, Switchboards
-from argosy.runtime.telemetry import Metrics
+from argosy.runtime.suspension import Switch
 from argosy.sensor import parameters, rendering
 from argosy.sensor.actions import ActionRecord, encode
 from argosy.sensor.emitting import Ending
@@ -45,43 +45,9 @@ DEFAULT_RETRY = Backoff.model_validate({"duration": "1s", "factor": 2.0, "jitter
 """What holds where a trigger has no ``retryStrategy``: eight tries over about two minutes. Upstream tries once and forgets."""
 _LONGEST_PAUSE_SECONDS = 86400.0
 """What a ``factor`` may make of a pause, and the longest that a receiver is given (``Retry-After``), whatever it says."""
-_REASONS_TOLD = 32
 
 Perform = Callable[[Taken], Awaitable[bool]]
 """Performs an action now, and says whether it has ended."""
-MakeTrigger = Callable[[str, TriggerContext], Trigger[Any]]
-"""Makes the plug-in of a kind. Raises Rejected or ExtraMissing if it cannot run here."""
-
-
-def installed(kind: str, context: TriggerContext) -> Trigger[Any]:
-    """The kind's plug-in out of the registry."""
-    plugin = registry.trigger(kind)
-    if plugin is None:
-        raise Rejected(f"there is no trigger kind {kind!r} in this version of Argosy")
-    registry.require(plugin)
-    return plugin(context)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TriggerDuties:
-    """What all triggers of a process share."""
-
-    secrets: Secrets
-    clock: Clock
-    metrics: Metrics
-    grace_seconds: float
-    """How long an attempt that is under way may go on when the process stops."""
-    make: MakeTrigger = installed
-    """Makes a trigger's plug-in."""
-    chance: Callable[[], float] = random.random
-    """A number in [0, 1): how much of the jitter a pause has."""
-    switchboards: Switchboards = field(default_factory=Switchboards)
-    """Which triggers are suspended."""
-
-
-def in_flight(spec: TriggerSpec) -> int:
-    """How many items the trigger's queue lets out at a time."""
-    return LOOK_AHEAD if spec.queue.concurrency > 1 else 1
 
 
 class TriggerWorker:
@@ -102,6 +68,7 @@ class TriggerWorker:
         rate: Rate | None = None,
         switch: Switch | None = None,
         publish: Publish | None = None,
+        approvals: Approvals | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -114,13 +81,17 @@ class TriggerWorker:
         self._labels = (namespace, sensor, spec.name)
         self._retry = spec.retry_strategy or DEFAULT_RETRY
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
-        self._told: set[str] = set()
+        self._key = Keys(spec.queue.key, sensor, self._fields)
         # Whatever has no elements here is a dead letter: it was put as a whole so that a person sees it.
         self._fan_out = FanOut(spec.for_each, strict=True) if spec.for_each is not None else None
         self._emitter: Emitter | None = None
         if spec.emit is not None and publish is not None:
             about = {"namespace": namespace, "sensor": sensor, "trigger": spec.name, "kind": spec.kind}
             self._emitter = Emitter(spec.emit, publish, about, duties.clock, duties.metrics)
+        self._gate: Gate | None = None
+        if spec.approval is not None and approvals is not None:
+            clock, approver = duties.clock, duties.approver
+            self._gate = Gate(spec.approval, spec.queue.delay, queue, approvals, clock, approver)
         self._patient = False
         """Whether an attempt under way that is cancelled may take as long as it likes: the trigger is suspended, the process goes on."""
         metrics = duties.metrics
@@ -165,9 +136,9 @@ class TriggerWorker:
             working.result()
 
     async def _work(self, perform: Perform) -> None:
-        side_by_side = self._spec.queue.concurrency > 1
-        async with self._queue.take(resting=side_by_side) as leases:
-            if side_by_side:
+        in_lines = side_by_side(self._spec)
+        async with self._queue.take(resting=in_lines) as leases:
+            if in_lines:
                 await Lines(self._spec.queue.concurrency, perform, self._key, self._count).run(leases)
             async for lease in leases:
                 self._count(1, 0)
@@ -177,29 +148,6 @@ class TriggerWorker:
     def _count(self, held: int, resting: int) -> None:
         self._duties.metrics.actions_held.labels(*self._labels).set(held)
         self._duties.metrics.actions_resting.labels(*self._labels).set(resting)
-
-    def _key(self, one: Taken) -> Hashable:
-        """The line of an action: its key's value; without one a line of its own, or the line of those that have no value."""
-        src = self._spec.queue.key
-        if src is None:
-            return ("id", one.lease.id)
-        if one.record is None or one.record.unusable:
-            return ("none",)
-        found = parameters.look_up(src, one.record.events)
-        if found.value is not None:
-            return ("key", found.value.text)
-        why = "; ".join(found.complaints)
-        if why not in self._told and len(self._told) < _REASONS_TOLD:
-            self._told.add(why)
-            _log.warning(
-                "trigger '%s' of sensor '%s': queue.key has no value for action %s (%s); such actions run one after the other",
-                self._spec.name,
-                self._sensor,
-                short(one.lease.id),
-                why,
-                extra={"action": "action.keyless", "actionID": one.lease.id, **self._fields},
-            )
-        return ("none",)
 
     def _make(self, kind: str) -> Trigger[Any]:
         secrets, namespace = self._duties.secrets, self._namespace
@@ -217,7 +165,7 @@ class TriggerWorker:
     async def _turn(self, one: Taken, open_kind: Callable[[str], Any]) -> bool:
         """Wait until the action may run, and run it. True if it has ended, False if it rests."""
         failpoints.reach("action.taken")
-        lease = one.lease
+        lease, said = one.lease, None
         while True:
             await self._switch.until_open()
             if self._switch.mode == "drop":
@@ -227,13 +175,20 @@ class TriggerWorker:
             if due > 0:
                 await self._rest(lease, due, "", counted=False)
                 return False
+            if (gate := self._gate_of(one)) is not None:
+                said = await gate.said(lease)
+                if said is None and (left := gate.seconds_left(lease)) > 0:
+                    await self._asked(gate, one, left)
+                    return False
+                if said is None or said.verb == "denied":
+                    return await self._not_approved(gate, one, said)
             if self._rate is None:
                 break
             await self._rate.grant()
             if self._switch.mode == "run":
                 break  # else a grant is lost: kept until the trigger is resumed, it would come on top of another
         # When cancelled from here on, let the attempt end within the grace time, else hand the action back.
-        attempt = asyncio.create_task(self._perform(one, open_kind))
+        attempt = asyncio.create_task(self._perform(one, open_kind, said))
         try:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
@@ -256,33 +211,66 @@ class TriggerWorker:
         return min(delay, stored_at + delay - self._duties.clock.now().timestamp())
 
     async def _rest(self, lease: Lease, seconds: float, error: str, *, counted: bool = True) -> None:
-        if self._spec.queue.concurrency > 1:
+        if side_by_side(self._spec):
             await lease.rest(seconds, error, counted=counted)
         else:
             await lease.retry_in(seconds, error, counted=counted)
 
-    async def _perform(self, one: Taken, open_kind: Callable[[str], Any]) -> bool:
+    def _gate_of(self, one: Taken) -> Gate | None:
+        """Where the action waits for a person; None where it need not: also one that can only become a dead letter, or its elements."""
+        if self._gate is None or one.record is None or one.record.unusable or self._undivided(one.record):
+            return None
+        return self._gate
+
+    async def _asked(self, gate: Gate, one: Taken, seconds: float) -> None:
+        """Let the action wait for a person."""
+        lease = one.lease
+        if not lease.rested_before or self._spec.queue.delay:
+            _log.info(
+                "trigger '%s' of sensor '%s' waits for somebody to approve action %s: argosy actions approve %s",
+                self._spec.name,
+                self._sensor,
+                short(lease.id),
+                lease.id[:12],
+                extra={"action": "action.asked", "actionID": lease.id, **self._fields},
+            )
+        until = format_time(self._duties.clock.now() + dt.timedelta(seconds=seconds))
+        await self._emit(one, "asked", f"waits for approval until {until}", {"expires": until})
+        await gate.wait(lease, seconds)
+
+    async def _not_approved(self, gate: Gate, one: Taken, said: Ruling | None) -> bool:
+        """End an action that somebody denied, or that nobody approved in time."""
+        if said is None:
+            return await self._failed(one, Rejected(gate.expired), time.monotonic(), False, final=True)
+        await self._emit(one, "denied", str(said), said.as_dict())
+        await one.lease.discard(str(said))
+        await gate.forget(one.lease)
+        return True
+
+    async def _perform(self, one: Taken, open_kind: Callable[[str], Any], said: Ruling | None) -> bool:
         lease = one.lease
         once = self._spec.at_least_once is False
         if once:
             # Written explicitly: at most once. Whatever happens from here on, it is not done again.
-            await lease.done(_outcome(one, "at most once: settled before it ran"))
+            await lease.done(_outcome(one, "at most once: settled before it ran", said=said))
         began = time.monotonic()
         try:
             if one.record is None:
                 raise EventInvalid(one.fault)
             outcome = await self._attempt(lease, one.record, open_kind)
         except (Rejected, EventInvalid, ConfigError) as error:
-            return await self._failed(one, error, began, once, final=True)
+            return await self._failed(one, error, began, once, final=True, said=said)
         except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is an attempt that failed
             if not isinstance(error, ArgosyError):
                 _log.debug("trigger '%s' raised", self._spec.name, exc_info=True, extra=self._fields)
-            return await self._failed(one, error, began, once, final=False)
+            return await self._failed(one, error, began, once, final=False, said=said)
         failpoints.reach("action.fired")
         await self._emit(one, "done", outcome.message, outcome.detail)
         if not once:
-            await lease.done(_outcome(one, outcome.message, outcome.detail))
+            await lease.done(_outcome(one, outcome.message, outcome.detail, said=said))
             failpoints.reach("action.done")
+        if said is not None and self._gate is not None:
+            await self._gate.forget(lease)
         self._succeeded(lease, outcome, began)
         return True
 
@@ -319,8 +307,7 @@ class TriggerWorker:
     async def _emit(self, one: Taken, ending: Ending, message: str, detail: Mapping[str, Any]) -> None:
         if self._emitter is None or one.record is None or (ending == "done" and self._undivided(one.record)):
             return
-        tries = one.lease.failures + 1
-        await self._emitter.ended(ending, one.lease.id, tries, one.record.events, message, detail)
+        await self._emitter.ended(ending, one.lease, one.record.events, message, detail)
 
     async def _fanned_out(self, fan_out: FanOut, whole: str, record: ActionRecord) -> Outcome:
         """Put the parts of an action that was put as a whole: the manifest had no ``forEach`` then, or could not follow it."""
@@ -348,7 +335,9 @@ class TriggerWorker:
                 extra={"action": "action.done", "actionID": lease.id, **self._fields},
             )
 
-    async def _failed(self, one: Taken, error: Exception, began: float, once: bool, *, final: bool) -> bool:
+    async def _failed(
+        self, one: Taken, error: Exception, began: float, once: bool, *, final: bool, said: Ruling | None = None
+    ) -> bool:
         """Retry, or give up; whether the action has ended."""
         lease = one.lease
         sentence = str(error) if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
@@ -379,6 +368,7 @@ class TriggerWorker:
             failpoints.reach("action.rested")
             return False
         why = "another try cannot help" if final else f"{tries} tries are used up"
+        sentence += f" ({said})" if said is not None else ""
         metrics.action_tries.labels(*self._labels).observe(tries)
         metrics.actions_given_up.labels(*self._labels).inc()
         metrics.actions_dead_lettered.labels(*self._labels).inc()
@@ -389,11 +379,14 @@ class TriggerWorker:
         await self._emit(one, "dead", sentence, {})
         await lease.dead_letter(sentence)
         failpoints.reach("action.dead")
+        if said is not None and self._gate is not None:
+            await self._gate.forget(lease)
         return True
 
 
-def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None) -> bytes:
-    return outcomes.kept(one.record.events if one.record is not None else {}, message, detail)
+def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None, *, said: Ruling | None = None) -> bytes:
+    more = {"approval": said.as_dict()} if said is not None else None
+    return outcomes.kept(one.record.events if one.record is not None else {}, message, detail, more)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

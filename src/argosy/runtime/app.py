@@ -23,8 +23,8 @@ from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventsource import EventSource, EventSpec
 from argosy.manifests.sensor import Sensor
-from argosy.runtime.actions import TriggerDuties
 from argosy.runtime.buses import Buses
+from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner
 from argosy.runtime.sinks import ShadowBook

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from argosy.bus._base import Lease
 from argosy.clock import Clock
 from argosy.errors import EventTooLarge, LangError
 from argosy.event import Event, format_time
@@ -41,16 +42,15 @@ class Emitter:
     async def ended(
         self,
         ending: Ending,
-        action_id: str,
-        attempt: int,
+        lease: Lease,
         events: Mapping[str, Event],
         message: str,
         detail: Mapping[str, Any],
     ) -> None:
-        """Publish that the action ended so, where the manifest wants it. Durable on return."""
+        """Publish that the action that ``lease`` holds ended so, where the manifest wants it. Durable on return."""
         if ending not in self._emit.after:
             return
-        action = {"id": action_id, **self._about, "attempt": attempt}
+        action = {"id": lease.id, **self._about, "attempt": lease.failures + 1}
         for told in (detail, {}):
             try:
                 event = emitting.event(
@@ -61,6 +61,7 @@ class Emitter:
                     detail=told,
                     events=events,
                     time=format_time(self._clock.now()),
+                    put=lease.put_at,
                 )
                 await self._publish(event)
             except (EventTooLarge, LangError, RecursionError) as error:
@@ -71,7 +72,7 @@ class Emitter:
                     self._about["sensor"],
                     what,
                     error,
-                    extra={"action": "event.emitted", "actionID": action_id},
+                    extra={"action": "event.emitted", "actionID": lease.id},
                 )
                 if told:
                     continue

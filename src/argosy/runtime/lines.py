@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from argosy.bus._base import Lease
 from argosy.errors import EventInvalid
+from argosy.manifests.sensor import TriggerSpec
 from argosy.sensor import actions
 from argosy.sensor.actions import ActionRecord
 
@@ -25,6 +26,16 @@ LOOK_AHEAD = 1000
 """How many actions of a trigger may be held at once."""
 LOOK_AHEAD_BYTES = 32 * 1024 * 1024
 """How large they may be together; one that is larger by itself is held alone."""
+
+
+def in_flight(spec: TriggerSpec) -> int:
+    """How many items the trigger's queue lets out at a time."""
+    return LOOK_AHEAD if side_by_side(spec) else 1
+
+
+def side_by_side(spec: TriggerSpec) -> bool:
+    """Whether the trigger's actions stand in lines, and not in one queue behind each other: one that waits for a person holds up none."""
+    return spec.queue.concurrency > 1 or spec.approval is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,13 @@ from argosy.lang import gojson
 _LARGEST_OUTCOME, _LONGEST_MESSAGE = 128 * 1024, 1000
 
 
-def kept(caused_by: Mapping[str, Event], message: str, detail: Mapping[str, Any] | None = None) -> bytes:
-    """The outcome as JSON. The events' data are not kept.
+def kept(
+    caused_by: Mapping[str, Event],
+    message: str,
+    detail: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The outcome as JSON, with ``more`` beside its own members. The events' data are not kept.
 
     The action is done, so nothing here may fail: what cannot be kept is left out, and the message says so.
     """
@@ -22,11 +27,13 @@ def kept(caused_by: Mapping[str, Event], message: str, detail: Mapping[str, Any]
         for name, event in caused_by.items()
     ]
     try:
-        text = gojson.dumps({"message": message, "detail": detail or {}, "events": events})
+        text = gojson.dumps({"message": message, "detail": detail or {}, "events": events, **(more or {})})
     except (LangError, RecursionError):
-        return kept(caused_by, f"{message[:_LONGEST_MESSAGE]} (its answer is not JSON and was not kept)")
+        return kept(caused_by, f"{message[:_LONGEST_MESSAGE]} (its answer is not JSON and was not kept)", None, more)
     if len(text) <= _LARGEST_OUTCOME:
         return text
     message = f"{message[:_LONGEST_MESSAGE]} (its answer has {len(text)} bytes and was not kept)"
-    text = gojson.dumps({"message": message, "detail": {}, "events": events})
-    return text if len(text) <= _LARGEST_OUTCOME else gojson.dumps({"message": message, "detail": {}, "events": []})
+    text = gojson.dumps({"message": message, "detail": {}, "events": events, **(more or {})})
+    if len(text) <= _LARGEST_OUTCOME:
+        return text
+    return gojson.dumps({"message": message, "detail": {}, "events": [], **(more or {})})

@@ -12,8 +12,11 @@ from argosy.errors import ConfigError
 from argosy.event import parse_time
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
-from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.actions import TriggerWorker
+from argosy.runtime.approval import Approvals
+from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.gauges import SensorGauges
+from argosy.runtime.lines import in_flight
 from argosy.runtime.rates import rate
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
@@ -171,6 +174,7 @@ class SensorRunner:
             rate=limit,
             switch=switch,
             publish=self._bus.publish,
+            approvals=Approvals(self._bus) if spec.approval is not None else None,
         )
 
     def _gauges(self) -> SensorGauges:

@@ -14,7 +14,8 @@ from argosy.event import DEPTH, Event
 from argosy.lang import gojson
 from argosy.manifests._action_models import Emit
 
-Ending = Literal["done", "dead"]
+Ending = Literal["done", "dead", "asked", "denied"]
+"""What an event tells of an action; ``asked`` is no end of it, but a person has to do something."""
 TYPE = "io.argosy.action."
 """The beginning of the event's ``type``; the ending follows."""
 
@@ -45,9 +46,11 @@ def event(
     detail: Mapping[str, Any],
     events: Mapping[str, Event],
     time: str,
+    put: float,
 ) -> Event:
     """The event of an action that ended so. ``action`` says which: ``id``, ``namespace``, ``sensor``, ``trigger``, ``kind``, ``attempt``.
 
+    ``put`` is when the action was put into its queue: what was redriven may end in the same way once more, and that is another event.
     Raises LangError if ``detail`` is not JSON.
     """
     causes = [
@@ -55,7 +58,7 @@ def event(
     ]
     data = {"status": ending, "message": message, "detail": detail, "action": dict(action), "events": causes}
     return Event(
-        id=f"{action['id']}.{ending}",
+        id=f"{action['id']}.{ending}" if ending == "done" else f"{action['id']}.{ending}.{int(put * 1000)}",
         source=emit.event_source_name or str(action["sensor"]),
         subject=emit.event_name or str(action["trigger"]),
         type=TYPE + ending,

@@ -157,7 +157,15 @@ class _Replay:
             emit = spec.emit
             emits = f"{emit.event_source_name or self.name}/{emit.event_name or spec.name}" if emit else ""
             return TriggerStory(
-                plan.trigger, kind, condition, result, because, actions=done, dlq_trigger=instead, emits=emits
+                plan.trigger,
+                kind,
+                condition,
+                result,
+                because,
+                actions=done,
+                dlq_trigger=instead,
+                emits=emits,
+                approval=spec.approval is not None,
             )
         if nothing:
             return TriggerStory(plan.trigger, spec.kind, condition, "idle", nothing, nothing=True)

@@ -111,6 +111,8 @@ class TriggerStory:
     """Where an action would fail: the trigger that gets it then."""
     emits: str = ""
     """The event that tells what became of its actions, ``source/name``; empty where it emits none."""
+    approval: bool = False
+    """Whether each of its actions waits for a person first."""
     misplaced: bool = False
     """Whether the event has no value for the trigger's ``correlate``."""
     nothing: bool = False
@@ -131,6 +133,7 @@ class TriggerStory:
             "actions": [each.as_dict() for each in self.actions],
             "dlqTrigger": self.dlq_trigger,
             "emits": self.emits,
+            "approval": self.approval,
         }
 
 

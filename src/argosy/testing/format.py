@@ -63,7 +63,7 @@ def _triggered(value: object) -> object:
 
 
 def _answered(value: object) -> object:
-    return {value: ""} if value in ("ok", "fails", "rejected") else value
+    return {value: ""} if value in ("ok", "fails", "rejected", "denied", "unanswered") else value
 
 
 Moment = Annotated[Any, BeforeValidator(_moment), WithJsonSchema({"type": "string"})]
@@ -123,7 +123,7 @@ class GivenEvent(Model):
 
 
 class Answer(Model):
-    """What the receiver of a trigger answers. Exactly one of the first four is given."""
+    """What the receiver of a trigger answers, or the person who is asked for approval. Exactly one of the first six is given."""
 
     ok: str | None = None
     fails: str | None = None
@@ -132,6 +132,10 @@ class Answer(Model):
     """It failed, and another try cannot help."""
     retry_after: Duration | None = None
     """It failed, and the receiver said when to come back."""
+    denied: str | None = None
+    """Of a trigger with ``approval``: somebody denied it. Without this it is approved at once."""
+    unanswered: str | None = None
+    """Of a trigger with ``approval``: nobody decides."""
     detail: dict[str, Json] = Field(default_factory=dict)
     """With ``ok``: what a trigger's ``emit`` publishes of the answer."""
     times: int = Field(1, ge=1, le=100_000)
@@ -140,8 +144,8 @@ class Answer(Model):
 
     @model_validator(mode="after")
     def _one(self) -> Answer:
-        if len(self.model_fields_set & {"ok", "fails", "rejected", "retry_after"}) != 1:
-            raise ValueError("needs one of ok, fails, rejected and retryAfter")
+        if len(self.model_fields_set & {"ok", "fails", "rejected", "retry_after", "denied", "unanswered"}) != 1:
+            raise ValueError("needs one of ok, fails, rejected, retryAfter, denied and unanswered")
         if self.detail and self.ok is None:
             raise ValueError("has 'detail' without 'ok'")
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +22,8 @@ from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.event import Event
 from argosy.manifests.fields import ConfigMapKeySelector, Json
 from argosy.manifests.sensor import Sensor, TriggerSpec
-from argosy.runtime.actions import TriggerDuties
+from argosy.runtime.approval import Ruling
+from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner, queues_of
 from argosy.runtime.telemetry import Metrics
@@ -189,6 +191,8 @@ def _answered(answer: Answer) -> Outcome:
         raise TriggerError(answer.fails or "the test says that it fails")
     if answer.rejected is not None:
         raise Rejected(answer.rejected or "the test says that it is rejected")
+    if answer.denied is not None or answer.unanswered is not None:
+        raise Rejected("the test says what a person decides, and the trigger asks nobody for approval")
     if answer.retry_after is not None:
         raise RetryAfter(f"the test says: come back in {answer.retry_after:g} s", answer.retry_after)
     return Outcome(answer.ok or "done", dict(answer.detail))
@@ -218,7 +222,8 @@ class _Simulation:
         self.transcript = Transcript()
         self.clock: VirtualClock
         self.specs: dict[TriggerName, TriggerSpec] = {}
-        self._answers: dict[TriggerName, Iterator[Answer]] = {}
+        self._answers: dict[TriggerName, _Answers] = {}
+        self._decided: dict[tuple[str, str], Ruling | None] = {}
         self._by_id: dict[tuple[TriggerName, str], Fired] = {}
         self._queues: dict[str, TriggerName] = {}
 
@@ -227,11 +232,22 @@ class _Simulation:
         """Seconds since the start."""
         return self.clock.monotonic()
 
-    def answers(self, name: TriggerName) -> Iterator[Answer]:
+    def answers(self, name: TriggerName) -> _Answers:
         """What the receiver of this trigger answers from now on, without end."""
         if name not in self._answers:
-            self._answers[name] = _without_end(self.trial.answers(name))
+            self._answers[name] = _Answers(self.trial.answers(name))
         return self._answers[name]
+
+    def approve(self, queue: str, action_id: str) -> Ruling | None:
+        """What the person says who is asked for approval."""
+        if (queue, action_id) not in self._decided:
+            said: Ruling | None = Ruling("approved", 0.0, self.now, "the test")
+            answer = self.answers(self._queues[queue]).coming
+            if answer.denied is not None or answer.unanswered is not None:
+                next(self.answers(self._queues[queue]))
+                said = None if answer.denied is None else Ruling("denied", 0.0, self.now, "the test", answer.denied)
+            self._decided[queue, action_id] = said
+        return self._decided[queue, action_id]
 
     def tried(self, name: TriggerName, action: Action, kind: str, rehearsal: rendering.Rehearsal) -> Fired:
         """Write an attempt down."""
@@ -265,6 +281,7 @@ class _Simulation:
             grace_seconds=0.0,
             make=self._make,
             chance=lambda: 0.0,
+            approver=self.approve,
         )
         for sensor in self.trial.sensors:
             key = (sensor.metadata.namespace, sensor.event_bus_name)
@@ -273,6 +290,7 @@ class _Simulation:
             runner = SensorRunner(sensor, buses[key], duties, _Observer(self, sensor))
             runners.append((runner, sensor))
             self.specs |= {TriggerName(key[0], runner.name, spec.name): spec for _, spec in queues_of(sensor)}
+            self._queues |= {runner.queue(queue).name: name for queue, name in _queues(sensor)}
         try:
             for runner, _ in runners:
                 tasks.append(asyncio.create_task(runner.match()))
@@ -373,9 +391,13 @@ def _queues(sensor: Sensor) -> list[tuple[str, TriggerName]]:
     return [(queue, TriggerName(about.namespace, about.name, spec.name)) for queue, spec in queues_of(sensor)]
 
 
-def _without_end(given: Sequence[Answer]) -> Iterator[Answer]:
-    for answer in given:
-        for _ in range(answer.times):
-            yield answer
-    while True:
-        yield _OK
+class _Answers(Iterator[Answer]):
+    """The answers as they are given, then ``ok`` without end. ``coming`` is the next one."""
+
+    def __init__(self, given: Sequence[Answer]) -> None:
+        self._left = itertools.chain.from_iterable(itertools.repeat(answer, answer.times) for answer in given)
+        self.coming = next(self._left, _OK)
+
+    def __next__(self) -> Answer:
+        answer, self.coming = self.coming, next(self._left, _OK)
+        return answer

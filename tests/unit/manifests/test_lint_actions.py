@@ -1,4 +1,4 @@
-"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``, ``emit``."""
+"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``, ``emit``, ``approval``."""
 
 from __future__ import annotations
 
@@ -184,7 +184,34 @@ class TestEmit:
         assert (finding.severity, finding.path) == ("error", AT + path)
 
 
-@pytest.mark.parametrize(("word", "block"), [("forEach", "x"), ("emit", {"eventName": "x"})])
+class TestApproval:
+    @pytest.mark.parametrize("block", ["required", {}, {"expires": "4h"}])
+    def test_the_word_or_the_block_says_nothing(self, block: object) -> None:
+        assert findings(approval=block) == []
+
+    @pytest.mark.parametrize(
+        ("block", "path", "words"),
+        [
+            ("optional", "approval", "neither 'required' nor a block"),
+            (True, "approval", "mapping"),
+            ({"expires": "0s"}, "approval.expires", "greater than 0"),
+            ({"expires": "soon"}, "approval.expires", "duration"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_an_error_at_its_place(self, block: object, path: str, words: str) -> None:
+        (finding,) = findings(approval=block)
+
+        assert (finding.severity, finding.path) == ("error", AT + path)
+        assert words in finding.message
+
+    def test_a_key_has_an_effect_beside_it_also_without_concurrency(self) -> None:
+        key = {"dependencyName": "a", "dataKey": "k"}
+
+        assert findings(approval="required", queue={"key": key}) == []
+        assert [one.code for one in findings(queue={"key": key})] == ["no-effect"]
+
+
+@pytest.mark.parametrize(("word", "block"), [("forEach", "x"), ("emit", {"eventName": "x"}), ("approval", "required")])
 def test_strict_upstream_names_the_block_as_ours(word: str, block: object) -> None:
     assert [one.path for one in additions(bundle(**{word: block}))] == [AT + word]
 

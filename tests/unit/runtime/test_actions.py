@@ -17,7 +17,9 @@ from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.event import Event
 from argosy.manifests.fields import Backoff, Json
 from argosy.manifests.sensor import TriggerSpec, parse_sensor
-from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.actions import TriggerWorker
+from argosy.runtime.duties import TriggerDuties
+from argosy.runtime.lines import in_flight
 from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.telemetry import Metrics
@@ -449,7 +451,7 @@ class TestEmit:
         told = _play(_spec(self.SPEC), _Fake(Rejected("never")))
         untold = _play(_spec(self.SPEC.replace("after: [done, dead]", "eventName: x")), _Fake(Rejected("never")))
 
-        assert self._emitted(told) == [("1.dead", "s", "t", "io.argosy.action.dead")]
+        assert self._emitted(told) == [("1.dead.1767225600000", "s", "t", "io.argosy.action.dead")]
         assert json.loads(told.log[0].data)["message"] == "never"
         assert untold.log == []
 

@@ -19,7 +19,9 @@ from argosy.event import Event
 from argosy.manifests.fields import Json
 from argosy.manifests.sensor import TriggerSpec
 from argosy.runtime import lines
-from argosy.runtime.actions import TriggerDuties, TriggerWorker, in_flight
+from argosy.runtime.actions import TriggerWorker
+from argosy.runtime.duties import TriggerDuties
+from argosy.runtime.lines import in_flight
 from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.suspension import Switch

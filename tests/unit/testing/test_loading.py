@@ -120,7 +120,7 @@ def test_the_short_form_is_five_lines(shop: Bench) -> None:
         ),
         (
             HEAD + "    fires: []\n    answers: {ship: {fails: x, ok: z}}\n",
-            "needs one of ok, fails, rejected and retryAfter [invalid-value] (tests[0].answers.ship)",
+            "needs one of ok, fails, rejected, retryAfter, denied and unanswered [invalid-value] (tests[0].answers.ship)",
         ),
         (
             "start: 9999-12-31T23:59:59Z\n" + HEAD + "    fires: []\n",

@@ -363,5 +363,28 @@ class TestEmit:
         assert len(played.fired) == 3
 
 
+class TestApproval:
+    def test_what_needs_approval_is_approved_at_once_unless_the_test_says_otherwise(self, bench: Bench) -> None:
+        bench.manifests(sensor(trigger("ship", approval="required")))
+
+        played = bench.play(events=[{"from": "web/order"}] * 3, answers={"ship": ["ok", {"denied": "no"}]})
+
+        assert fired(played) == [("ship", [0]), ("ship", [2])]
+
+    def test_what_nobody_answers_is_given_up_when_its_time_is_over(self, bench: Bench) -> None:
+        bench.manifests(sensor(trigger("ship", approval={"expires": "2h"})))
+
+        played = bench.play(answers={"ship": "unanswered"}, deadLetters=["ship"])
+
+        assert [(one.reason, round(one.at)) for one in played.dead] == [("nobody approved it within 2h0m0s", 7200)]
+
+    def test_a_person_who_is_not_asked_cannot_deny(self, bench: Bench) -> None:
+        bench.manifests(sensor())
+
+        played = bench.play(answers={"ship": "denied"}, deadLetters=["ship"])
+
+        assert "asks nobody for approval" in played.dead[0].reason
+
+
 def _from(name: str, path: str, dest: str) -> dict[str, Any]:
     return {"src": {"dependencyName": name, "dataKey": path}, "dest": dest}

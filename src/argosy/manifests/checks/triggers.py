@@ -90,7 +90,7 @@ def _sources(
 
 def _queue(trigger: TriggerSpec, at: Loc) -> Iterator[Problem]:
     queue = trigger.queue
-    if queue.key is not None and queue.concurrency == 1:
+    if queue.key is not None and queue.concurrency == 1 and trigger.approval is None:
         text = "a key has no effect where one action runs at a time; 'concurrency' says how many"
         yield Problem("no-effect", text, ("queue", "key"), "warning", True)
     if queue.suspend and at[-1] == "dlqTrigger":

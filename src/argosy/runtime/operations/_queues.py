@@ -18,6 +18,7 @@ from argosy.event import Event
 from argosy.lang import expr
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.manifests.spelling import did_you_mean
+from argosy.runtime.approval import Approvals, Ruling, expires_at
 from argosy.runtime.operations._base import System, prefix
 from argosy.runtime.sensors import queue_name, queues_of
 from argosy.sensor import actions
@@ -54,10 +55,54 @@ class Place:
 
 @dataclass(frozen=True)
 class Found:
-    """An action and where it stands."""
+    """An action and where it stands. ``said`` is what a person said of it, where its trigger needs an ``approval``."""
 
     place: Place
     item: Item
+    said: Ruling | None = None
+
+    @property
+    def state(self) -> str:
+        """The item's state, or ``unapproved`` where it waits for a person first."""
+        return "unapproved" if self.item.state in QUEUED and self.said is None and self.asks else self.item.state
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person has to approve it."""
+        spec = self.place.spec
+        if spec is None or spec.approval is None:
+            return False
+        record = record_of(self.item)
+        if record is None or record.unusable:
+            return False  # nothing but a dead letter comes of it
+        return spec.for_each is None or spec.for_each.item in record.events
+
+    @property
+    def expires(self) -> float:
+        """Until when it may be approved, in seconds since the epoch; 0 where nobody has to."""
+        spec = self.place.spec
+        if spec is None or spec.approval is None:
+            return 0.0
+        return expires_at(spec.approval, spec.queue.delay, self.item.at)
+
+
+QUEUED = ("waiting", "held", "resting")
+
+
+async def with_approval(system: System, found: Found) -> Found:
+    """The action with what a person said of it."""
+    place, item = found.place, found.item
+    if place.sensor is None or item.state not in QUEUED or not found.asks:
+        return found
+    approvals = Approvals(await system.bus_of(place.sensor))
+    return Found(place, item, await approvals.find(place.queue.name, item.id, item.at))
+
+
+async def said_of(system: System, place: Place) -> Mapping[str, Ruling]:
+    """What persons said of a queue's actions, by id; empty where nobody is asked."""
+    if place.sensor is None or place.spec is None or place.spec.approval is None:
+        return {}
+    return await Approvals(await system.bus_of(place.sensor)).of(place.queue.name)
 
 
 async def places(system: System, ask: Mapping[str, str]) -> list[Place]:
@@ -151,8 +196,9 @@ async def resolve(system: System, given: str, ask: Mapping[str, str]) -> list[Fo
         async with gate:
             if len(given) >= _WHOLE:
                 item = await place.queue.find(given)
-                return [Found(place, item)] if item else []
-            return [Found(place, item) async for item in _beginning_with(place.queue, given)]
+                return [await with_approval(system, Found(place, item))] if item else []
+            items = [item async for item in _beginning_with(place.queue, given)]
+            return [await with_approval(system, Found(place, item)) for item in items]
 
     looks = [look(place) for place in await places(system, ask)]
     found = [one for some in await asyncio.gather(*looks) for one in some]
@@ -163,7 +209,7 @@ async def resolve(system: System, given: str, ask: Mapping[str, str]) -> list[Fo
             " 'argosy actions list' shows what there is"
         )
     if len(ids) > 1:
-        several = "".join(f"\n  {one.item.id}  {one.item.state} in {one.place.shown}" for one in found[:20])
+        several = "".join(f"\n  {one.item.id}  {one.state} in {one.place.shown}" for one in found[:20])
         raise Ambiguous(f"{len(ids)} actions begin with {given!r}; give more of the id:{several}")
     return found
 
@@ -194,8 +240,9 @@ class Where:
         except LangError as error:
             raise ConfigError(f"--where {text!r} is no expression: {error}") from error
 
-    def holds(self, place: Place, item: Item) -> bool:
+    def holds(self, found: Found) -> bool:
         """Whether the action fits; one that the expression fails on does not."""
+        place, item = found.place, found.item
         if self._expression is None:
             return True
         record = record_of(item)
@@ -205,7 +252,7 @@ class Where:
             "id": item.id,
             "sensor": place.name,
             "trigger": place.trigger,
-            "state": item.state,
+            "state": found.state,
             "error": item.error,
             "tries": float(item.failures),
             "events": events or {one["dependency"]: one for one in events_of(item)},

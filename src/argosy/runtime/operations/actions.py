@@ -1,4 +1,4 @@
-"""The action queues: what waits, rests, is dead or done; one action in full; try now, redrive, discard."""
+"""The action queues: what waits, rests, is dead or done; one action in full; try now, redrive, discard, approve, deny."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from argosy.errors import Ambiguous, ConfigError, NotFound
 from argosy.manifests.fields import ConfigMapKeySelector
 from argosy.manifests.sensor import Sensor
 from argosy.runtime import suspension
+from argosy.runtime.approval import Approvals, Ruling, Verb
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import moment
 from argosy.runtime.operations._queues import (
     AT_ONCE,
+    QUEUED,
     SHELVES,
     Found,
     Place,
@@ -25,13 +27,15 @@ from argosy.runtime.operations._queues import (
     places,
     record_of,
     resolve,
+    said_of,
 )
 from argosy.runtime.sensors import queue_name
 from argosy.sensor import rendering
 from argosy.sensor.rendering import Offline
 
-STATES = ("waiting", "held", "resting", "dead", "done", "discarded")
+STATES = ("unapproved", "waiting", "held", "resting", "dead", "done", "discarded")
 _SHELVES: dict[str, Shelf] = {
+    "unapproved": "queued",
     "waiting": "queued",
     "held": "queued",
     "resting": "queued",
@@ -61,9 +65,11 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
     async def look(place: Place, shelf: Shelf) -> list[Found]:
         kept: list[Found] = []
         async with gate:
+            said = await said_of(system, place) if shelf == "queued" else {}
             async for item in each(place.queue, shelf, since):
-                if item.state in wanted and where.holds(place, item):
-                    kept.append(Found(place, item))
+                found = _found(place, item, said)
+                if found.state in wanted and where.holds(found):
+                    kept.append(found)
                     if len(kept) > limit:
                         break
         return kept
@@ -78,6 +84,11 @@ async def list_actions(system: System, ask: Ask) -> dict[str, Any]:
         more += [shelf] if len(found) > limit else []
     where.check()
     return {"actions": rows, "more": more}
+
+
+def _found(place: Place, item: Item, said: Mapping[str, Ruling]) -> Found:
+    one = said.get(item.id)
+    return Found(place, item, one if one is not None and one.is_about(item.at) else None)
 
 
 async def show_action(system: System, ask: Ask) -> dict[str, Any]:
@@ -104,13 +115,15 @@ def row(found: Found) -> dict[str, Any]:
         "sensor": place.name,
         "trigger": place.trigger,
         "kind": place.spec.kind if place.spec else "",
-        "state": item.state,
+        "state": found.state,
         "at": item.at,
         "tries": item.failures + (item.state in ("done", "dead")),
         "error": item.error,
         "events": events_of(item),
     }
-    if item.not_before:
+    if found.asks and item.state in QUEUED:
+        shown["approval"] = found.said.as_dict() if found.said else {"state": "asked", "expires": found.expires}
+    if item.not_before and found.state != "unapproved":
         shown["nextTry"] = item.not_before
     return shown
 
@@ -143,6 +156,13 @@ def _advice(found: Found, said: Mapping[str, suspension.Said]) -> str:
     short = item.id[:12]
     if place.spec is None and item.state not in ("done", "discarded"):
         return f"{_GONE}: bring it back, or 'argosy actions discard {short} --reason …' gives it up"
+    if found.said is not None and found.said.verb == "denied":
+        return f"it was {found.said}; it ends when its trigger comes to it"
+    if found.state == "unapproved":
+        return (
+            f"'argosy actions approve {short}' lets it run, 'argosy actions deny {short} --comment …' ends it;"
+            " if nobody decides it becomes a dead letter"
+        )
     if item.state in ("waiting", "held") and mode_of(place, said) == "queue":
         return f"its trigger is suspended; 'argosy sensor resume {place.shown}' lets it go on"
     match item.state:
@@ -178,14 +198,18 @@ def suspended(sensor: Sensor, trigger: str, said: Mapping[str, suspension.Said])
 
 
 async def act(system: System, ask: Ask) -> AsyncIterator[dict[str, Any]]:
-    """Retry, redrive or discard the actions that the body names; a line for each, what became of it."""
+    """Retry, redrive, discard, approve or deny the actions that the body names; a line for each, what became of it."""
     verb = ask.path["verb"]
     body = ask.fields
-    if verb not in ("retry", "redrive", "discard"):
-        raise NotFound(f"there is no {verb!r} for actions; there is retry, redrive and discard")
-    reason, by = str(body.get("reason", "")), str(body.get("by", ""))
+    if verb not in _PAST:
+        raise NotFound(f"there is no {verb!r} for actions; there is {', '.join(_PAST)}")
+    reason, by = str(body.get("comment" if verb in _VERBS else "reason", "")), str(body.get("by", ""))
     if verb == "discard" and not reason.strip():
         raise ConfigError("to discard an action needs a reason, which is kept with it")
+    if verb == "deny" and not reason.strip():
+        raise ConfigError("to deny an action needs a comment, which is kept with it")
+    if verb in _VERBS and not by.strip():
+        raise ConfigError(f"to {verb} an action needs 'by', the name of who does; it is kept with the action")
     narrow = {name: str(body[name]) for name in ("sensor", "namespace", "trigger") if body.get(name)}
     if body.get("all"):
         if not narrow.get("sensor"):
@@ -197,10 +221,11 @@ async def act(system: System, ask: Ask) -> AsyncIterator[dict[str, Any]]:
         raise ConfigError("name the actions: ids, or all with a sensor")
     # Asked once here, so that a mistake is an answer and not the first line of one.
     first = await anext(chosen, None)
-    return _acting(chosen, first, verb, reason, by)
+    return _acting(system, chosen, first, verb, reason, by)
 
 
 async def _acting(
+    system: System,
     chosen: AsyncIterator[Found | dict[str, Any]],
     first: Found | dict[str, Any] | None,
     verb: str,
@@ -209,15 +234,19 @@ async def _acting(
 ) -> AsyncIterator[dict[str, Any]]:
     one: Found | dict[str, Any] | None = first
     while one is not None:
-        yield await _do(one, verb, reason, by) if isinstance(one, Found) else one
+        yield await _do(system, one, verb, reason, by) if isinstance(one, Found) else one
         one = await anext(chosen, None)
 
 
-async def _do(found: Found, verb: str, reason: str, by: str) -> dict[str, Any]:
+async def _do(system: System, found: Found, verb: str, reason: str, by: str) -> dict[str, Any]:
     queue, item = found.place.queue, found.item
     said = {"id": item.id, "sensor": found.place.name, "trigger": found.place.trigger, "done": False}
     if verb != "discard" and found.place.spec is None:
         return said | {"why": f"{_GONE}; bring it back first, or discard the action"}
+    if verb in _VERBS:
+        return said | await _decide(system, found, _VERBS[verb], reason, by)
+    if verb == "retry" and found.state == "unapproved":
+        return said | {"why": "it waits for approval; 'argosy actions approve' lets it run"}
     match verb:
         case "retry":
             did = await queue.retry_now(item.id)
@@ -226,6 +255,24 @@ async def _do(found: Found, verb: str, reason: str, by: str) -> dict[str, Any]:
         case _:
             did = await queue.discard(item.id, reason, by)
     return said | ({"done": True} if did else {"why": _why_not(verb, item)})
+
+
+async def _decide(system: System, found: Found, verb: Verb, comment: str, by: str) -> dict[str, Any]:
+    place, item = found.place, found.item
+    now = system.clock.now().timestamp()
+    if item.state not in QUEUED:
+        return {"why": f"it is {item.state}; only what waits in its queue can be {verb}"}
+    if place.sensor is None or place.spec is None or not found.asks:
+        return {"why": "its trigger asks nobody for approval"}
+    if now >= found.expires:
+        return {"why": "its time is over; it becomes a dead letter, which can be redriven"}
+    said = Ruling(verb, item.at, now, by, comment.strip())
+    holds = await Approvals(await system.bus_of(place.sensor)).decide(place.queue.name, item.id, said)
+    if holds is not said and (holds.verb, holds.by) != (verb, by):
+        return {"why": f"it is decided: it was {holds}"}
+    if now >= item.at + place.spec.queue.delay:  # else the rest is the delay's, which is no person's to end
+        await place.queue.retry_now(item.id)
+    return {"done": True}
 
 
 def _why_not(verb: str, item: Item) -> str:
@@ -237,7 +284,8 @@ def _why_not(verb: str, item: Item) -> str:
     return f"it is {item.state}; only what is {needs} can be {_PAST[verb]}"
 
 
-_PAST = {"retry": "tried at once", "redrive": "redriven", "discard": "discarded"}
+_VERBS: Mapping[str, Verb] = {"approve": "approved", "deny": "denied"}
+_PAST = {"retry": "tried at once", "redrive": "redriven", "discard": "discarded", **_VERBS}
 
 
 async def _named(
@@ -255,17 +303,28 @@ async def _named(
 async def _all(
     system: System, verb: str, narrow: Mapping[str, str], where: Where
 ) -> AsyncIterator[Found | dict[str, Any]]:
-    shelves: Sequence[Shelf] = {"retry": ("queued",), "redrive": ("dead",), "discard": ("queued", "dead")}[verb]  # type: ignore[assignment]
-    fit = {"retry": ("resting",), "redrive": ("dead",), "discard": ("waiting", "resting", "dead")}[verb]
+    shelves, fit = _FIT[verb]
     asked = system.clock.now().timestamp()
     for place in await places(system, narrow):
+        said = await said_of(system, place)
         for shelf in shelves:
             async for item in each(place.queue, shelf):
+                found = _found(place, item, said)
                 if item.at > asked:
                     break  # it died anew since; it is not redriven again and again
-                if item.state in fit and where.holds(place, item):
-                    yield Found(place, item)
+                if found.state in fit and where.holds(found):
+                    yield found
     where.check()
+
+
+_FIT: Mapping[str, tuple[Sequence[Shelf], Sequence[str]]] = {
+    "retry": (("queued",), ("resting",)),
+    "redrive": (("dead",), ("dead",)),
+    "discard": (("queued", "dead"), ("unapproved", "waiting", "resting", "dead")),
+    "approve": (("queued",), ("unapproved",)),
+    "deny": (("queued",), ("unapproved",)),
+}
+"""Of which shelves and in which states ``all`` takes actions for a verb."""
 
 
 def _states(text: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from argosy.bus.memory import MemoryBus
 from argosy.clock import VirtualClock, run_virtually
 from argosy.errors import ConfigError
 from argosy.manifests.sensor import Sensor
-from argosy.runtime.actions import TriggerDuties
+from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.operations import _log
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import Choice
