@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     field_validator,
     model_validator,
@@ -90,6 +91,9 @@ IntOrText = Annotated[str, BeforeValidator(_int_or_text, json_schema_input_type=
 
 OWN_NAMESPACE = "Secrets and ConfigMaps are those of the object's own namespace"
 """What replaced the fields ``namespace`` beside references."""
+
+OURS: dict[str, JsonValue] = {"x-argosy": True}
+"""``json_schema_extra`` of a field that Argo Events does not have."""
 
 
 class SecretKeySelector(Model):
@@ -275,7 +279,7 @@ class GithubApp(Model):
 
 
 class GitRemote(Model):
-    """A remote to add to the clone."""
+    """Another address of the repository; the first of ``urls`` is used instead of ``url``."""
 
     name: str
     urls: list[str] = Field(default_factory=list)
@@ -290,15 +294,27 @@ class GitSource(Model):
     }
 
     url: str = ""
+    """An https, http, ssh or git URL, or ``user@host:path``."""
     clone_directory: str = ""
+    """The directory where the copy of the repository is kept; empty means one that is removed at the end."""
     creds: GitCreds | None = None
+    """Counts before ``githubApp`` and ``sshKeySecret``."""
     github_app: GithubApp | None = None
     ssh_key_secret: SecretKeySelector | None = None
+    """A private key without a passphrase."""
     insecure_ignore_host_key: bool = False
+    """Whether the server's SSH key is not verified."""
+    host_keys: list[str] = Field(default_factory=list, json_schema_extra=OURS)
+    """The SSH keys that the server may have, as in a ``.pub`` file or as ``ssh-keyscan`` prints them. Without any, the
+    ``known_hosts`` of the user counts, or those that ``SSH_KNOWN_HOSTS`` names."""
     file_path: str = ""
+    """The file, seen from the repository's root."""
     branch: str = ""
+    """Empty means ``master``."""
     tag: str = ""
+    """Counts before ``branch``."""
     ref: str = ""
+    """A full name such as ``refs/pull/1/head``, a branch, or a full commit id. Counts before ``tag``."""
     remote: GitRemote | None = None
 
 

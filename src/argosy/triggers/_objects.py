@@ -21,6 +21,7 @@ from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes.client import AlreadyExists, Client, NotFound, Resource, shared
 from argosy.manifests.fields import Backoff, K8sPolicy
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._sources import Objects
 
 Object = dict[str, Any]
 ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
@@ -60,9 +61,11 @@ class KubernetesTrigger(Trigger[ConfigT]):
         super().__init__(ctx)
         self._held = contextlib.AsyncExitStack()
         self._client: Client | None = None
+        self.objects = Objects(ctx)
 
     async def __aenter__(self) -> Self:
         self._client = await self._held.enter_async_context(shared())
+        await self._held.enter_async_context(self.objects)
         return self
 
     async def __aexit__(self, *exc: object) -> None:

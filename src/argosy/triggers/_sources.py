@@ -1,60 +1,145 @@
 """Where the object comes from that a trigger creates or changes: the manifest itself, a file, a web address,
-a ConfigMap.
+a git repository, a ConfigMap.
 
-It is read at every try, as upstream does, so a changed file counts from the next action on. Of several
-places the first counts, in upstream's order (``pkg/sensors/artifacts/store.go``): s3, inline, file, url,
-git, configmap, resource. The text is YAML by Kubernetes' rules. Parameters are set by the runtime
+It is looked at for every try, as upstream does, so a change counts from the next action on; but what is unchanged is not brought
+again: a web server is asked whether there is something new, a repository is fetched into a copy that stays, and a
+text is parsed once. Of several places the first counts, in upstream's order (``pkg/sensors/artifacts/store.go``): s3, inline,
+file, url, git, configmap, resource. The text is YAML by Kubernetes' rules. Parameters are set by the runtime
 afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests import _yaml
 from argosy.manifests.fields import ArtifactLocation, URLSource
 from argosy.triggers import _http
+from argosy.triggers._git import Repositories
 
 if TYPE_CHECKING:
+    import httpx2
+
     from argosy.triggers._base import TriggerContext
 
 _MOST_BYTES = 4 * 2**20  # no API server takes an object that is larger
 _MOST_BYTES_URL = 512 * 1024  # upstream's limit; it cuts there, which leaves half an object
 _URL_SECONDS = 60.0
+_VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 
-async def fetch(location: ArtifactLocation, ctx: TriggerContext) -> dict[str, Any]:
-    """The object as JSON has it, the caller's own. Raises Rejected if it is none, TriggerError if it cannot
-    be had now.
-    """
-    if location.s3 is not None:
-        raise _later("s3")
-    if location.inline is not None:
-        return parse(location.inline, "source.inline")
-    if location.file is not None:
-        text = await asyncio.to_thread(read, Path(location.file.path))
-        return parse(text, f"source.file {location.file.path!r}")
-    if location.url is not None:
-        return parse(await _download(location.url), f"source.url {_http.place(location.url.path)!r}")
-    if location.git is not None:
-        raise _later("git")
-    if location.configmap is not None:
-        selector = location.configmap
-        return parse(ctx.config_map(selector), f"source.configmap, key {selector.key!r} of {selector.name!r}")
-    if location.resource is not None:
-        return copy.deepcopy(location.resource)
-    raise Rejected("source names no place: give one of resource, inline, file, url, configmap")
+class Objects:
+    """Reads the object of one trigger, whenever it is asked; a context manager that keeps connections and copies."""
+
+    def __init__(self, ctx: TriggerContext) -> None:
+        self._ctx = ctx
+        self._held = contextlib.AsyncExitStack()
+        self._parsed: tuple[str, str, dict[str, Any]] | None = None
+        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._page: _Page | None = None
+        self._repositories: Repositories | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._held.aclose()
+
+    async def fetch(self, location: ArtifactLocation) -> dict[str, Any]:
+        """The object as JSON has it, the caller's own. Raises Rejected if it is none, TriggerError if it cannot
+        be had now.
+        """
+        if location.s3 is not None:
+            raise _later("s3")
+        if location.inline is not None:
+            return self._object(location.inline, "source.inline")
+        if location.file is not None:
+            text = await asyncio.to_thread(read, Path(location.file.path))
+            return self._object(text, f"source.file {location.file.path!r}")
+        if location.url is not None:
+            return self._object(await self._download(location.url), f"source.url {_http.place(location.url.path)!r}")
+        if location.git is not None:
+            if self._repositories is None:
+                self._repositories = self._held.enter_context(Repositories(self._ctx))
+            raw = await self._repositories.read(location.git, _MOST_BYTES)
+            what = f"source.git, {location.git.file_path!r} of {_http.place(location.git.url)!r}"
+            return self._object(_text(raw, what), what)
+        if location.configmap is not None:
+            selector = location.configmap
+            what = f"source.configmap, key {selector.key!r} of {selector.name!r}"
+            return self._object(self._ctx.config_map(selector), what)
+        if location.resource is not None:
+            return copy.deepcopy(location.resource)
+        raise Rejected("source names no place: give one of resource, inline, file, url, git, configmap")
+
+    def _object(self, text: str, what: str) -> dict[str, Any]:
+        if self._parsed is None or self._parsed[:2] != (text, what):
+            self._parsed = (text, what, parse(text, what))
+        return copy.deepcopy(self._parsed[2])
+
+    async def _download(self, source: URLSource) -> str:
+        what = f"source.url {_http.place(source.path)!r}"
+        try:
+            async with asyncio.timeout(_URL_SECONDS):
+                with _http.sentences(what):
+                    # Upstream's default is not to verify; here it must be said (verifyCert: false).
+                    client = await self._client(source.verify_cert is not False)
+                    before = self._page if self._page is not None and self._page.address == source.path else None
+                    request = client.build_request("GET", source.path, headers=before.conditions if before else {})
+                    response = await _http.send(client, request, link_local=False)
+                    try:
+                        if before is not None and response.status_code == 304:
+                            await response.aread()  # nothing, but then the connection can be used again
+                            return before.text
+                        if response.status_code != 200:
+                            raise TriggerError(f"{what} answered {response.status_code}, not 200")
+                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES_URL + 1)])
+                    finally:
+                        await response.aclose()
+        except TimeoutError as error:
+            raise TriggerError(f"{what} did not answer within {_URL_SECONDS:g} s") from error
+        if len(raw) > _MOST_BYTES_URL:
+            raise Rejected(f"{what} is larger than {_MOST_BYTES_URL // 1024} KiB")
+        text = _text(raw, what)
+        found = {_VALIDATORS[name]: response.headers[name] for name in _VALIDATORS if name in response.headers}
+        self._page = _Page(source.path, text, found) if found else None
+        return text
+
+    async def _client(self, verified: bool) -> httpx2.AsyncClient:
+        import httpx2
+
+        if verified not in self._clients:
+            trust = await asyncio.to_thread(_http.trust, verified)
+            client = httpx2.AsyncClient(verify=trust, timeout=None, mounts=mounts(verify=trust))
+            self._clients[verified] = await self._held.enter_async_context(client)
+        return self._clients[verified]
+
+
+class _Page(NamedTuple):
+    """What a web server last said, and by which headers it can tell whether that still holds."""
+
+    address: str
+    text: str
+    conditions: dict[str, str]
 
 
 def _later(place: str) -> Rejected:
     return Rejected(
-        f"source.{place} comes with a later version of Argosy; use resource, inline, file, url or configmap"
+        f"source.{place} comes with a later version of Argosy; use resource, inline, file, url, git or configmap"
     )
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected(f"{what} is not text in UTF-8") from error
 
 
 def parse(text: str, what: str) -> dict[str, Any]:
@@ -82,32 +167,3 @@ def read(path: Path) -> str:
         raise TriggerError(f"source.file {str(path)!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise Rejected(f"source.file {str(path)!r} is not text in UTF-8") from error
-
-
-async def _download(source: URLSource) -> str:
-    import httpx2
-
-    what = f"source.url {_http.place(source.path)!r}"
-    # Upstream's default is not to verify; here it must be said (verifyCert: false).
-    verified = source.verify_cert is not False
-    try:
-        async with asyncio.timeout(_URL_SECONDS):
-            with _http.sentences(what):
-                trust = await asyncio.to_thread(_http.trust, verified)
-                async with httpx2.AsyncClient(verify=trust, timeout=None, mounts=mounts(verify=trust)) as client:
-                    request = client.build_request("GET", source.path)
-                    response = await _http.send(client, request, link_local=False)
-                    try:
-                        if response.status_code != 200:
-                            raise TriggerError(f"{what} answered {response.status_code}, not 200")
-                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES_URL + 1)])
-                    finally:
-                        await response.aclose()
-    except TimeoutError as error:
-        raise TriggerError(f"{what} did not answer within {_URL_SECONDS:g} s") from error
-    if len(raw) > _MOST_BYTES_URL:
-        raise Rejected(f"{what} is larger than {_MOST_BYTES_URL // 1024} KiB")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise Rejected(f"{what} is not text in UTF-8") from error

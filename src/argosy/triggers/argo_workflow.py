@@ -23,7 +23,7 @@ from pydantic import Field
 from argosy.errors import Rejected
 from argosy.kubernetes.client import Conflict, NotFound
 from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
-from argosy.triggers import _sources, _workflow_again, _workflow_args, _workflow_nodes
+from argosy.triggers import _workflow_again, _workflow_args, _workflow_nodes
 from argosy.triggers._base import Action, Outcome, TriggerConfig
 from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, drawn_name, required_name
 from argosy.triggers._workflow_args import SubmitOptions
@@ -102,7 +102,7 @@ spec:
 """
 
     async def fetch(self, config: ArgoWorkflowConfig) -> Json | None:
-        return await _sources.fetch(config.source, self.ctx)
+        return await self.objects.fetch(config.source)
 
     async def fire(self, config: ArgoWorkflowConfig, action: Action) -> Outcome:
         target = await self.target(action.resource)

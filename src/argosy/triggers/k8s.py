@@ -17,7 +17,6 @@ from pydantic import Field
 from argosy.errors import Rejected
 from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound, PatchStrategy
 from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
-from argosy.triggers import _sources
 from argosy.triggers._base import Action, Outcome, TriggerConfig
 from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, required_name
 
@@ -82,7 +81,7 @@ spec:
 """
 
     async def fetch(self, config: K8sConfig) -> Json | None:
-        found = await _sources.fetch(config.source, self.ctx)
+        found = await self.objects.fetch(config.source)
         if not (config.live_object and config.operation == "update"):
             return found
         given = (found.get("metadata") or {}).get("namespace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ Fetch = Callable[[dict[str, Any]], Any]
 
 
 @pytest.fixture
-def fetch() -> Fetch:
+async def fetch() -> AsyncIterator[Fetch]:
     context = Stage("log", config_maps={("objects", "one"): TEXT}).open().ctx
+    async with _sources.Objects(context) as objects:
 
-    async def fetch(location: dict[str, Any]) -> Any:
-        return await _sources.fetch(ArtifactLocation.model_validate(location), context)
+        async def fetch(location: dict[str, Any]) -> Any:
+            return await objects.fetch(ArtifactLocation.model_validate(location))
 
-    return fetch
+        yield fetch
 
 
 async def test_each_place_gives_the_object_by_kubernetes_rules(fetch: Fetch, tmp_path: Path) -> None:
@@ -47,11 +48,9 @@ async def test_each_place_gives_the_object_by_kubernetes_rules(fetch: Fetch, tmp
 
 
 async def test_a_resource_of_the_manifest_is_not_changed_by_who_gets_it(fetch: Fetch) -> None:
-    location = {"resource": {"metadata": {"name": "one"}}}
-    context = Stage("log").open().ctx
-    model = ArtifactLocation.model_validate(location)
-    (await _sources.fetch(model, context))["metadata"]["name"] = "two"
-    assert await _sources.fetch(model, context) == {"metadata": {"name": "one"}}
+    for location in ({"resource": {"metadata": {"name": "one"}}}, {"inline": "metadata: {name: one}"}):
+        (await fetch(location))["metadata"]["name"] = "two"
+        assert await fetch(location) == {"metadata": {"name": "one"}}
 
 
 async def test_of_several_places_upstreams_first_counts(fetch: Fetch, tmp_path: Path) -> None:
@@ -60,7 +59,7 @@ async def test_of_several_places_upstreams_first_counts(fetch: Fetch, tmp_path: 
     assert (await fetch({**both, "inline": "kind: Inline"}))["kind"] == "Inline"
     with pytest.raises(Rejected, match=r"source.s3 comes with a later version"):
         await fetch({**both, "s3": {}})
-    with pytest.raises(Rejected, match=r"source.git comes with a later version"):
+    with pytest.raises(Rejected, match=r"source.git: '' is no https"):
         await fetch({**both, "git": {}})
 
 
@@ -105,6 +104,27 @@ class TestUrl:
                 assert await fetch({"url": {"path": f"{server.url}/old"}}) == OBJECT
             assert [request.target for request in server.requests] == ["/old", "/new"] * 2
 
+    async def test_what_is_unchanged_is_not_sent_again(self, fetch: Fetch) -> None:
+        # Given a server that can tell whether there is something new
+        async with HttpServer() as server:
+            server.default = Answer(headers={"ETag": '"1"'}, body=TEXT.encode())
+            assert await fetch({"url": {"path": server.url}}) == OBJECT
+            # When there is not
+            server.default = Answer(304)
+            assert await fetch({"url": {"path": server.url}}) == OBJECT
+            # And when there is
+            server.default = Answer(headers={"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}, body=b"kind: New")
+            assert await fetch({"url": {"path": server.url}}) == {"kind": "New"}
+            assert (await fetch({"url": {"path": server.url}}))["kind"] == "New"
+            # Then it was asked so, over one connection
+            asked = [
+                {key: value for key, value in request.headers.items() if key.startswith("if-")}
+                for request in server.requests
+            ]
+            modified = {"if-modified-since": "Thu, 01 Jan 2026 00:00:00 GMT"}
+            assert asked == [{}, {"if-none-match": '"1"'}, {"if-none-match": '"1"'}, modified]
+            assert server.connections == 1
+
     async def test_what_is_no_object_or_not_200_is_said(self, fetch: Fetch) -> None:
         async with HttpServer() as server:
             server.default = Answer(404)
@@ -128,14 +148,14 @@ class TestUrl:
                 await fetch({"url": {"path": server.url}})
         assert not _http.is_link_local("127.0.0.1")
 
-    async def test_a_certificate_is_verified_unless_the_manifest_says_otherwise(
-        self, fetch: Fetch, certificates: Path
-    ) -> None:
+    async def test_a_certificate_is_verified_unless_the_manifest_says_otherwise(self, certificates: Path) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
         async with HttpServer(tls=context) as server:
             server.default = Answer(body=TEXT.encode())
-            for location in ({"path": server.url}, {"path": server.url, "verifyCert": True}):
-                with pytest.raises(TriggerError, match="CERTIFICATE_VERIFY_FAILED"):
-                    await fetch({"url": location})
-            assert await fetch({"url": {"path": server.url, "verifyCert": False}}) == OBJECT
+            async with _sources.Objects(Stage("log").open().ctx) as objects:
+                for location in ({"path": server.url}, {"path": server.url, "verifyCert": True}):
+                    with pytest.raises(TriggerError, match="CERTIFICATE_VERIFY_FAILED"):
+                        await objects.fetch(ArtifactLocation.model_validate({"url": location}))
+                location["verifyCert"] = False
+                assert await objects.fetch(ArtifactLocation.model_validate({"url": location})) == OBJECT
