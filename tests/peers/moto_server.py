@@ -26,7 +26,9 @@ class MotoServer(Server):
 
     def command(self) -> list[str]:
         secured = ["-c", f"{self.folder}/server.crt", "-k", f"{self.folder}/server.key"] if self.tls else []
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *secured]
+        # The host of a request is no bucket, whatever it is called.
+        environment = ["env", "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true"]
+        return [*environment, sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *secured]
 
     def set_password(self, password: str) -> None:
         raise NotImplementedError("moto has no password of its own")

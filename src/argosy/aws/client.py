@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import xml.etree.ElementTree as ElementTree
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -67,16 +67,26 @@ class Identity(Protocol):
 
 class Client:
     """One HTTP client for any number of services: an async context manager. ``what`` wants it, as it stands in
-    ExtraMissing where the library is not there. ``direct``: whatever proxies the environment names.
+    ExtraMissing where the library is not there. ``direct``: whatever proxies the environment names. ``trace`` watches the
+    making of each connection.
     """
 
-    def __init__(self, what: str, clock: Clock, *, tls: ssl.SSLContext | None = None, direct: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        direct: bool = False,
+        trace: Callable[[], Connecting] = Connecting,
+    ) -> None:
         try:
             import httpx2
         except ImportError as error:
             raise ExtraMissing(what, "http") from error
         verify = tls or ssl.create_default_context()
         self._clock = clock
+        self._trace = trace
         # No redirect is followed: a signature is for one place.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
         settings: dict[str, Any] = {"verify": verify, "limits": limits}
@@ -172,7 +182,7 @@ class Client:
         try:
             request = self._client.build_request(
                 method, url, headers=given, content=body or None, timeout=timeout,
-                extensions={"trace": Connecting()},
+                extensions={"trace": self._trace()},
             )  # fmt: skip
             response = await self._client.send(request, stream=True)
             try:

@@ -13,7 +13,7 @@ from argosy.aws.client import AwsError, Client, Identity, tree
 
 BUCKET = r"[A-Za-z0-9][A-Za-z0-9._:-]{1,61}[A-Za-z0-9]"
 """What the name of a bucket looks like."""
-_DEFAULT_REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
 _OWN_REGION = re.compile(r"[a-z0-9-]{1,40}")
 _AWS = re.compile(r"s3[.-](?:dualstack\.)?(?:[a-z0-9-]+\.)?amazonaws\.com(\.cn)?")
 
@@ -43,7 +43,7 @@ async def region(client: Client, base: str, bucket: str, who: Identity, given: s
     """The region of a bucket, which signatures must name; ``given`` counts where nobody may ask. Raises AwsError."""
     place = url(base, bucket, query=[("location", "")])
     try:
-        answer = await client.request("s3", _DEFAULT_REGION, "GET", place, {}, b"", who, action="GetBucketLocation")
+        answer = await client.request("s3", DEFAULT_REGION, "GET", place, {}, b"", who, action="GetBucketLocation")
         found = (tree(answer.content, "GetBucketLocation").text or "").strip()
     except AwsError as error:
         if error.code not in ("AuthorizationHeaderMalformed", "InvalidRegion", "AccessDenied"):
@@ -53,4 +53,4 @@ async def region(client: Client, base: str, bucket: str, who: Identity, given: s
         except AwsError:
             found = given
     found = "eu-west-1" if found == "EU" else found  # the name that it had once
-    return found if _OWN_REGION.fullmatch(found) else _DEFAULT_REGION
+    return found if _OWN_REGION.fullmatch(found) else DEFAULT_REGION

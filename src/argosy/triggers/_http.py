@@ -81,7 +81,9 @@ def _refuse(host: str, hint: str) -> None:
     raise Rejected(f"{host!r} is a link-local or metadata address, where no trigger may go{hint}")
 
 
-def _guard(hint: str) -> Connecting:
+def guard(hint: str = "") -> Connecting:
+    """The ``trace`` of a request that must not reach a link-local address; ``hint`` ends the sentence of Rejected."""
+
     async def look(stream: Any) -> None:
         peer = stream.get_extra_info("server_addr")
         if peer and is_link_local(str(peer[0])):
@@ -103,7 +105,7 @@ async def send(
     The headers named in ``private`` do not follow to another origin. Raises Rejected for a forbidden
     address, unless ``link_local`` allows it; ``hint`` then ends the sentence.
     """
-    trace = Connecting() if link_local else _guard(hint)
+    trace = Connecting() if link_local else guard(hint)
     request.extensions = {**request.extensions, "trace": trace}
     for _ in range(_MOST_REDIRECTS + 1):
         if not link_local and is_link_local(request.url.host):

@@ -68,40 +68,43 @@ def place(server: Any, bucket: str, key: str, **more: Json) -> S3Source:
     )
 
 
-@pytest.mark.parametrize("key", ["one.yaml", "a/b//c d+é&=?#%41~.yaml", "!*'();:@$,[]", "/x", "...", "a/.b/..c"])
-async def test_an_object_is_read_by_a_key_of_any_letters(
-    moto: MotoServer, bucket: str, buckets: Buckets, key: str
-) -> None:
-    moto.client("s3").put_object(Bucket=bucket, Key=key, Body="kind: Pod # ü\n".encode())
-    assert await buckets.read(place(moto, bucket, key), MOST) == "kind: Pod # ü\n".encode()
-
-
-async def test_signatures_hold_and_a_wrong_key_is_told_without_being_shown(
-    moto: MotoServer, bucket: str, stage: Stage
-) -> None:
-    # Given a peer that checks signatures and rights
-    key = "a/b c+é&=~.yaml"
-    moto.client("s3").put_object(Bucket=bucket, Key=key, Body=b"{}")
+@pytest.fixture
+def keys(moto: MotoServer, stage: Stage) -> Iterator[dict[tuple[str, str], str]]:
+    """The keys of a user who may read, for a peer that checks signatures and rights once it is strict."""
     iam, name = moto.client("iam"), f"user-{next(_numbers)}"
     iam.create_user(UserName=name)
     allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(allowed))
     found = iam.create_access_key(UserName=name)["AccessKey"]
+    yield {("s3", "id"): found["AccessKeyId"], ("s3", "secret"): found["SecretAccessKey"]}
+    moto.lax()
+
+
+@pytest.mark.parametrize("key", ["one.yaml", "a/b//c d+é&=?#%41~.yaml", "!*'();:@$,[]", "/x", "...", "a/.b/..c"])
+async def test_an_object_is_read_by_a_key_of_any_letters(
+    moto: MotoServer, bucket: str, stage: Stage, buckets: Buckets, keys: dict[tuple[str, str], str], key: str
+) -> None:
+    moto.client("s3").put_object(Bucket=bucket, Key=key, Body="kind: Pod # ü\n".encode())
+    stage.secrets |= keys
     moto.strict()
-    try:
-        async with Buckets(stage.open().ctx) as buckets:
-            # When the keys are nobody's, and then wrong
-            with pytest.raises(TriggerError, match="InvalidAccessKeyId"):
-                await buckets.read(place(moto, bucket, key), MOST)
-            stage.secrets["s3", "id"] = found["AccessKeyId"]
-            with pytest.raises(TriggerError, match="SignatureDoesNotMatch") as raised:
-                await buckets.read(place(moto, bucket, key), MOST)
-            assert SECRETS["s3", "secret"] not in str(raised.value)
-            # Then the right ones, which the Secret has by now, are taken up
-            stage.secrets["s3", "secret"] = found["SecretAccessKey"]
-            assert await buckets.read(place(moto, bucket, key), MOST) == b"{}"
-    finally:
-        moto.lax()
+    assert await buckets.read(place(moto, bucket, key), MOST) == "kind: Pod # ü\n".encode()
+
+
+async def test_a_wrong_key_is_told_without_being_shown_and_the_right_one_is_taken_up(
+    moto: MotoServer, bucket: str, stage: Stage, buckets: Buckets, keys: dict[tuple[str, str], str]
+) -> None:
+    moto.client("s3").put_object(Bucket=bucket, Key="k", Body=b"{}")
+    moto.strict()
+    # When the keys are nobody's, and then wrong, then that is said
+    with pytest.raises(TriggerError, match="InvalidAccessKeyId"):
+        await buckets.read(place(moto, bucket, "k"), MOST)
+    stage.secrets["s3", "id"] = keys["s3", "id"]
+    with pytest.raises(TriggerError, match="SignatureDoesNotMatch") as raised:
+        await buckets.read(place(moto, bucket, "k"), MOST)
+    assert SECRETS["s3", "secret"] not in str(raised.value)
+    # And the right ones, which the Secret has by now, count
+    stage.secrets["s3", "secret"] = keys["s3", "secret"]
+    assert await buckets.read(place(moto, bucket, "k"), MOST) == b"{}"
 
 
 async def test_what_is_unchanged_is_not_brought_again(moto: MotoServer, bucket: str, buckets: Buckets) -> None:
@@ -152,6 +155,7 @@ async def test_connection_and_region_are_kept_from_one_try_to_the_next(buckets: 
 
 async def test_what_is_too_large_or_breaks_off_is_no_object(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     async with HttpServer() as server:
+        server.answers["/bucket-x/"] = Answer(body=b"<LocationConstraint/>")
         server.default = Answer(body=b"x" * (MOST + 1))
         with pytest.raises(Rejected, match="is larger than"):
             await buckets.read(place(server, "bucket-x", "k"), MOST)
