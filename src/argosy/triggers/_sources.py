@@ -1,8 +1,8 @@
 """Where the object comes from that a trigger creates or changes: the manifest itself, a file, a web address,
-a git repository, a ConfigMap.
+a git repository, a bucket, a ConfigMap.
 
 It is looked at for every try, as upstream does, so a change counts from the next action on; but what is unchanged is not brought
-again: a web server is asked whether there is something new, a repository is fetched into a copy that stays, and a
+again: a web server and a bucket are asked whether there is something new, a repository is fetched into a copy that stays, and a
 text is parsed once. Of several places the first counts, in upstream's order (``pkg/sensors/artifacts/store.go``): s3, inline,
 file, url, git, configmap, resource. The text is YAML by Kubernetes' rules. Parameters are set by the runtime
 afterwards.
@@ -22,6 +22,7 @@ from argosy.manifests import _yaml
 from argosy.manifests.fields import ArtifactLocation, URLSource
 from argosy.triggers import _http
 from argosy.triggers._git import Repositories
+from argosy.triggers._source_s3 import Buckets
 
 if TYPE_CHECKING:
     import httpx2
@@ -44,6 +45,7 @@ class Objects:
         self._clients: dict[bool, httpx2.AsyncClient] = {}
         self._page: _Page | None = None
         self._repositories: Repositories | None = None
+        self._buckets: Buckets | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,7 +58,12 @@ class Objects:
         be had now.
         """
         if location.s3 is not None:
-            raise _later("s3")
+            if self._buckets is None:
+                self._buckets = await self._held.enter_async_context(Buckets(self._ctx))
+            raw = await self._buckets.read(location.s3, _MOST_BYTES)
+            key, bucket = (location.s3.bucket.key, location.s3.bucket.name) if location.s3.bucket else ("", "")
+            what = f"source.s3 {key!r} of bucket {bucket!r}"
+            return self._object(_text(raw, what), what)
         if location.inline is not None:
             return self._object(location.inline, "source.inline")
         if location.file is not None:
@@ -76,7 +83,7 @@ class Objects:
             return self._object(self._ctx.config_map(selector), what)
         if location.resource is not None:
             return copy.deepcopy(location.resource)
-        raise Rejected("source names no place: give one of resource, inline, file, url, git, configmap")
+        raise Rejected("source names no place: give one of resource, inline, file, url, git, configmap, s3")
 
     def _object(self, text: str, what: str) -> dict[str, Any]:
         if self._parsed is None or self._parsed[:2] != (text, what):
@@ -127,12 +134,6 @@ class _Page(NamedTuple):
     address: str
     text: str
     conditions: dict[str, str]
-
-
-def _later(place: str) -> Rejected:
-    return Rejected(
-        f"source.{place} comes with a later version of Argosy; use resource, inline, file, url, git or configmap"
-    )
 
 
 def _text(raw: bytes, what: str) -> str:

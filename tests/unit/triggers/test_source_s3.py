@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from argosy.errors import Rejected, TriggerError
-from argosy.manifests.fields import Json, S3Source
+from argosy.manifests.fields import ArtifactLocation, Json, S3Source
 from argosy.triggers import _source_s3
 from argosy.triggers._source_s3 import Buckets
+from argosy.triggers._sources import Objects
 from tests.conformance.trigger import Stage
 from tests.peers.moto_server import MotoServer
 from tests.unit.triggers.receivers import Answer, HttpServer
@@ -231,3 +232,27 @@ async def test_tls_is_verified_by_the_authority_that_the_manifest_names(
             for wrong in (other, unknown):
                 with pytest.raises(TriggerError, match="certificate is not trusted"):
                     await buckets.read(wrong, MOST)
+
+
+async def test_a_sensors_object_stands_in_a_bucket(moto: MotoServer, bucket: str, stage: Stage) -> None:
+    # Given the tutorial's source: a workflow in a bucket
+    client = moto.client("s3")
+    client.put_object(Bucket=bucket, Key="hello-world.yaml", Body=b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n")
+    client.put_object(Bucket=bucket, Key="broken.yaml", Body=b"a: b: c\n")
+    client.put_object(Bucket=bucket, Key="binary.yaml", Body=b"\xff\xfe")
+    async with Objects(stage.open().ctx) as objects:
+
+        async def fetch(key: str) -> Any:
+            block = place(moto, bucket, key).model_dump(by_alias=True, exclude_unset=True)
+            return await objects.fetch(ArtifactLocation.model_validate({"s3": block, "inline": "kind: Other"}))
+
+        # When it is fetched, then it is the object, before all other places, and the caller's own
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
+        found = await fetch("hello-world.yaml")
+        assert found == pod
+        found["metadata"]["name"] = "changed"
+        assert await fetch("hello-world.yaml") == pod
+        # And what is none is rejected with its place
+        for key, said in (("broken.yaml", "is not YAML"), ("binary.yaml", "is not text in UTF-8")):
+            with pytest.raises(Rejected, match=f"source.s3 '{key}' of bucket '{bucket}' {said}"):
+                await fetch(key)

@@ -57,7 +57,7 @@ async def test_of_several_places_upstreams_first_counts(fetch: Fetch, tmp_path: 
     both = {"resource": {"kind": "Resource"}, "configmap": {"name": "objects", "key": "one"}}
     assert (await fetch(both))["kind"] == "ConfigMap"
     assert (await fetch({**both, "inline": "kind: Inline"}))["kind"] == "Inline"
-    with pytest.raises(Rejected, match=r"source.s3 comes with a later version"):
+    with pytest.raises(Rejected, match=r"source.s3 needs endpoint, bucket.name and bucket.key"):
         await fetch({**both, "s3": {}})
     with pytest.raises(Rejected, match=r"source.git: '' is no https"):
         await fetch({**both, "git": {}})
