@@ -62,7 +62,7 @@ Subsystem sftp internal-sftp
     def kill(self) -> None:
         # A session is served by children, which would outlive the one that listens.
         if self._child is not None:
-            for pid in [*_descendants(self._child.pid)]:
+            for pid in [*descendants(self._child.pid)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         super().kill()
@@ -71,8 +71,9 @@ Subsystem sftp internal-sftp
         raise NotImplementedError("its user has a key")
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and those that they have."""
     with contextlib.suppress(FileNotFoundError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             yield int(child)
-            yield from _descendants(int(child))
+            yield from descendants(int(child))
