@@ -145,9 +145,9 @@ def comparable(made: dict[str, Any]) -> str:
     assert name.startswith(prefix)
     for field in OWN:
         about.pop(field, None)
-    about.get("annotations", {}).pop(ACTION_ID, None)
-    if not about.get("annotations"):
-        about.pop("annotations", None)
+    theirs = {key: text for key, text in about.pop("annotations", {}).items() if not key.startswith("argosy.dev/")}
+    if theirs:
+        about["annotations"] = theirs
     assert about["labels"][TIMESTAMP].isdigit()
     about["labels"][TIMESTAMP] = "<milliseconds>"
     made.pop("status", None)

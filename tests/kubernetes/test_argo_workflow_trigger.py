@@ -108,7 +108,7 @@ class TestSubmit:
         assert made["spec"] == workflow()["spec"]
         assert made["metadata"]["generateName"] == "made-"
         assert made["metadata"]["labels"]["events.argoproj.io/trigger"] == "act"
-        assert made["metadata"]["annotations"] == {ACTION_ID: "a-1"}
+        assert made["metadata"]["annotations"][ACTION_ID] == "a-1"
 
     async def test_args_change_the_workflow_as_the_argo_program_does(self, fire: Any, cluster: Cluster) -> None:
         args = [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +15,8 @@ import pytest
 from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes.client import AlreadyExists, Client, Conflict, KindUnknown, NotFound
 from argosy.manifests.fields import Json
-from argosy.triggers._objects import ACTION_ID, RANDOM_NAME
-from tests.conformance.trigger import Stage, TriggerSuite, eventually
+from argosy.triggers._objects import ACTION_ID, EVENT_IDS, RANDOM_NAME, TRACE_ID
+from tests.conformance.trigger import Stage, TriggerSuite, event, eventually
 from tests.kubernetes.apiserver import ApiError, ApiServer
 from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, port_of
 from tests.kubernetes.relay import Relay
@@ -85,7 +87,10 @@ class TestCreate:
             "events.argoproj.io/sensor": "stage",
             "events.argoproj.io/trigger": "act",
         }
-        assert made["metadata"]["annotations"] == {"note": "kept", ACTION_ID: "a-1"}
+        annotations = made["metadata"]["annotations"]
+        assert json.loads(annotations.pop(EVENT_IDS)) == {"dep": event({"n": 1}).id}
+        assert re.fullmatch("[0-9a-f]{32}", annotations.pop(TRACE_ID))
+        assert annotations == {"note": "kept", ACTION_ID: "a-1"}
         assert made["data"] == {"a": "1"}
         assert outcome.message == f"created ConfigMap 'one' in namespace '{namespace}'"
         assert outcome.detail == {
@@ -409,3 +414,57 @@ class TestTheWay:
         async with stage.open() as one, stage.open() as two:
             assert isinstance(one.client, Client)  # type: ignore[attr-defined]
             assert one.client is two.client  # type: ignore[attr-defined]
+
+
+class TestApply:
+    async def test_only_what_the_object_names_is_set(self, fire: Any, apiserver: ApiServer, namespace: str) -> None:
+        # Given an object that somebody else made
+        apiserver.apply(config_map(name="one", namespace=namespace, labels={"kept": "yes"}))
+        where = f"/api/v1/namespaces/{namespace}/configmaps/one"
+        # When two fields are applied, one of them somebody else's
+        body = config_map(name="one") | {"data": {"a": "2", "b": "3"}}
+        assert (await fire(body, "apply")).message.startswith("applied ConfigMap 'one'")
+        assert apiserver.request("GET", where)["data"] == {"a": "2", "b": "3"}
+        # And later only one of them, then the other is gone, for it was ours; and what is not named stays
+        await fire(config_map(name="one") | {"data": {"a": "2"}}, "apply", id="a-2")
+        made = apiserver.request("GET", where)
+        assert (made["data"], made["metadata"]["labels"]) == ({"a": "2"}, {"kept": "yes"})
+        # And an object that is not there is made
+        await fire(config_map(name="two"), "apply", id="a-3")
+        with pytest.raises(Rejected, match="to apply a ConfigMap, its metadata.name must be given"):
+            await fire(config_map(generateName="x-"), "apply")
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "patch", "apply"])
+async def test_a_dry_run_stores_nothing_and_is_judged_all_the_same(
+    fire: Any, apiserver: ApiServer, namespace: str, operation: str
+) -> None:
+    policy = {"k8s": {"labels": {"never": "there"}, "backoff": {"steps": 1}, "errorOnBackoffTimeout": True}}
+    outcome = await fire(config_map(name="one"), operation, fields={"dryRun": True}, policy=policy)
+    assert outcome.message.endswith("(dry run: nothing is stored)")
+    assert apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps?labelSelector=x")["items"] == []
+    with pytest.raises(NotFound):
+        async with Client() as client:
+            await client.get(await client.discover("v1", "ConfigMap"), "one", namespace)
+    with pytest.raises(Rejected, match="Invalid value"):
+        await fire(config_map(name="Not A Name"), operation, fields={"dryRun": True})
+    # And nothing is removed
+    apiserver.apply(config_map(name="two", namespace=namespace))
+    await fire(config_map(name="two"), "delete", fields={"dryRun": True})
+    assert apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/two")
+
+
+async def test_a_trigger_can_act_with_the_rights_of_another_account(
+    fire: Any, apiserver: ApiServer, namespace: str
+) -> None:
+    # Given an account that may make ConfigMaps, and one that may not
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]
+    apiserver.service_account(namespace, "writer", rules)
+    apiserver.service_account(namespace, "reader")
+    # When a trigger acts for each
+    await fire(config_map(name="one"), fields={"serviceAccountName": "writer"})
+    # Then the server judges by the account's rights and not by the sensor's, which may do anything here
+    with pytest.raises(Rejected, match=f"system:serviceaccount:{namespace}:reader.*cannot create"):
+        await fire(config_map(name="two"), fields={"serviceAccountName": "reader"})
+    made = apiserver.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one")
+    assert made["data"] == {"a": "1"}

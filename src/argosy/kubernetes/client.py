@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
@@ -76,31 +78,49 @@ class Listing(NamedTuple):
     resource_version: str
 
 
+@dataclass
+class _Link:
+    """What a client and those that act in its place share."""
+
+    load: Callable[[], config.Access]
+    access: config.Access | None = None
+    http: httpx2.AsyncClient | None = None
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    kinds: dict[str, list[Resource]] = field(default_factory=dict)
+
+
 class Client:
     """One API server, asked asynchronously. An asynchronous context manager; safe to use from many tasks."""
 
     def __init__(self, load: Callable[[], config.Access] = config.load) -> None:
         """``load`` says where the server is. It is called at the first request, and again until it succeeds."""
-        self._load = load
-        self._access: config.Access | None = None
-        self._http: httpx2.AsyncClient | None = None
-        self._opening = asyncio.Lock()
-        self._kinds: dict[str, list[Resource]] = {}
+        self._link = _Link(load)
+        self._user = ""
+        self.dry_run = False
+
+    def acting(self, user: str = "", *, dry_run: bool = False) -> Client:
+        """This client as somebody else (who uses it needs the verb ``impersonate`` on that user), or one whose changes the
+        server judges and does not store. It shares the connections of this one and is not to be closed.
+        """
+        other = copy.copy(self)
+        other._user, other.dry_run = user, dry_run
+        return other
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        if self._link.http is not None:
+            await self._link.http.aclose()
+            self._link.http = None
 
     async def access(self) -> config.Access:
         """Where the server is; read from the files when first asked. Raises TriggerError as ``config.load`` does."""
-        async with self._opening:
-            if self._access is None:
-                self._access = await asyncio.to_thread(self._load)
-            return self._access
+        link = self._link
+        async with link.opening:
+            if link.access is None:
+                link.access = await asyncio.to_thread(link.load)
+            return link.access
 
     # Kinds
 
@@ -115,12 +135,12 @@ class Client:
     async def _find(self, api_version: str, what: str, fits: Callable[[Resource], bool]) -> Resource:
         # A miss asks again: the definition may have been installed since.
         for fresh in (False, True):
-            if fresh or api_version not in self._kinds:
-                self._kinds[api_version] = await self._served(api_version)
-            for resource in self._kinds[api_version]:
+            if fresh or api_version not in self._link.kinds:
+                self._link.kinds[api_version] = await self._served(api_version)
+            for resource in self._link.kinds[api_version]:
                 if fits(resource):
                     return resource
-        known = ", ".join(sorted(resource.kind for resource in self._kinds[api_version]))
+        known = ", ".join(sorted(resource.kind for resource in self._link.kinds[api_version]))
         if not known:
             raise KindUnknown(
                 f"the Kubernetes API does not serve {api_version!r}, so it knows no {what};"
@@ -285,8 +305,11 @@ class Client:
         content_type: str = "application/json",
         accept: str = _ACCEPT,
     ) -> Object:
-        more = {"query": query, "content_type": content_type, "accept": accept}
-        async with self._answer(method, path, call, body, **more) as response:
+        if self.dry_run and method != "GET":
+            query = {**(query or {}), "dryRun": "All"}
+        async with self._answer(
+            method, path, call, body, query=query, content_type=content_type, accept=accept
+        ) as response:
             raw = await response.aread()
         try:
             answer = orjson.loads(raw)
@@ -315,6 +338,8 @@ class Client:
         access = await self.access()
         http = self._pool(access)
         headers = {"Accept": accept}
+        if self._user:
+            headers["Impersonate-User"] = self._user
         if body is not None:
             headers["Content-Type"] = content_type
         extensions: dict[str, Any] = {"trace": Connecting()}
@@ -356,17 +381,17 @@ class Client:
     def _pool(self, access: config.Access) -> httpx2.AsyncClient:
         import httpx2
 
-        if self._http is None:
+        if self._link.http is None:
             # A watch holds its connection for minutes, and there may be many watches.
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-            self._http = httpx2.AsyncClient(
+            self._link.http = httpx2.AsyncClient(
                 base_url=access.server,
                 verify=access.tls,
                 proxy=access.proxy or None,
                 limits=limits,
                 mounts=mounts(verify=access.tls, limits=limits),
             )
-        return self._http
+        return self._link.http
 
 
 class _Users:

@@ -6,6 +6,7 @@ a trigger performs one action once and says what came of it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -26,6 +27,7 @@ from argosy.manifests.fields import (
 
 TELLING = re.compile(r"auth|token|secret|passw|cookie|api-?key|signature", re.IGNORECASE)
 """Found in the name of a header, it tells that the value is probably a secret."""
+_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
 class TriggerConfig(Model):
@@ -65,6 +67,17 @@ class Action:
     policy: TriggerPolicy | None = None
     resolve: Callable[[TriggerParameterSource], Resolved | None]
     """The value of a parameter source for these events; None where there is none and it may be skipped. Raises Rejected."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace (W3C trace context, 32 hexadecimal digits) of all tries of this action."""
+        return self.id if _TRACE.fullmatch(self.id) else hashlib.sha256(self.id.encode()).hexdigest()[:32]
+
+    @property
+    def traceparent(self) -> str:
+        """The header ``traceparent`` of this try: a span of its own in the action's trace."""
+        span = hashlib.sha256(f"{self.id}/{self.attempt}".encode()).hexdigest()[:16]
+        return f"00-{self.trace_id}-{span}-01"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from argosy.connecting import Connecting
 from argosy.errors import Rejected, TriggerError
@@ -54,16 +54,22 @@ def is_link_local(host: str) -> bool:
     if text in _METADATA_NAMES:
         return True
     try:
-        address = ipaddress.ip_address(text)
+        address = uncoated(ipaddress.ip_address(text))
     except ValueError:
         return False
-    if isinstance(address, ipaddress.IPv6Address):
-        # An IPv4 address in an IPv6 coat leads to the same place.
-        inside = address.ipv4_mapped or address.sixtofour
-        if inside is None and address in _NAT64:
-            inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        address = inside or address
     return address.is_link_local or address in _METADATA_ADDRESSES
+
+
+def uncoated(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address in an IPv6 coat, which leads to the same place; else the address."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    inside = address.ipv4_mapped or address.sixtofour
+    if inside is None and address in _NAT64:
+        inside = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inside or address
 
 
 def place(url: str) -> str:
@@ -92,34 +98,71 @@ def guard(hint: str = "") -> Connecting:
     return Connecting(look)
 
 
+class Rules(Protocol):
+    """Where a request may go."""
+
+    def check_name(self, host: str, port: int) -> None:
+        """Raise Rejected if no request may go to this name or literal address."""
+
+    def watch(self, host: str, port: int) -> Connecting:
+        """The ``trace`` of a request to this host."""
+
+
+class _LinkLocal:
+    """Everywhere but to link-local addresses, unless they are allowed."""
+
+    def __init__(self, allowed: bool, hint: str) -> None:
+        self._allowed = allowed
+        self._hint = hint
+
+    def check_name(self, host: str, port: int) -> None:
+        if not self._allowed and is_link_local(host):
+            _refuse(host, self._hint)
+
+    def watch(self, host: str, port: int) -> Connecting:
+        return Connecting() if self._allowed else guard(self._hint)
+
+
+Follow = Literal["all", "sameOrigin", "none"]
+"""Which redirects are followed: all, those within one origin, or none."""
+_PORTS = {"http": 80, "https": 443}
+
+
 async def send(
     client: httpx2.AsyncClient,
     request: httpx2.Request,
     *,
-    link_local: bool,
+    link_local: bool = False,
     private: Collection[str] = (),
     hint: str = "",
+    rules: Rules | None = None,
+    follow: Follow = "all",
+    most: int = _MOST_REDIRECTS,
 ) -> httpx2.Response:
     """Send, follow redirects, and return the last response with its body unread; close it.
 
     The headers named in ``private`` do not follow to another origin. Raises Rejected for a forbidden
-    address, unless ``link_local`` allows it; ``hint`` then ends the sentence.
+    address: what ``rules`` forbid, else link-local ones unless ``link_local`` allows them; ``hint`` then ends the sentence. A
+    redirect that is not to be followed is the answer.
     """
-    trace = Connecting() if link_local else guard(hint)
-    request.extensions = {**request.extensions, "trace": trace}
-    for _ in range(_MOST_REDIRECTS + 1):
-        if not link_local and is_link_local(request.url.host):
-            _refuse(request.url.host, hint)
+    rules = rules or _LinkLocal(link_local, hint)
+    for _ in range(most + 1):
+        host, port = request.url.host, request.url.port or _PORTS.get(request.url.scheme, 0)
+        rules.check_name(host, port)
+        request.extensions = {**request.extensions, "trace": rules.watch(host, port)}
         response = await client.send(request, stream=True, follow_redirects=False)
         following = response.next_request
-        if following is None:
+        if following is None or follow == "none":
+            return response
+        elsewhere = following.url.origin != request.url.origin
+        if elsewhere and follow == "sameOrigin":
             return response
         await response.aclose()
-        if following.url.origin != request.url.origin:
+        if elsewhere:
             for name in private:
                 following.headers.pop(name, None)
         request = following
-    raise Rejected(f"{place(str(request.url))} ends more than {_MOST_REDIRECTS} redirects; it leads nowhere")
+    raise Rejected(f"{place(str(request.url))} ends more than {most} redirects; it leads nowhere")
 
 
 @contextlib.contextmanager

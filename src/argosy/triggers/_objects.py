@@ -15,21 +15,29 @@ import contextlib
 import copy
 import hashlib
 import random
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+import orjson
+from pydantic import Field
 
 from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes.client import AlreadyExists, Client, NotFound, Resource, shared
-from argosy.manifests.fields import Backoff, K8sPolicy
+from argosy.manifests.fields import OURS, ArtifactLocation, Backoff, K8sPolicy, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._sources import Objects
 
 Object = dict[str, Any]
-ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
+ConfigT = TypeVar("ConfigT", bound="ObjectConfig")
 
 ACTION_ID = "argosy.dev/action-id"
 """The annotation that says which action made the object."""
 RANDOM_NAME = "argosy.dev/random-name"
 """The annotation that leaves the name to the server where it is ``"true"``."""
+EVENT_IDS = "argosy.dev/event-ids"
+"""The annotation that says of which events the action was: ids by dependency, as JSON."""
+TRACE_ID = "argosy.dev/trace-id"
+"""The annotation that says to which trace the action belongs."""
 SAID_BY_OBJECT = dict.fromkeys(("group", "version", "resource"), "1.5; the object's apiVersion and kind say it")
 """What upstream's blocks of Kubernetes objects once said besides the object (``dropped``)."""
 _LABELS = "events.argoproj.io/"
@@ -37,12 +45,28 @@ _LONGEST_NAME = 63  # what the API server cuts generated names to
 _SUFFIX = 10  # 50 bits of the action's id; a server draws 5 characters of its own
 
 
+class ObjectConfig(TriggerConfig):
+    """What the blocks of the kinds that make objects share."""
+
+    dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
+
+    source: ArtifactLocation
+    parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Set on the object of the source."""
+    service_account_name: str = Field("", json_schema_extra=OURS)
+    """Acts with the rights of this service account of the sensor's namespace. The sensor's own account needs the verb ``impersonate`` on
+    it. Empty means its own rights."""
+    dry_run: bool = Field(False, json_schema_extra=OURS)
+    """Whether the API server only judges what would be done, and stores nothing. A label policy is then left out."""
+
+
 class Target(NamedTuple):
-    """An object and where it belongs. ``namespace`` is None for kinds that live in none."""
+    """An object, where it belongs, and who asks for it. ``namespace`` is None for kinds that live in none."""
 
     resource: Resource
     namespace: str | None
     body: Object
+    client: Client
 
     @property
     def name(self) -> str:
@@ -79,9 +103,9 @@ class KubernetesTrigger(Trigger[ConfigT]):
             raise RuntimeError(f"trigger {self.kind!r} is used outside its context")
         return self._client
 
-    async def target(self, found: object) -> Target:
+    async def target(self, found: object, config: ObjectConfig) -> Target:
         """A copy of the object ``found``, with its kind looked up and its namespace (the sensor's by
-        default) set.
+        default) set; and the client that acts as ``config`` says.
 
         Raises Rejected if it is no object or the cluster does not know its kind.
         """
@@ -100,7 +124,9 @@ class KubernetesTrigger(Trigger[ConfigT]):
             body["metadata"]["namespace"] = namespace
         else:
             body["metadata"].pop("namespace", None)
-        return Target(resource, namespace, body)
+        account = config.service_account_name
+        user = f"system:serviceaccount:{self.ctx.namespace}:{account}" if account else ""
+        return Target(resource, namespace, body, self.client.acting(user, dry_run=config.dry_run))
 
     async def make(self, target: Target, action: Action, *, labelled: bool = True) -> Outcome:
         """Create the object, once for this action. ``labelled`` adds upstream's three labels.
@@ -113,10 +139,13 @@ class KubernetesTrigger(Trigger[ConfigT]):
             labels[_LABELS + "sensor"] = action.sensor
             labels[_LABELS + "trigger"] = action.trigger
             labels[_LABELS + "action-timestamp"] = str(int(self.ctx.clock.now().timestamp() * 1000))
-        _mapping(target.body, "annotations")[ACTION_ID] = action.id
+        annotations = _mapping(target.body, "annotations")
+        annotations[ACTION_ID] = action.id
+        annotations[EVENT_IDS] = orjson.dumps({name: event.id for name, event in action.events.items()}).decode()
+        annotations[TRACE_ID] = action.trace_id
         word = "created"
         try:
-            made = await self.client.create(target.resource, target.body, target.namespace)
+            made = await target.client.create(target.resource, target.body, target.namespace)
         except AlreadyExists:
             there = await self._there(target, derived)
             if (there["metadata"].get("annotations") or {}).get(ACTION_ID) != action.id:
@@ -126,7 +155,7 @@ class KubernetesTrigger(Trigger[ConfigT]):
 
     async def _there(self, target: Target, derived: bool) -> Object:
         try:
-            return await self.client.get(target.resource, target.name, target.namespace)
+            return await target.client.get(target.resource, target.name, target.namespace)
         except Rejected:
             # Whoever may create need not be allowed to read. A derived name can only be this action's.
             if not derived:
@@ -137,7 +166,7 @@ class KubernetesTrigger(Trigger[ConfigT]):
         """What became of the object, in a line, and which one it is."""
         about = target.body["metadata"]
         return Outcome(
-            f"{word} {target}",
+            f"{word} {target}{' (dry run: nothing is stored)' if target.client.dry_run else ''}",
             {
                 "apiVersion": target.resource.api_version,
                 "kind": target.resource.kind,
@@ -154,7 +183,7 @@ class KubernetesTrigger(Trigger[ConfigT]):
         """
         backoff = policy.backoff or Backoff()
         for tried in range(1, backoff.tries + 1):
-            found = await self.client.get(target.resource, target.name, target.namespace)
+            found = await target.client.get(target.resource, target.name, target.namespace)
             labels = found["metadata"].get("labels") or {}
             if all(labels.get(key) == value for key, value in policy.labels.items()):
                 return
@@ -201,10 +230,10 @@ def required_name(target: Target, verb: str) -> str:
 __all__ = [
     "ACTION_ID",
     "RANDOM_NAME",
-    "SAID_BY_OBJECT",
     "KubernetesTrigger",
     "NotFound",
     "Object",
+    "ObjectConfig",
     "Target",
     "drawn_name",
     "required_name",

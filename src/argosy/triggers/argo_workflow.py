@@ -14,7 +14,6 @@ the source (with its ``parameters``) gives, which upstream drops; a label policy
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -22,10 +21,10 @@ from pydantic import Field
 
 from argosy.errors import Rejected
 from argosy.kubernetes.client import Conflict, NotFound
-from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
+from argosy.manifests.fields import Json
 from argosy.triggers import _workflow_again, _workflow_args, _workflow_nodes
-from argosy.triggers._base import Action, Outcome, TriggerConfig
-from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, drawn_name, required_name
+from argosy.triggers._base import Action, Outcome
+from argosy.triggers._objects import KubernetesTrigger, Object, ObjectConfig, Target, drawn_name, required_name
 from argosy.triggers._workflow_args import SubmitOptions
 
 _API = "argoproj.io/v1alpha1"
@@ -39,16 +38,11 @@ CHANGED_BY = "argosy.dev/changed-by"
 Operation = Literal["", "submit", "submit-from", "suspend", "resubmit", "retry", "resume", "terminate", "stop"]
 
 
-class ArgoWorkflowConfig(TriggerConfig):
+class ArgoWorkflowConfig(ObjectConfig):
     """The ``argoWorkflow`` block."""
 
-    dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
-
-    source: ArtifactLocation
     operation: Operation = ""
     """Empty means submit."""
-    parameters: list[TriggerParameter] = Field(default_factory=list)
-    """Set on the object of the source."""
     args: list[str] = Field(default_factory=list)
     """Options of the ``argo`` program for the operation, as far as they change the Workflow: ``-p file=a.txt`` with submit,
     submit-from, resubmit and retry; ``--memoized`` with resubmit; ``--restart-successful`` with retry; ``--node-field-selector``
@@ -105,7 +99,7 @@ spec:
         return await self.objects.fetch(config.source)
 
     async def fire(self, config: ArgoWorkflowConfig, action: Action) -> Outcome:
-        target = await self.target(action.resource)
+        target = await self.target(action.resource, config)
         operation = config.operation or "submit"
         options = _workflow_args.parse(config.args, operation)
         if operation == "submit":
@@ -126,10 +120,10 @@ spec:
             outcome = await self._set(await self._named(target), "terminated", {"shutdown": "Terminate"})
         else:
             outcome = await self._set(await self._named(target), "stopped", {"shutdown": "Stop"})
-        if action.policy is not None and action.policy.k8s is not None:
+        if action.policy is not None and action.policy.k8s is not None and not config.dry_run:
             workflows = await self.client.discover(_API, "Workflow")
             about = {"name": outcome.detail["name"]}
-            made = Target(workflows, outcome.detail["namespace"], {"metadata": about})
+            made = Target(workflows, outcome.detail["namespace"], {"metadata": about}, target.client)
             await self.await_labels(made, action.policy.k8s)
         return outcome
 
@@ -148,7 +142,7 @@ spec:
             wanted = "a WorkflowTemplate, a ClusterWorkflowTemplate or a CronWorkflow"
             raise Rejected(f"operation submit-from wants {wanted} in the source, not a {kind}")
         try:
-            stored = await self.client.get(target.resource, name, target.namespace)
+            stored = await target.client.get(target.resource, name, target.namespace)
         except NotFound as error:
             raise NotFound(f"{target}, which operation submit-from names, is not there") from error
         # What the source says of arguments counts like -p, and -p wins.
@@ -163,17 +157,17 @@ spec:
         if kind != "CronWorkflow":
             _check_arguments(target, stored, workflow)
         workflows = await self.client.discover(_API, "Workflow")
-        return await self.make(Target(workflows, namespace, workflow), action)
+        return await self.make(Target(workflows, namespace, workflow, target.client), action)
 
     async def _named(self, target: Target) -> Target:
         """The Workflow of the cluster that the source names; what else the source says of it does not count."""
         name = required_name(target, "change")
         workflows = await self.client.discover(_API, "Workflow")
         about = {"name": name, "annotations": target.body["metadata"].get("annotations")}
-        return Target(workflows, target.namespace or self.ctx.namespace, {"metadata": about})
+        return Target(workflows, target.namespace or self.ctx.namespace, {"metadata": about}, target.client)
 
     async def _read(self, target: Target) -> Object:
-        found: Object = await self.client.get(target.resource, target.name, target.namespace)
+        found: Object = await target.client.get(target.resource, target.name, target.namespace)
         return found
 
     async def _set(self, target: Target, word: str, spec: Object) -> Outcome:
@@ -182,7 +176,7 @@ spec:
             return self.outcome(f"{word} already:", target._replace(body=found))
         if _ended(found):
             raise Rejected(f"{target} has ended ({_phase(found)}); it cannot be {word}")
-        made = await self.client.patch(target.resource, target.name, {"spec": spec}, target.namespace)
+        made = await target.client.patch(target.resource, target.name, {"spec": spec}, target.namespace)
         return self.outcome(word, target._replace(body=made))
 
     async def _resume(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:
@@ -216,7 +210,7 @@ spec:
             # As the Argo server does: first the pods, whose names the new ones will have.
             for name in ended:
                 with contextlib.suppress(NotFound):
-                    await self.client.delete(pods, name, target.namespace)
+                    await target.client.delete(pods, name, target.namespace)
             if made := await self._written(target, new, action):
                 return self.outcome("retried", target._replace(body=made))
         raise self._busy(target)
@@ -238,7 +232,7 @@ spec:
         about["annotations"] = {**(about.get("annotations") or {}), CHANGED_BY: action.id}
         _workflow_nodes.pack(body)
         try:
-            made: Object = await self.client.replace(target.resource, target.name, body, target.namespace)
+            made: Object = await target.client.replace(target.resource, target.name, body, target.namespace)
         except Conflict:
             return None
         return made

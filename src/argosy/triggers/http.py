@@ -41,7 +41,6 @@ _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does
 _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
-_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")  # what is a trace id as it stands
 _CLIENTS = 8
 
 
@@ -336,7 +335,7 @@ spec:
         if "Idempotency-Key" not in head:
             head.set("Idempotency-Key", action.id)
         if "traceparent" not in head:
-            head.set("traceparent", _traceparent(action))
+            head.set("traceparent", action.traceparent)
         return head
 
     def _tls(self, config: HttpConfig) -> _Tls:
@@ -350,13 +349,6 @@ spec:
             certificate=secret(tls.client_cert_secret) if tls.client_cert_secret else "",
             key=secret(tls.client_key_secret) if tls.client_key_secret else "",
         )
-
-
-def _traceparent(action: Action) -> str:
-    """W3C trace context: all tries of an action are one trace, named by the action's id, and each try is a span of its own."""
-    trace = action.id if _TRACE.fullmatch(action.id) else hashlib.sha256(action.id.encode()).hexdigest()[:32]
-    span = hashlib.sha256(f"{action.id}/{action.attempt}".encode()).hexdigest()[:16]
-    return f"00-{trace}-{span}-01"
 
 
 async def _excerpt(response: httpx2.Response, head: _Head) -> str:

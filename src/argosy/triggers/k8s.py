@@ -3,37 +3,30 @@
 Plural and scope of a kind are asked of the server, so every kind it serves can be used (upstream guesses
 them). ``create`` makes one object per action however often it is tried; the other operations may be repeated
 without harm. The rights that it needs are those of the operation: create; get, update and create; get, patch
-and create; delete. A label policy needs get.
+and create; delete; patch and create for apply. A label policy needs get.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import ClassVar, Literal, get_args
-
-from pydantic import Field
 
 from argosy.errors import Rejected
 from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound, PatchStrategy
-from argosy.manifests.fields import ArtifactLocation, Json, TriggerParameter
-from argosy.triggers._base import Action, Outcome, TriggerConfig
-from argosy.triggers._objects import SAID_BY_OBJECT, KubernetesTrigger, Object, Target, required_name
+from argosy.manifests.fields import Json
+from argosy.triggers._base import Action, Outcome
+from argosy.triggers._objects import KubernetesTrigger, Object, ObjectConfig, Target, required_name
 
 _MERGE: PatchStrategy = "application/merge-patch+json"
 _UPDATE_TRIES = 5  # of reading, merging and writing, when others write at the same time
 
 
-class K8sConfig(TriggerConfig):
+class K8sConfig(ObjectConfig):
     """The ``k8s`` block."""
 
-    dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
-
-    source: ArtifactLocation
-    operation: Literal["", "create", "update", "patch", "delete"] = ""
-    """Empty means create."""
-    parameters: list[TriggerParameter] = Field(default_factory=list)
-    """Set on the object."""
+    operation: Literal["", "create", "update", "patch", "delete", "apply"] = ""
+    """Empty means create. ``apply`` is server-side apply: only the fields that the object names are set, and taken over from who owned
+    them; an addition to Argo Events."""
     patch_strategy: Literal["", PatchStrategy] = ""
     """Empty means a JSON merge patch."""
     live_object: bool = False
@@ -85,22 +78,26 @@ spec:
         if not (config.live_object and config.operation == "update"):
             return found
         given = (found.get("metadata") or {}).get("namespace")
-        target = await self.target(found)
+        target = await self.target(found, config)
         if target.resource.namespaced and not given:
             raise Rejected(f"liveObject needs metadata.namespace of the {target.resource.kind} in the source")
-        return await self.client.get(target.resource, required_name(target, "update with liveObject"), target.namespace)
+        return await target.client.get(
+            target.resource, required_name(target, "update with liveObject"), target.namespace
+        )
 
     async def fire(self, config: K8sConfig, action: Action) -> Outcome:
-        target = await self.target(action.resource)
+        target = await self.target(action.resource, config)
         if config.operation == "delete":
             return await self._delete(target)
         if config.operation == "update":
             outcome = await self._update(target, action)
         elif config.operation == "patch":
             outcome = await self._patch(target, action, config.patch_strategy or _MERGE)
+        elif config.operation == "apply":
+            outcome = await self._apply(target)
         else:
             outcome = await self.make(target, action)
-        if action.policy is not None and action.policy.k8s is not None:
+        if action.policy is not None and action.policy.k8s is not None and not config.dry_run:
             about = {"name": outcome.detail["name"]}
             await self.await_labels(target._replace(body={"metadata": about}), action.policy.k8s)
         return outcome
@@ -110,14 +107,14 @@ spec:
         pinned = "resourceVersion" in target.body["metadata"]
         for tried in range(1, _UPDATE_TRIES + 1):
             try:
-                current = await self.client.get(target.resource, name, target.namespace)
+                current = await target.client.get(target.resource, name, target.namespace)
             except NotFound:
                 with contextlib.suppress(AlreadyExists):  # made by someone else meanwhile: then it is updated
                     return await self.make(target, action, labelled=False)
                 continue
             try:
                 merged = _merged(current, target.body)
-                made = await self.client.replace(target.resource, name, merged, target.namespace)
+                made = await target.client.replace(target.resource, name, merged, target.namespace)
             except Conflict:
                 # An object that names its version wants to be refused when that version is gone.
                 if pinned or tried == _UPDATE_TRIES:
@@ -135,17 +132,23 @@ spec:
             )
         if strategy != "application/apply-patch+yaml":  # which creates what is missing
             try:
-                await self.client.get(target.resource, name, target.namespace)
+                await target.client.get(target.resource, name, target.namespace)
             except NotFound:
                 with contextlib.suppress(AlreadyExists):
                     return await self.make(target, action, labelled=False)
-        made = await self.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
+        made = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
         return self.outcome("patched", target._replace(body=made))
+
+    async def _apply(self, target: Target) -> Outcome:
+        name = required_name(target, "apply")
+        strategy: PatchStrategy = "application/apply-patch+yaml"
+        made = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
+        return self.outcome("applied", target._replace(body=made))
 
     async def _delete(self, target: Target) -> Outcome:
         name = required_name(target, "delete")
         try:
-            await self.client.delete(target.resource, name, target.namespace)
+            await target.client.delete(target.resource, name, target.namespace)
         except NotFound:
             return self.outcome("nothing to delete, there is no", target)
         return self.outcome("deleted", target)
