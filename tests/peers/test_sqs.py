@@ -22,8 +22,8 @@ from argosy.manifests.fields import Json
 from argosy.registry import wrap
 from argosy.sources import sqs
 from argosy.sources._raw import Raw
-from tests.peers.moto_server import ACCOUNT, REGION, MotoServer
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage, raising
+from tests.peers.moto_server import ACCOUNT, REGION, MotoServer
 from tests.unit.triggers.receivers import Answer, HttpServer
 
 _numbers = itertools.count(1)
@@ -483,3 +483,34 @@ async def test_tls_by_a_host_that_is_led_elsewhere(tmp_path: Path, monkeypatch: 
 
 async def _deleted(queue: Queue) -> bool:
     return await queue.left() == (0, 0)
+
+
+async def test_what_could_not_be_deleted_is_told_and_known_again() -> None:
+    # Given a double of SQS that deletes one message of two, and delivers the other one again
+    async with HttpServer() as server:
+        messages = [{"MessageId": f"m-{number}", "ReceiptHandle": f"r-{number}", "Body": "x"} for number in range(2)]
+        failed = {"Successful": [{"Id": "0"}], "Failed": [{"Id": "1", "Code": "ReceiptHandleIsInvalid"}]}
+        found: dict[str, Json] = {"QueueUrl": "https://sqs.us-east-1.amazonaws.com/1/q"}
+        for answer in (found, {"Messages": messages}, failed, found, {"Messages": messages[1:]}, {}):
+            server.queue.append(Answer(body=json.dumps(answer).encode()))
+        server.default = Answer(body=b"{}")
+        block = {"queue": "q", "region": REGION, "endpoint": server.url, **KEYS}
+        async with on_stage("sqs", block, secrets=dict(SECRETS)) as stage:
+            # When the source runs
+            await stage.start()
+            await stage.events(3)
+            # Then it said so, and the event that came twice has one id, by which the bus knows it
+            assert "DeleteMessageBatch for 1 of 2 messages: ReceiptHandleIsInvalid" in str(stage.errors[0])
+            assert [event.id for event in stage.emitted] == ["m-0", "m-1", "m-1"]
+
+
+async def test_answers_that_are_none_are_sentences() -> None:
+    async with HttpServer() as server:
+        block = {"queue": "q", "region": REGION, "endpoint": server.url, **KEYS}
+        for body, said in ((b"<html/>", "no JSON object"), (b"[]", "no JSON object"), (b"{}", "without the URL")):
+            server.default = Answer(body=body)
+            async with raising("sqs", block, secrets=dict(SECRETS)) as sentence:
+                assert said in sentence
+        server.default = Answer(503, body=b"<html>busy</html>")
+        async with raising("sqs", block, secrets=dict(SECRETS)) as sentence:
+            assert "GetQueueUrl" in sentence and sentence.endswith("answered 503")

@@ -81,7 +81,7 @@ class Chain:
         self._taking = asyncio.Lock()
 
     async def get(self) -> Credentials:
-        """The credentials of now. Raises ConfigError where there are none, AwsError where they cannot be had."""
+        """The credentials of now. Raises AwsError where there are none, ConfigError where what leads to them is wrong."""
         if not self._named.role_arn and (keys := self._named.keys(self._secret)) is not None:
             return keys
         async with self._taking:  # many calls at once take them once
@@ -118,8 +118,8 @@ class Chain:
             try:
                 return await self._instance()
             except AwsError as error:
-                raise _NoneThere() from error
-        raise _NoneThere()
+                raise _NoneThere from error
+        raise _NoneThere
 
     async def _sts(self, action: str, parameters: dict[str, str], who: _As | None) -> _Taken:
         session = os.environ.get("AWS_ROLE_SESSION_NAME", "") or _SESSION
@@ -179,7 +179,8 @@ class Chain:
         return self._clock.now().timestamp()
 
 
-class _NoneThere(ConfigError):
+class _NoneThere(AwsError):
+    # No ConfigError: a metadata service that is slow for once is not there either.
     def __init__(self) -> None:
         super().__init__(
             "there are no AWS credentials: give accessKey and secretKey, or AWS_ACCESS_KEY_ID and"

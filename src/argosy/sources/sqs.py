@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field, model_validator
 
 from argosy.aws.client import REGION
-from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.errors import ArgosyError, EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import OWN_NAMESPACE, SecretKeySelector
 from argosy.sources._aws import Aws, Named
@@ -226,7 +226,7 @@ class _Queue:
                     await self._settle(
                         "ChangeMessageVisibilityBatch", messages.values(), VisibilityTimeout=_INVISIBLE_SECONDS
                     )
-                except SourceError as error:
+                except ArgosyError as error:
                     # Then SQS may deliver them again; their ids let the bus see that.
                     self._ctx.log.debug("messages of queue %r may come again: %s", self._ctx.config.queue, error)
 

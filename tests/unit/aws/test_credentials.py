@@ -155,7 +155,7 @@ async def test_the_first_place_that_has_some_counts(
     assert listed.headers["x-aws-ec2-metadata-token"] == asked.headers["x-aws-ec2-metadata-token"] == "imds-token"
     # And where there is none at all, a sentence says what can be done
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(ConfigError, match="there are no AWS credentials"):
+    with pytest.raises(AwsError, match="there are no AWS credentials"):
         await found(Named(), clock)
 
 
@@ -164,7 +164,7 @@ async def test_a_machine_without_a_metadata_service_has_no_credentials(
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match="there are no AWS credentials"):
+    with pytest.raises(AwsError, match="there are no AWS credentials"):
         await found(Named(), clock)
 
 

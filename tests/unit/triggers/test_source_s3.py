@@ -187,7 +187,6 @@ async def test_what_is_too_large_or_breaks_off_is_no_object(buckets: Buckets, mo
         ({"endpoint": "metadata.google.internal:80"}, "link-local"),
         ({"region": "evil.example/"}, "region"),
         ({"caCertificate": {"name": "s3", "key": "id"}}, "no PEM certificate"),
-        ({"accessKey": None, "secretKey": None}, "there are no AWS credentials"),
     ],
 )
 async def test_what_cannot_work_is_rejected_with_a_sentence(
@@ -197,6 +196,22 @@ async def test_what_cannot_work_is_rejected_with_a_sentence(
     with pytest.raises(Rejected) as raised:
         await buckets.read(S3Source.model_validate({**block, **change}), MOST)
     assert said in str(raised.value)
+
+
+async def test_without_keys_the_processs_own_credentials_count(
+    moto: MotoServer, bucket: str, buckets: Buckets, keys: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moto.client("s3").put_object(Bucket=bucket, Key="k", Body=b"{}")
+    moto.strict()
+    where = place(moto, bucket, "k", accessKey=None, secretKey=None)
+    # Given none, then that is said, and another try may help
+    with pytest.raises(TriggerError, match="there are no AWS credentials") as raised:
+        await buckets.read(where, MOST)
+    assert type(raised.value) is TriggerError
+    # Given some, then they count
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["s3", "id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["s3", "secret"])
+    assert await buckets.read(where, MOST) == b"{}"
 
 
 async def test_a_name_that_resolves_to_a_link_local_address_is_rejected_before_a_byte_is_sent(
