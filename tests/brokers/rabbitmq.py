@@ -251,6 +251,17 @@ class RabbitMQ:
         """Make a user without any rights; ``add_vhost`` gives them."""
         self.ask(f'rabbit_auth_backend_internal:add_user({_binary(name)}, {_binary(password)}, <<"tests">>).')
 
+    def set_password(self, name: str, password: str) -> None:
+        """Give a user another password, who is made if there is none of this name."""
+        there = f"rabbit_auth_backend_internal:exists({_binary(name)})"
+        given = f'{_binary(name)}, {_binary(password)}, <<"tests">>'
+        change, add = (f"rabbit_auth_backend_internal:{call}({given})" for call in ("change_password", "add_user"))
+        self.ask(f"case {there} of true -> {change}; false -> {add} end.")
+
+    def end_connections(self) -> None:
+        """End all connections, as an administrator does; who is not known any more cannot come back."""
+        self.ask('[rabbit_networking:close_connection(Pid, "tests") || Pid <- rabbit_networking:connections()].')
+
     def add_vhost(self, name: str, users: Sequence[str] = ("argosy",)) -> None:
         """Make a virtual host in which these users may do everything."""
         self.ask(f'rabbit_vhost:add({_binary(name)}, <<"tests">>).')

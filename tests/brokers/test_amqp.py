@@ -90,6 +90,16 @@ class Publisher(Upstream):
         )
         self.sent += 1
 
+    async def guard(self, secret: str) -> tuple[dict[str, Json], dict[tuple[str, str], str]]:
+        user = f"user-of-{self.queue}"
+        self.broker.set_password(user, secret)
+        self.broker.add_vhost("/", (user,))
+        self.broker.end_connections()
+        await self.again()
+        auth = {key: {"name": "amqp", "key": key} for key in ("username", "password")}
+        url = f"amqp://{self.broker.url.rpartition('@')[2]}"
+        return {"url": url, "auth": auth}, {("amqp", "username"): user, ("amqp", "password"): secret}
+
     async def send(self, text: str) -> None:
         await self.publish(orjson.dumps({"text": text}))
 

@@ -23,13 +23,14 @@ from argosy.cli.main import main
 from argosy.manifests import bundle
 from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
+from tests.conformance.gaps import Promises
 
 _TESTS = Path(__file__).resolve().parents[1]
 
 Plugin = type[Source[Any]] | type[Trigger[Any]]
 
 
-class PluginSuite:
+class PluginSuite(Promises):
     """Inherit it, and parametrise ``plugin`` with every kind's class."""
 
     suite: ClassVar[str]

@@ -25,11 +25,11 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import orjson
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from argosy import registry
 from argosy.bus._base import Bucket, Entry
@@ -39,6 +39,7 @@ from argosy.manifests.fields import ConfigMapKeySelector, Json, SecretKeySelecto
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._http import HttpServers
 from tests.conformance import samples
+from tests.conformance.gaps import Promises, not_applicable
 
 PATIENCE_SECONDS = 20.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
@@ -350,6 +351,13 @@ class Upstream(ABC):
         """How many messages the upstream has been told are kept, since the test began."""
         raise NotImplementedError("the upstream of a source that acknowledges must say what it was told")
 
+    async def guard(self, secret: str) -> tuple[dict[str, Json], dict[tuple[str, str], str]]:
+        """From now on whoever comes here, or receives from here, needs this secret; one who had another is sent away.
+
+        Returns the fields of the block by which the source uses a secret, and the secrets that it is to have.
+        """
+        raise NotImplementedError
+
     async def settle(self) -> None:
         """Return when whatever the source has told the upstream by now would show in ``acknowledged``.
 
@@ -358,7 +366,7 @@ class Upstream(ABC):
         await asyncio.sleep(0.15)
 
 
-class SourceSuite:
+class SourceSuite(Promises):
     """Inherit it, set ``kind``, give an ``upstream`` fixture; every promise of ``Source`` is then proved."""
 
     kind: ClassVar[str]
@@ -389,7 +397,7 @@ class SourceSuite:
 
     def _needs_acknowledgement(self) -> None:
         if not self.plugin().acknowledges:
-            pytest.skip(f"{self.kind!r} declares that its upstream takes no acknowledgement")
+            not_applicable(f"{self.kind!r} declares that its upstream takes no acknowledgement")
 
     async def test_a_message_becomes_one_event_of_the_documented_shape(self, upstream: Upstream, stage: Stage) -> None:
         # Given a source that receives
@@ -408,7 +416,7 @@ class SourceSuite:
     async def test_metadata_of_the_manifest_stands_in_the_data(self, upstream: Upstream, stage: Stage) -> None:
         # Given a block with metadata
         if not self.copies_metadata:
-            pytest.skip("this kind's data has no metadata, as upstream's has none")
+            not_applicable("this kind's data has no metadata, as upstream's has none")
         stage.block["metadata"] = {"hello": "world", "größe": "10"}
         await stage.start()
         # When a message comes
@@ -469,7 +477,7 @@ class SourceSuite:
 
     async def test_a_redelivered_message_keeps_its_id(self, upstream: Upstream, stage: Stage) -> None:
         if not (upstream.redelivers and upstream.names_messages):
-            pytest.skip(f"the upstream of {self.kind!r} does not deliver a named message again")
+            not_applicable(f"the upstream of {self.kind!r} does not deliver a named message again")
         # Given a message whose event was offered but not stored
         await stage.start()
         stage.failure = BusError("the stage refuses this event")
@@ -542,6 +550,36 @@ class SourceSuite:
         await upstream.settle()
         assert sorted(upstream.text_of(event.data) for event in stage.emitted) == texts
 
+    async def test_a_rotated_secret_is_taken_up_without_a_restart(
+        self, upstream: Upstream, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        if not _has_secrets(self.plugin().config):
+            not_applicable(f"{self.kind!r} uses no secret")
+        if type(upstream).guard is Upstream.guard:
+            self.shown_by_own_test(
+                "rotated", "let the upstream guard itself by a secret, or show it by a test of its own"
+            )
+        caplog.set_level(logging.DEBUG)
+        # Given a source that receives by a secret
+        block, secrets = await upstream.guard("the-first-secret")
+        stage.block |= block
+        stage.secrets |= secrets
+        await stage.start()
+        await upstream.send("one")
+        await stage.events(1)
+        # When it is another one from now on, on both sides
+        _, secrets = await upstream.guard("the-second-secret")
+        stage.secrets |= secrets
+        await upstream.send("two")
+        # Then the next message comes by that, though nobody started anything anew
+        await eventually(
+            lambda: any(upstream.text_of(event.data) == "two" for event in stage.emitted),
+            f"the event 'two', errors {stage.errors[-3:]}, refused {stage.refused}",
+        )
+        # And neither stands in any text
+        told = f"{stage.errors} {stage.refused} {stage.listening} {caplog.text}"
+        assert "the-first-secret" not in told and "the-second-secret" not in told
+
     async def test_a_block_that_cannot_work_is_refused_by_name(self) -> None:
         # Given blocks with one fault each
         assert self.bad_blocks, "give at least one block that cannot work"
@@ -551,6 +589,19 @@ class SourceSuite:
                 self.plugin().config.model_validate(block)
             # Then the error says which field or value
             assert named in str(raised.value), f"{named!r} is not in: {raised.value}"
+
+
+def _has_secrets(model: type[BaseModel], seen: frozenset[type[BaseModel]] = frozenset()) -> bool:
+    """Whether a field of the model, or of a model in it, names a Secret."""
+
+    def within(annotation: Any) -> bool:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation is SecretKeySelector or (
+                annotation not in seen and _has_secrets(annotation, seen | {annotation})
+            )
+        return any(within(inner) for inner in get_args(annotation))
+
+    return any(within(field.annotation) for field in model.model_fields.values())
 
 
 async def _is(found: Awaitable[int], wanted: int) -> bool:

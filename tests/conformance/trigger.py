@@ -42,6 +42,7 @@ from argosy.manifests.fields import (
     TriggerPolicy,
 )
 from argosy.triggers._base import Action, Outcome, Resolved, Trigger, TriggerContext
+from tests.conformance.gaps import Promises, not_applicable
 
 PATIENCE_SECONDS = 20.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
@@ -206,7 +207,7 @@ class Receiver(ABC):
         raise NotImplementedError
 
 
-class TriggerSuite:
+class TriggerSuite(Promises):
     """Inherit it, set ``kind``, give a ``receiver`` fixture; every promise of ``Trigger`` is then proved."""
 
     kind: ClassVar[str]
@@ -284,7 +285,7 @@ class TriggerSuite:
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any]
     ) -> None:
         if not receiver.can_refuse:
-            pytest.skip(f"nobody refuses what {self.kind!r} does")
+            not_applicable(f"nobody refuses what {self.kind!r} does")
         # Given a receiver that will never take it
         await receiver.refuse()
         # When the action is fired, then it is Rejected, with a sentence
@@ -296,7 +297,7 @@ class TriggerSuite:
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any]
     ) -> None:
         if not receiver.can_fail:
-            pytest.skip(f"nothing fails in what {self.kind!r} does")
+            not_applicable(f"nothing fails in what {self.kind!r} does")
         # Given a receiver that is unwell
         await receiver.fail()
         # When the action is fired, then it failed with a sentence, and another try may help
@@ -313,7 +314,7 @@ class TriggerSuite:
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         if not receiver.private:
-            pytest.skip(f"{self.kind!r} uses no secrets of its own")
+            not_applicable(f"{self.kind!r} uses no secrets of its own")
         caplog.set_level(logging.DEBUG, logger="argosy")
         seen: list[str] = []
         # When an action succeeds, is refused, and fails
@@ -353,7 +354,7 @@ class TriggerSuite:
 
     async def test_a_cancelled_action_leaves_nothing_behind(self, receiver: Receiver, stage: Stage) -> None:
         if not receiver.can_hold:
-            pytest.skip(f"{self.kind!r} never waits, so it cannot be cancelled under way")
+            not_applicable(f"{self.kind!r} never waits, so it cannot be cancelled under way")
         # Given what there is after a trigger has been used once
         async with stage.open() as trigger:
             await stage.fire(trigger, receiver.block, id="before")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -112,6 +113,8 @@ spec:
 
         head = {}
         if ctx.config.auth_secret is not None:
+            # At DEBUG it writes down what it encodes, the token too.
+            logging.getLogger("hpack").setLevel(logging.INFO)
             head["authorization"] = f"Bearer {ctx.secret(ctx.config.auth_secret)}"
         method: Any = UnaryStreamMethod(channel, messages.METHOD, messages.EventSource, messages.Event)
         async with method.open(metadata=head) as stream:

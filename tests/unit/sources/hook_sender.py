@@ -48,6 +48,18 @@ class HookSender(Upstream):
                     return
                 await asyncio.sleep(0.05)
 
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        """By the bearer token that any webhook may want; kinds whose service signs do it by its signature."""
+        make = self.unsigned = getattr(self, "unsigned", self.make)
+
+        def signed(text: str) -> Delivery:
+            body, headers = make(text)
+            return body, {**headers, "Authorization": f"Bearer {secret}"}
+
+        self.make = signed
+        selector = {"name": "hook", "key": "bearer"}
+        return {"webhook": {**self.webhook, "authSecret": selector}}, {("hook", "bearer"): secret}
+
     async def acknowledged(self) -> int:
         return self.statuses.count(200)
 

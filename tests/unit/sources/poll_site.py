@@ -125,6 +125,7 @@ class Tickets(Upstream):
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.wanted: str | None = None
         self.bucket = DictBucket()
         self.site = Site(self._list)
 
@@ -143,7 +144,13 @@ class Tickets(Upstream):
     async def __aexit__(self, *exc: object) -> None:
         await self.site.__aexit__(*exc)
 
+    async def guard(self, secret: str) -> tuple[dict[str, Json], dict[tuple[str, str], str]]:
+        self.wanted = f"Bearer {secret}"
+        return {"bearerSecret": {"name": "tickets", "key": "token"}}, {("tickets", "token"): secret}
+
     def _list(self, seen: Seen) -> Reply:
+        if self.wanted is not None and seen.headers.get("authorization") != self.wanted:
+            return Reply(401)
         after = int(seen.get("after") or 0)
         tickets = [
             {"number": number, "text": self.texts[number - 1]} for number in range(after + 1, len(self.texts) + 1)

@@ -23,7 +23,7 @@ def signed(body: bytes, secret: str = SECRETS["bitbucket", "secret"]) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
 
 
-def delivery(text: str) -> Delivery:
+def delivery(text: str, secret: str = SECRETS["bitbucket", "secret"]) -> Delivery:
     body = json.dumps({"push": {"changes": []}, "actor": {"nickname": text}}).encode()
     return body, {
         "Content-Type": "application/json",
@@ -31,12 +31,16 @@ def delivery(text: str) -> Delivery:
         "X-Hook-UUID": "b7e3c6a0-0000-0000-0000-000000000000",
         "X-Request-UUID": f"req-{text}",
         "X-Attempt-Number": "1",
-        "X-Hub-Signature": signed(body),
+        "X-Hub-Signature": signed(body, secret),
     }
 
 
 class _Bitbucket(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: delivery(text, secret)
+        return {}, {("bitbucket", "secret"): secret}
 
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"headers", "body", "metadata"}

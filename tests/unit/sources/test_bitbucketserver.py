@@ -23,13 +23,13 @@ FIELDS: dict[str, Any] = {
 }
 
 
-def signed(body: bytes) -> str:
-    return "sha256=" + hmac.new(SECRETS["bitbucket", "secret"].encode(), body, "sha256").hexdigest()
+def signed(body: bytes, secret: str = SECRETS["bitbucket", "secret"]) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
 
 
-def delivery(text: str) -> Delivery:
+def delivery(text: str, secret: str = SECRETS["bitbucket", "secret"]) -> Delivery:
     body = json.dumps({"eventKey": "pr:opened", "pullRequest": {"title": text}}).encode()
-    return body, {"X-Event-Key": "pr:opened", "X-Request-Id": f"req-{text}", "X-Hub-Signature": signed(body)}
+    return body, {"X-Event-Key": "pr:opened", "X-Request-Id": f"req-{text}", "X-Hub-Signature": signed(body, secret)}
 
 
 def push(*changes: tuple[str, str, str]) -> Delivery:
@@ -47,6 +47,10 @@ def push(*changes: tuple[str, str, str]) -> Delivery:
 
 class _Bitbucket(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: delivery(text, secret)
+        return {}, {("bitbucket", "secret"): secret}
 
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"headers", "body", "metadata"}

@@ -46,6 +46,13 @@ class EventingServer(Upstream):
         self.asked: list[tuple[bytes, dict[str, str]]] = []
         self.payloads: asyncio.Queue[bytes] = asyncio.Queue()
         self.refuse: Exception | None = None
+        self.wanted = ""
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.wanted = f"Bearer {secret}"
+        if self.asked:
+            self.payloads.put_nowait(b"end")
+        return {"authSecret": {"name": "generic", "key": "token"}}, {("generic", "token"): secret}
 
     def __mapping__(self) -> dict[str, Any]:
         return {
@@ -56,6 +63,8 @@ class EventingServer(Upstream):
 
     async def _start(self, stream: Any) -> None:
         self.asked.append((await stream.recv_message(), dict(stream.metadata)))
+        if self.wanted and self.asked[-1][1].get("authorization") != self.wanted:
+            raise grpclib.GRPCError(grpclib.Status.UNAUTHENTICATED, "who are you?")
         if self.refuse is not None:
             raise self.refuse
         while (payload := await self.payloads.get()) != b"end":

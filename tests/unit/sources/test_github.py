@@ -26,19 +26,23 @@ def signed(body: bytes, secret: str = SECRET["github", "secret"], algorithm: str
     return f"{algorithm}=" + hmac.new(secret.encode(), body, getattr(hashlib, algorithm)).hexdigest()
 
 
-def delivery(text: str) -> Delivery:
+def delivery(text: str, secret: str = SECRET["github", "secret"]) -> Delivery:
     body = json.dumps({"ref": text, "size": 1.0}).encode()
     return body, {
         "Content-Type": "application/json",
         "X-GitHub-Event": "push",
         "X-GitHub-Delivery": f"72d3162e-{text}",
-        "X-Hub-Signature-256": signed(body),
+        "X-Hub-Signature-256": signed(body, secret),
         "User-Agent": "GitHub-Hookshot/044aadd",
     }
 
 
 class _GitHub(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRET
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: delivery(text, secret)
+        return {}, {("github", "secret"): secret}
 
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"headers", "body", "metadata"}

@@ -17,12 +17,12 @@ ACCESS = {"name": "gitlab-access", "key": "token"}
 FIELDS: dict[str, Any] = {"events": ["PushEvents"], "accessToken": ACCESS, "gitlabBaseURL": "https://gitlab.example"}
 
 
-def delivery(text: str) -> Delivery:
+def delivery(text: str, token: str = "tanuki") -> Delivery:
     body = json.dumps({"object_kind": "push", "ref": text, "project_id": 15}).encode()
     return body, {
         "Content-Type": "application/json",
         "X-Gitlab-Event": "Push Hook",
-        "X-Gitlab-Token": "tanuki",
+        "X-Gitlab-Token": token,
         "X-Gitlab-Instance": "https://gitlab.example",
         "X-Gitlab-Webhook-UUID": "02affd2d-2cba-4033-917d-ec22d5dc4b38",
         "X-Gitlab-Event-UUID": "13792a34-cac6-4fda-95a8-c58e00a3954e",
@@ -32,6 +32,10 @@ def delivery(text: str) -> Delivery:
 
 class _GitLab(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: delivery(text, secret)
+        return {}, {("gitlab", "token"): secret}
 
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"headers", "body", "metadata"}

@@ -57,6 +57,10 @@ def callback(text: str) -> dict[str, Any]:
 class _Slack(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
 
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: signed(json.dumps(callback(text)).encode(), secret=secret)
+        return {}, {("slack", "signing"): secret}
+
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"type", "Data", "metadata"}
         assert data["type"] == data["Data"]["type"] == "message"

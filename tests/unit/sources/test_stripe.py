@@ -44,13 +44,17 @@ def signature(body: bytes, secret: str = "whsec_test_secret", at: float = 0, sch
     return f"t={when},{scheme}={text}"
 
 
-def delivery(text: str) -> Delivery:
+def delivery(text: str, secret: str = SECRETS["stripe", "signing"]) -> Delivery:
     body = event(text)
-    return body, {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature(body)}
+    return body, {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature(body, secret)}
 
 
 class _Stripe(HookSender):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.make = lambda text: delivery(text, secret)
+        return {}, {("stripe", "signing"): secret}
 
     def text_of(self, data: Any) -> str:
         assert set(data) <= {"event", "metadata"}

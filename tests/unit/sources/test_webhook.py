@@ -23,6 +23,11 @@ class WebhookCaller(Upstream):
         self.block = {"port": str(self.port), "endpoint": "/example", "method": "POST"}
         self.calls: list[asyncio.Task[None]] = []
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
+
+    async def guard(self, secret: str) -> tuple[dict[str, Any], dict[tuple[str, str], str]]:
+        self.headers = {"Authorization": f"Bearer {secret}"}
+        return {"authSecret": {"name": "hook", "key": "bearer"}}, {("hook", "bearer"): secret}
 
     async def send(self, text: str) -> None:
         self.calls.append(asyncio.create_task(self._post(text)))
@@ -30,7 +35,8 @@ class WebhookCaller(Upstream):
     async def _post(self, text: str) -> None:
         async with httpx2.AsyncClient(timeout=60) as client:
             try:
-                response = await client.post(f"http://127.0.0.1:{self.port}/example", json={"text": text})
+                url, body = f"http://127.0.0.1:{self.port}/example", {"text": text}
+                response = await client.post(url, json=body, headers=self.headers)
             except httpx2.TransportError:
                 return  # nobody listens: the message is lost, as the suite allows
             self.statuses.append(response.status_code)
