@@ -22,13 +22,13 @@ from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub azureServiceBus emitter "  # noqa: SIM905
+    "azureEventsHub emitter "  # noqa: SIM905
     "hdfs mns".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "azureEventHubs azureServiceBus custom email kafka nats openWhisk pulsar slack".split()  # noqa: SIM905
+    "azureEventHubs azureServiceBus custom email nats openWhisk pulsar".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 

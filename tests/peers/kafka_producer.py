@@ -91,13 +91,12 @@ class Producer(BrokerUpstream):
             return -1
 
 
-async def received(server: KafkaServer, topic: str, count: int) -> list[Any]:
+async def received(server: KafkaServer, topic: str, count: int, partitions: int = 1) -> list[Any]:
     """The first messages of a topic."""
     consumer = AIOKafkaConsumer(**server.client())
     await consumer.start()
     try:
-        places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or {0})]
-        consumer.assign(places)
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
         await consumer.seek_to_beginning()
         return [await consumer.getone() for _ in range(count)]
     finally:

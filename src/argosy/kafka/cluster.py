@@ -236,6 +236,8 @@ async def closing(client: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        if (waiting := getattr(client, "_message_accumulator", None)) is not None:
+            _give_up(waiting)
         if not await _within(client.stop):
             # It waits for an answer, and then for the next. What it waited in was cancelled; the rest ends piece by piece.
             inner = getattr(client, "_client", None) or client.client
@@ -246,6 +248,21 @@ async def closing(client: Any) -> AsyncIterator[None]:
                     await _within(getattr(piece, name))
             for transport in transports:
                 transport.abort()
+
+
+class _Gone(set[Any]):
+    """Batches of a producer that ends; the library takes some of them out twice."""
+
+    def remove(self, element: Any) -> None:
+        self.discard(element)
+
+
+def _give_up(waiting: Any) -> None:
+    """Fail what a producer still has to send: whoever gave it these messages has given up on them."""
+    from aiokafka.errors import ProducerClosed
+
+    waiting._pending_batches = _Gone(waiting._pending_batches)
+    waiting.fail_all(ProducerClosed())
 
 
 async def _within(end: Callable[[], Awaitable[None]]) -> bool:

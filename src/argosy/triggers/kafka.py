@@ -1,0 +1,315 @@
+"""The ``kafka`` trigger: one message per action, which counts as performed when the brokers have answered for it.
+
+Producers are kept open between actions, one for each cluster, login and way of sending; a secret that changes opens another one.
+They are idempotent, so what the library itself repeats is stored once; an action that is tried again is a second message,
+and both have the action's id in the header ``Idempotency-Key``. A key leads to the partition that upstream's
+client would choose for it.
+
+Different from upstream: an action waits for the brokers' answer and fails with it; certificates are verified; a secret
+that changes is taken up; ``flushFrequency`` is in milliseconds, and none without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from argosy.errors import ConfigError, Rejected, TriggerError
+from argosy.kafka.cluster import ANSWER_SECONDS, Cluster, Failure, Login, brokers, closing
+from argosy.kafka.fields import SchemaRegistryConfig, check_mechanism, check_version
+from argosy.kafka.registry import Registry
+from argosy.manifests.fields import SASLConfig, TLSConfig, TriggerParameter
+from argosy.tls import client_context
+from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._http_config import SecureHeader
+
+_LARGEST_BYTES = 64 * 1024 * 1024
+"""What the client sends at most; what a topic takes, its broker says."""
+_OPEN = 8
+_LOOK_SECONDS = 2.0
+T = TypeVar("T")
+_ACTION = "Idempotency-Key"
+
+
+class KafkaTriggerConfig(TriggerConfig):
+    """The ``kafka`` block."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: str
+    """Brokers to begin with, ``host:port``, joined by commas."""
+    topic: str = Field(min_length=1)
+    partition: int = 0
+    """Has no effect, as in Argo Events since 1.8: ``partitioningKey`` leads to a partition, and without it chance."""
+    partitioning_key: str | None = None
+    """The message's key. Messages of one key stay in order, in one partition."""
+    payload: list[TriggerParameter] = Field(min_length=1)
+    parameters: list[TriggerParameter] = Field(default_factory=list)
+    required_acks: Literal[-1, 0, 1] = 0
+    """Whose answer an action waits for: 0 or -1 all replicas that are in sync, 1 the partition's leader, who may be lost
+    with the message."""
+    compress: bool = False
+    """Whether messages are compressed (snappy)."""
+    flush_frequency: int = Field(default=0, ge=0)
+    """How many milliseconds a message may wait for others that are sent at the same time; 0 for not at all. It pays only
+    where actions run side by side."""
+    tls: TLSConfig | None = None
+    sasl: SASLConfig | None = None
+    """A login. With OAUTHBEARER the password is the token."""
+    version: str = ""
+    """The version of the brokers. It is checked for its form and has no effect: the client asks the brokers."""
+    schema_registry: SchemaRegistryConfig | None = None
+    """Writes the payload as Avro, by the schema ``schemaId``."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    secure_headers: list[SecureHeader] = Field(default_factory=list)
+    """Headers whose values are in Secrets or ConfigMaps."""
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, url: str) -> str:
+        brokers(url)
+        return url
+
+    @field_validator("version")
+    @classmethod
+    def _a_version(cls, version: str) -> str:
+        return check_version(version)
+
+    @field_validator("sasl")
+    @classmethod
+    def _known_mechanism(cls, sasl: SASLConfig | None) -> SASLConfig | None:
+        return check_mechanism(sasl)
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaTriggerConfig:
+        for secure in self.secure_headers:
+            if (secure.value_from.secret_key_ref is None) == (secure.value_from.config_map_key_ref is None):
+                raise ValueError(f"secureHeaders {secure.name!r} needs one of secretKeyRef and configMapKeyRef")
+        return self
+
+
+@dataclass
+class _Open:
+    """An open producer. ``topics`` are those that it was seen to know; ``users`` are actions under way."""
+
+    cluster: Cluster
+    producer: Any
+    close: contextlib.AsyncExitStack
+    topics: set[str] = field(default_factory=set)
+    users: int = 0
+    broken: bool = False
+
+
+class Kafka(Trigger[KafkaTriggerConfig]):
+    """Sends a message."""
+
+    kind: ClassVar[str] = "kafka"
+    config = KafkaTriggerConfig
+    requires: ClassVar[tuple[str, ...]] = ("aiokafka",)
+    extra: ClassVar[str] = "kafka"
+    peer: ClassVar[str] = "real: Kafka; double: schema registry"
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata:
+  name: kafka
+spec:
+  dependencies:
+    - name: order
+      eventSourceName: webhook
+      eventName: orders
+  triggers:
+    - template:
+        name: tell-billing
+        kafka:
+          url: kafka-0.kafka.messaging:9092,kafka-1.kafka.messaging:9092
+          topic: billing
+          partitioningKey: unknown
+          parameters:
+            - src:
+                dependencyName: order
+                dataKey: body.customer
+              dest: partitioningKey
+          payload:
+            - src:
+                dependencyName: order
+                dataKey: body
+                useRawData: true
+              dest: order
+          headers:
+            origin: argosy
+"""
+
+    def __init__(self, ctx: TriggerContext) -> None:
+        super().__init__(ctx)
+        self._open: dict[str, _Open] = {}
+        self._opening = asyncio.Lock()
+        self._registries: dict[str, Registry] = {}
+
+    async def __aexit__(self, *exc: object) -> None:
+        while self._open:
+            await self._open.popitem()[1].close.aclose()
+        while self._registries:
+            await self._registries.popitem()[1].__aexit__()
+
+    async def fire(self, config: KafkaTriggerConfig, action: Action) -> Outcome:
+        try:
+            value = await self._value(config, action)
+            headers = self._headers(config, action)
+            async with self._use(config) as held:
+                return await self._send(config, held, value, headers)
+        except Failure as error:
+            raise (Rejected if error.lasting else TriggerError)(str(error)) from error
+        except ConfigError as error:
+            raise Rejected(str(error)) from error
+
+    async def _send(
+        self, config: KafkaTriggerConfig, held: _Open, value: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> Outcome:
+        cluster, topic = held.cluster, config.topic
+        key = None if config.partitioning_key is None else config.partitioning_key.encode()
+        try:
+            if topic not in held.topics:
+                await cluster.look(topic)
+                held.topics.add(topic)
+            with cluster.sentences(seconds=ANSWER_SECONDS):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    sent = await _answered(
+                        held.producer.send_and_wait(topic, value, key=key, headers=headers),
+                        lambda: cluster.look(topic),
+                    )
+        except Failure as error:
+            held.topics.discard(topic)
+            if not error.lasting:
+                held.broken = True  # It would go on sending what counts as failed here.
+            raise Failure(f"cannot send to topic {topic!r}: {error}", lasting=error.lasting) from error
+        where = f"partition {sent.partition}, offset {sent.offset}"
+        detail = {"topic": topic, "partition": sent.partition, "offset": sent.offset}
+        return Outcome(f"sent {len(value)} bytes to topic {topic!r} of {cluster}: {where}", detail)
+
+    async def _value(self, config: KafkaTriggerConfig, action: Action) -> bytes:
+        payload = action.payload or b""
+        if (wanted := config.schema_registry) is None:
+            return payload
+        user, password = wanted.auth.username, wanted.auth.password
+        login = (self.ctx.secret(user), self.ctx.secret(password)) if user and password else None
+        name = _digest(wanted.url, login)
+        if name not in self._registries:
+            while len(self._registries) >= _OPEN:
+                await self._registries.pop(next(iter(self._registries))).__aexit__()
+            self._registries[name] = Registry(wanted.url, login)
+        return await self._registries[name].encoded(payload, wanted.schema_id)
+
+    def _headers(self, config: KafkaTriggerConfig, action: Action) -> list[tuple[str, bytes]]:
+        headers = [(name, value.encode()) for name, value in config.headers.items()]
+        for secure in config.secure_headers:
+            secret, item = secure.value_from.secret_key_ref, secure.value_from.config_map_key_ref
+            if secret is not None:
+                headers.append((secure.name, self.ctx.secret(secret).encode()))
+            elif item is not None:
+                headers.append((secure.name, self.ctx.config_map(item).encode()))
+        if all(name != _ACTION for name, _ in headers):
+            headers.append((_ACTION, action.id.encode()))
+        return headers
+
+    @contextlib.asynccontextmanager
+    async def _use(self, config: KafkaTriggerConfig) -> AsyncIterator[_Open]:
+        """A producer for this block, by the secrets as they are now. Raises Failure."""
+        user, password, sasl = "", "", config.sasl
+        if sasl is not None:
+            user, password = self.ctx.secret(sasl.user_secret), self.ctx.secret(sasl.password_secret)
+        way = {
+            "acks": config.required_acks or -1,
+            "compression_type": "snappy" if config.compress else None,
+            "linger_ms": config.flush_frequency,
+        }
+        name = _digest(config.url, way, sasl and sasl.mechanism, user, password, self._certificates(config.tls))
+        async with self._opening:
+            held = self._open.get(name)
+            if held is None or held.broken:
+                login = Login(sasl.mechanism or "PLAIN", user, password) if sasl else None
+                held = self._open[name] = await self._opened(config, login, way)
+            held.users += 1
+        try:
+            yield held
+        finally:
+            held.users -= 1
+            await self._tidy(name, held)
+
+    async def _opened(self, config: KafkaTriggerConfig, login: Login | None, way: Mapping[str, Any]) -> _Open:
+        from aiokafka import AIOKafkaProducer
+
+        cluster = Cluster(
+            brokers=brokers(config.url),
+            client_id=f"argosy-{self.ctx.sensor}-{self.ctx.trigger}",
+            tls=client_context(config.tls, self.ctx.secret) if config.tls else None,
+            login=login,
+        )
+        await cluster.look(config.topic)
+        producer = AIOKafkaProducer(
+            **cluster.settings,
+            **way,
+            enable_idempotence=way["acks"] == -1,
+            partitioner=_partition,
+            max_request_size=_LARGEST_BYTES,
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(closing(producer))
+            with cluster.sentences():
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await producer.start()
+            return _Open(cluster, producer, stack.pop_all(), {config.topic})
+
+    async def _tidy(self, name: str, held: _Open) -> None:
+        """Close what failed once nobody uses it, and of the others the oldest that are too many."""
+        if held.broken and not held.users:
+            if self._open.get(name) is held:
+                del self._open[name]
+            await held.close.aclose()
+        idle = [name for name, other in self._open.items() if not other.users]
+        for old in idle[:-_OPEN]:
+            await self._open.pop(old).close.aclose()
+
+    def _certificates(self, tls: TLSConfig | None) -> list[Any] | None:
+        if tls is None:
+            return None
+        given = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
+        return [tls.insecure_skip_verify, *(self.ctx.secret(each) if each else "" for each in given)]
+
+
+async def _answered(sending: Coroutine[Any, Any, T], look: Callable[[], Awaitable[object]]) -> T:
+    """What ``sending`` yields. While it takes long, see whether that is because of what will not pass by itself: the
+    library tries for ever and says nothing."""
+    task = asyncio.ensure_future(sending)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+            if not task.done():
+                await look()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _digest(*parts: Any) -> str:
+    """Names a set of settings without telling them."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _partition(key: bytes | None, every: Sequence[int], available: Sequence[int]) -> int:
+    """sarama's choice: FNV-1a of the key as a signed number, its amount modulo the count; by chance without a key."""
+    if key is None:
+        return random.choice(available or every)
+    number = 0x811C9DC5
+    for byte in key:
+        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return sorted(every)[abs(number - (number >> 31 << 32)) % len(every)]
