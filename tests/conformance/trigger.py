@@ -31,6 +31,7 @@ import yaml
 from pydantic import ValidationError
 
 from argosy import registry
+from argosy.bus._base import Bucket
 from argosy.clock import Clock, SystemClock
 from argosy.errors import Rejected, SecretMissing, TriggerError
 from argosy.event import Event
@@ -84,6 +85,7 @@ class Stage:
         config_maps: dict[tuple[str, str], str] | None = None,
         namespace: str = "default",
         clock: Clock | None = None,
+        bucket: Bucket | None = None,
     ) -> None:
         plugin = registry.trigger(kind)
         assert plugin is not None, f"there is no trigger kind {kind!r}"
@@ -92,6 +94,7 @@ class Stage:
         self.config_maps = config_maps or {}
         self.namespace = namespace
         self.clock = clock or SystemClock()
+        self.bucket = bucket
 
     def _secret(self, selector: SecretKeySelector) -> str:
         try:
@@ -117,6 +120,7 @@ class Stage:
                 config_map=self._config_map,
                 clock=self.clock,
                 log=logging.LoggerAdapter(logging.getLogger("argosy.trigger"), fields),
+                bucket=self.bucket,
             )
         )
 

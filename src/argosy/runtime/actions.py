@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from argosy.bus._base import Lease, Queue
+from argosy.bus._base import Bucket, Lease, Queue
 from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
 from argosy.event import format_time
 from argosy.manifests.fields import Backoff
@@ -69,6 +69,7 @@ class TriggerWorker:
         switch: Switch | None = None,
         publish: Publish | None = None,
         approvals: Approvals | None = None,
+        bucket: Bucket | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -76,6 +77,7 @@ class TriggerWorker:
         self._queue = queue
         self._duties = duties
         self._give_up_to = give_up_to
+        self._bucket = bucket
         self._rate = rate
         self._switch = switch or Switch()
         self._labels = (namespace, sensor, spec.name)
@@ -159,6 +161,7 @@ class TriggerWorker:
             config_map=lambda selector: secrets.config_map(namespace, selector),
             clock=self._duties.clock,
             log=logging.LoggerAdapter(_log, {**self._fields, "triggerType": kind}),
+            bucket=self._bucket,
         )
         return self._duties.make(kind, context)
 

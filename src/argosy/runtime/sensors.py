@@ -172,6 +172,7 @@ class SensorRunner:
             self._duties,
             give_up_to,
             rate=limit,
+            bucket=self._bus.bucket(f"trigger/{queue.name}"),
             switch=switch,
             publish=self._bus.publish,
             approvals=Approvals(self._bus) if spec.approval is not None else None,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
+from argosy.bus._base import Bucket
 from argosy.clock import Clock
 from argosy.event import Event
 from argosy.manifests.fields import (
@@ -103,6 +104,8 @@ class TriggerContext:
     config_map: Callable[[ConfigMapKeySelector], str]
     clock: Clock
     log: logging.LoggerAdapter[logging.Logger]
+    bucket: Bucket | None = None
+    """Durable and this trigger's own; None where nothing is kept."""
 
 
 class Trigger(ABC, Generic[ConfigT]):
