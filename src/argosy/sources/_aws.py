@@ -10,6 +10,7 @@ from argosy.aws.client import AwsError, Client, endpoint
 from argosy.aws.credentials import Chain, Named
 from argosy.errors import SourceError
 from argosy.sources._base import SourceContext
+from argosy.sources._hooks_api import ApiError
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ElementTree
@@ -63,4 +64,6 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except AwsError as error:
+        if error.wait_seconds:
+            raise ApiError(str(error), error.status, error.wait_seconds) from error
         raise SourceError(str(error)) from error

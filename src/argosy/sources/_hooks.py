@@ -2,9 +2,9 @@
 and deleted at the end if the manifest says so.
 
 What several processes (replicas, an old pod and its successor) do must come out as if one did it. So whoever
-changes anything holds a lease in the event's bucket, and with ``deleteHookOnFinish`` each writes down that it
-lives: the last one to go deletes the webhook, and one that dies while another lives leaves it alone. A process
-that was killed counts as living for three minutes more, so a webhook may stay, but is never taken from a reader.
+changes anything holds a lease in the event's bucket, and each writes down that it lives, before all else: with
+``deleteHookOnFinish`` the last one to go deletes the webhook, and one that dies while another lives leaves it alone. A
+process that was killed counts as living for three minutes more, so a webhook may stay, but is never taken from a reader.
 
 A service does not tell the secret of a webhook. So that a rotated one is registered anew, a keyed digest of all
 that was sent is kept (the key is the API token, whose rotation therefore does the same), and compared every few
@@ -39,6 +39,7 @@ _LEASE_LOOK_SECONDS = 1.0
 _ALIVE_SECONDS = 180.0
 _SIGN_SECONDS = 60.0
 _LEAVE_SECONDS = 10.0
+_FORGET_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
 _WRITE_PAUSE_SECONDS = 0.5
 """Between two changes, as services ask for."""
@@ -145,11 +146,13 @@ class Keeper:
 
     async def run(self) -> None:
         """Register, look again now and then, and delete at the end if it is so wanted and nobody else lives."""
+        failures = 0
         try:
-            await self._sleep(random.random() * _FIRST_SECONDS)
-            failures = 0
             while True:
                 try:
+                    if not self._signed:
+                        await self._sign(now=True)  # one that ends now must know that somebody comes
+                        await self._sleep(random.random() * _FIRST_SECONDS)
                     digest = await self._register()
                     failures = 0
                     await self._until_changed(digest)
@@ -157,8 +160,7 @@ class Keeper:
                     failures += 1
                     await self._after(_told(error), failures, getattr(error, "wait_seconds", 0.0))
         finally:
-            if self._delete:
-                await self._leave()
+            await (self._leave() if self._delete else self._forget())
 
     async def _after(self, reason: str, failures: int, wait_seconds: float) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_PAUSE_SECONDS)
@@ -169,7 +171,10 @@ class Keeper:
         while pause > 0:
             await self._sleep(min(pause, _SIGN_SECONDS))
             pause -= _SIGN_SECONDS
-            await self._sign()
+            try:
+                await self._sign()
+            except ArgosyError as error:
+                self._ctx.log.debug("that this process lives cannot be written down now: %s", error)
 
     async def _until_changed(self, digest: str) -> None:
         """Return when it is time to look again, or when what is to be sent has another digest."""
@@ -222,6 +227,15 @@ class Keeper:
             reason = f"no answer within {_LEAVE_SECONDS:g} s" if timeout else _told(error)
             self._ctx.log.warning("the webhook is not deleted: %s", reason, extra={"action": "hook.delete"})
 
+    async def _forget(self) -> None:
+        """Be no more among the living; bounded, and no matter if it fails, for that runs out."""
+        try:
+            async with asyncio.timeout(_FORGET_SECONDS):
+                await self._ctx.bucket.delete(f"hooks/alive/{self._me}")
+                await self._others()
+        except (ArgosyError, TimeoutError) as error:
+            self._ctx.log.debug("that this process ends cannot be written down: %s", error)
+
     async def _others(self) -> bool:
         """Whether another process that receives this event was seen lately."""
         for key in await self._ctx.bucket.keys():
@@ -233,9 +247,10 @@ class Keeper:
 
     async def _sign(self, *, now: bool = False) -> None:
         """Write down that this process lives."""
-        if self._delete and (now or self._now() >= self._signed + _SIGN_SECONDS):
-            self._signed = self._now()
-            await self._ctx.bucket.put(f"hooks/alive/{self._me}", f"{self._signed + _ALIVE_SECONDS:.3f}".encode())
+        at = self._now()
+        if now or at >= self._signed + _SIGN_SECONDS:
+            await self._ctx.bucket.put(f"hooks/alive/{self._me}", f"{at + _ALIVE_SECONDS:.3f}".encode())
+            self._signed = at
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:

@@ -117,4 +117,6 @@ def _quota(response: httpx2.Response) -> float:
     left = response.headers.get("x-ratelimit-remaining", response.headers.get("ratelimit-remaining", ""))
     if left == "0" and reset.isdigit():
         return max(0.0, int(reset) - time.time())
-    return 60.0 if response.status_code == 429 else 0.0
+    # GitHub asks for a minute where it says in words alone that a limit is passed.
+    limited = response.status_code == 429 or (response.status_code == 403 and "rate limit" in response.text.lower())
+    return 60.0 if limited else 0.0

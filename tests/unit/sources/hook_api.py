@@ -38,6 +38,8 @@ class HookApi:
     """What other calls answer, by method and path."""
     refusing: tuple[int, dict[str, str]] | None = None
     """The status and headers that all calls are answered with."""
+    says: str = "no"
+    """What a refusal says."""
     next_id: int = 1
 
     def changes(self) -> list[tuple[str, str]]:
@@ -65,7 +67,7 @@ class HookApi:
     def answer(self, asked: Asked, query: Mapping[str, list[str]]) -> tuple[int, dict[str, str], Any]:
         self.asked.append(asked)
         if self.refusing is not None:
-            return (*self.refusing, {"message": "no"})
+            return (*self.refusing, {"message": self.says})
         if (call := (asked.method, asked.path.rstrip("/"))) in self.answers:
             return 200, {}, self.answers[call]
         if self.style == "gerrit":

@@ -311,6 +311,9 @@ async def test_a_dying_twin_leaves_the_webhook_to_the_living_one(service: Servic
     bucket = DictBucket()
     twins = [await process(service.kind, service.at(api, deleteHookOnFinish=True), bucket) for _ in range(2)]
     await eventually(lambda: sum("alive" in key for key in bucket.entries) == 2, "both have signed")
+    await eventually(lambda: shown(api, service.list) > 0, "the webhook is there")
+    looked = len(api.asked)
+    await eventually(lambda: len(api.asked) >= looked + 4, "both have looked")
     # Then they made one webhook
     assert shown(api, service.list) == 1
     # When one of them ends, then the webhook stays
@@ -320,6 +323,37 @@ async def test_a_dying_twin_leaves_the_webhook_to_the_living_one(service: Servic
     # And when the last one ends, it goes
     await twins[1].stop()
     assert shown(api, service.list) == 0
+
+
+async def test_one_that_ends_sees_its_successor_before_that_has_registered_anything(
+    service: Service, api: HookApi, process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a process that registered, and a successor that still waits for its turn
+    bucket = DictBucket()
+    first = await process(service.kind, service.at(api, deleteHookOnFinish=True), bucket)
+    await eventually(lambda: shown(api, service.list) == 1, "the webhook is there")
+    monkeypatch.setattr(_hooks, "_FIRST_SECONDS", 3600.0)
+    await process(service.kind, service.at(api, deleteHookOnFinish=True), bucket)
+    await eventually(lambda: sum("alive" in key for key in bucket.entries) == 2, "both have signed")
+    # When the first one ends, then the webhook stays for the other
+    await first.stop()
+    assert (shown(api, service.list), "DELETE" in {method for method, _ in api.changes()}) == (1, False)
+
+
+async def test_a_successor_that_deletes_nothing_is_not_left_without_the_webhook(
+    service: Service, api: HookApi, process: Any
+) -> None:
+    # Given a process that deletes at its end, and one of the next manifest, which does not
+    bucket = DictBucket()
+    first = await process(service.kind, service.at(api, deleteHookOnFinish=True), bucket)
+    await eventually(lambda: shown(api, service.list) == 1, "the webhook is there")
+    second = await process(service.kind, service.at(api), bucket)
+    await eventually(lambda: sum("alive" in key for key in bucket.entries) == 2, "both have signed")
+    # When each ends, then the webhook stays, and no mark of them does
+    await first.stop()
+    await second.stop()
+    assert shown(api, service.list) == 1
+    assert [key for key in bucket.entries if "alive" in key] == []
 
 
 async def test_a_twin_that_was_killed_is_forgotten_after_a_while(api: HookApi, process: Any) -> None:
@@ -374,6 +408,16 @@ async def test_a_spent_quota_is_respected(
     seconds = float(caplog.text.partition("next try in ")[2].split()[0])
     assert seconds >= 3600
     assert len(api.asked) == 1
+
+
+async def test_a_limit_that_is_said_in_words_alone_is_respected(
+    api: HookApi, process: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given GitHub's secondary limit, which may come without headers
+    api.refusing, api.says = (403, {}), "You have exceeded a secondary rate limit."
+    await process("github", GITHUB.at(api))
+    await eventually(lambda: "next try in" in caplog.text, "the refusal was said")
+    assert float(caplog.text.partition("next try in ")[2].split()[0]) >= 60
 
 
 async def test_an_answer_that_nobody_expects_does_not_end_the_receiving(

@@ -183,4 +183,9 @@ async def test_the_endpoint_is_registered_once_and_set_right(tmp_path: Path, mon
             api.lists[path][1]["enabled_events"] = ["charge.failed"]
             await eventually(lambda: len(api.changes()) > 1, "set right")
             assert api.changes()[1] == ("POST", f"{path}/2")
+            # And a rotated key registers it anew, by itself
+            stage.secrets["stripe", "api"] = "sk_test_2"
+            await eventually(lambda: len(api.changes()) > 2, "registered anew")
+            assert api.changes()[2] == ("POST", f"{path}/2")
+            assert api.last("POST").headers["Authorization"] == "Bearer sk_test_2"
             assert (len(api.lists[path]), stage.errors) == (2, [])
