@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import ssl
 import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -31,6 +32,12 @@ _CALL_SECONDS = 30.0
 _CONNECT_SECONDS = 15.0
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _VERSIONS = {"sns": "2010-03-31", "sts": "2011-06-15"}
+# A function may think for 15 minutes, and what is between forgets connections that say nothing for some.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+)
 # Their sentences repeat what was signed, which may hold a session token.
 _TALKATIVE = re.compile(r"signature", re.IGNORECASE)
 _SUFFIXES = (
@@ -89,8 +96,10 @@ class Client:
         self._trace = trace
         # No redirect is followed: a signature is for one place.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
-        settings: dict[str, Any] = {"verify": verify, "limits": limits}
-        self._client = httpx2.AsyncClient(**settings, mounts=mounts(**settings), trust_env=not direct)
+        settings: dict[str, Any] = {"verify": verify, "limits": limits, "socket_options": _KEEP_ALIVE}
+        # By a mount and not as the transport, with which a client would not look for proxies.
+        plain = {"all://": httpx2.AsyncHTTPTransport(**settings)}
+        self._client = httpx2.AsyncClient(mounts=plain | (mounts(**settings) or {}), trust_env=not direct)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()

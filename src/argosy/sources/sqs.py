@@ -66,7 +66,7 @@ class SqsConfig(SourceConfig):
     """Whether a message that cannot become an event stays in the queue, so that SQS moves it to the queue's
     dead-letter queue; else it is deleted."""
     endpoint: str = ""
-    """The API's URL, where it is not AWS's own."""
+    """The API's URL, where it is not AWS's own; ``AWS_ENDPOINT_URL_SQS`` or ``AWS_ENDPOINT_URL`` may say it, too."""
 
     @model_validator(mode="after")
     def _paired(self) -> SqsConfig:
