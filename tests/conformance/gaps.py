@@ -8,7 +8,7 @@ decide that, by what the kind declares. One that is shown **elsewhere** names th
 from __future__ import annotations
 
 import ast
-import sys
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, NoReturn
@@ -47,15 +47,19 @@ class Promises:
                 request.applymarker(pytest.mark.xfail(reason=self.gaps[name], strict=True))
                 return
 
-    def shown_by_own_test(self, word: str, missing: str) -> NoReturn:
-        """End a test whose promise the kind shows by a test of its own, with ``word`` in its name; fail if it has none."""
-        module = sys.modules[type(self).__module__]
-        suites = {name for base in type(self).__mro__ if base.__name__ == "SourceSuite" for name in vars(base)}
-        named = [
-            name for name in (*vars(module), *(set(dir(self)) - suites)) if name.startswith("test_") and word in name
-        ]
+    def shown_by_own_test(self, word: str) -> NoReturn:
+        """End a test whose promise the kind shows by a test of its own, in a module of its own name and with ``word`` in the
+        test's; fail if there is none.
+        """
+        kind = str(getattr(self, "kind", ""))
+        stem = re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found[1].lower()}", kind)
+        texts = [path.read_text() for path in sorted(_TESTS.rglob(f"test_{stem}*.py"))]
+        named = re.findall(rf"def (test_\w*{word}\w*)\(", "\n".join(texts))
+        # What suites for some kinds add to that of all counts, too.
+        own = [base for base in type(self).__mro__ if base.__name__ not in ("SourceSuite", "TriggerSuite", "Promises")]
+        named += [name for base in own for name in vars(base) if name.startswith("test_") and word in name]
         if not named:
-            pytest.fail(missing)
+            pytest.fail(f"no test of {kind!r} shows it: there is none with {word!r} in its name in test_{stem}*.py")
         pytest.skip(f"shown by {named[0]}")
 
 

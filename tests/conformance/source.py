@@ -556,9 +556,7 @@ class SourceSuite(Promises):
         if not _has_secrets(self.plugin().config):
             not_applicable(f"{self.kind!r} uses no secret")
         if type(upstream).guard is Upstream.guard:
-            self.shown_by_own_test(
-                "rotated", "let the upstream guard itself by a secret, or show it by a test of its own"
-            )
+            self.shown_by_own_test("rotated")
         caplog.set_level(logging.DEBUG)
         # Given a source that receives by a secret
         block, secrets = await upstream.guard("the-first-secret")

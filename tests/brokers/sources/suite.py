@@ -18,6 +18,7 @@ from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._in_flight import LIMIT
 from tests.brokers.sources.server import CLIENT_TLS, Server
+from tests.conformance.gaps import not_applicable
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage, raising
 
 _ANOTHER = "another-one"
@@ -46,7 +47,7 @@ class BrokerUpstream(Upstream):
 
     async def send_bad(self) -> None:
         """Produce a message that cannot become an event; where there is no such, the suite does without."""
-        pytest.skip(f"every message of {self.kind!r} can become an event")
+        not_applicable(f"every message of {self.kind!r} can become an event")
 
     @abstractmethod
     def at(self, host: str) -> dict[str, Json]:
@@ -80,7 +81,7 @@ class BrokerSuite(SourceSuite):
         self, upstream: BrokerUpstream, stage: Stage
     ) -> None:
         if not self.bounded:
-            pytest.skip(f"{self.kind!r} has a bound of its own")
+            self.shown_by_own_test("no_more_than")
         # Given a bus that does not answer
         await stage.start()
         stage.close_gate()
@@ -123,7 +124,7 @@ class BrokerSuite(SourceSuite):
 
     async def test_a_killed_server_is_come_back_to(self, upstream: BrokerUpstream, stage: Stage) -> None:
         if upstream.keeps:
-            pytest.skip("the kind's own test shows what a server that keeps messages does with them")
+            self.shown_by_own_test("killed")  # what a server that keeps messages does with them
         # Given a message whose emit is under way
         await stage.start()
         stage.close_gate()
@@ -186,7 +187,7 @@ class BrokerSuite(SourceSuite):
         self, upstream: BrokerUpstream, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if not self.has_tls_port:
-            pytest.skip("the kind's own test shows TLS")
+            self.shown_by_own_test("tls")
         # Given the name of a cluster that the certificate has, and one that it does not have
         server, port = upstream.server, self.by_tls.rpartition(":")[2]
         names = ("kubernetes.default.svc", "other.svc")
@@ -203,7 +204,7 @@ class BrokerSuite(SourceSuite):
 
     async def test_connection_backoff_pauses_before_the_failure_is_reported(self, upstream: BrokerUpstream) -> None:
         if "connection_backoff" not in self.plugin().config.model_fields:
-            pytest.skip(f"{self.kind!r} has no connectionBackoff")
+            not_applicable(f"{self.kind!r} has no connectionBackoff")
         # Given a server that is not there, and three tries
         slept: list[float] = []
 

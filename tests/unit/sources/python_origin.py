@@ -23,6 +23,7 @@ class Mailbox:
         MAILBOXES[name] = self
         self.letters: dict[int, str] = {}
         self.acknowledged: list[int] = []
+        self.word = ""
         self.changed = threading.Condition()
 
     def put(self, text: str) -> None:
@@ -35,8 +36,10 @@ class Mailbox:
             del self.letters[number]
             self.acknowledged.append(number)
 
-    def take(self, read: set[int]) -> tuple[int, str] | None:
-        """The next letter that this reader has not read."""
+    def take(self, read: set[int], feed: Feed | ThreadFeed) -> tuple[int, str] | None:
+        """The next letter that this reader has not read; none for one who does not know the word, if there is one."""
+        if self.word and feed.secret("word") != self.word:
+            return None
         with self.changed:
             return next(((number, text) for number, text in sorted(self.letters.items()) if number not in read), None)
 
@@ -45,7 +48,7 @@ async def generator(feed: Feed, box: str) -> AsyncIterator[Message]:
     """The mailbox as an async generator."""
     mailbox, read = MAILBOXES[box], set[int]()
     while True:
-        while (letter := mailbox.take(read)) is not None:
+        while (letter := mailbox.take(read, feed)) is not None:
             read.add(letter[0])
             yield Message({"text": letter[1]}, id=str(letter[0]), cursor=letter[0])
             mailbox.acknowledge(letter[0])
@@ -62,7 +65,7 @@ async def watcher(feed: Feed, box: str) -> None:
 
     async with asyncio.TaskGroup() as group:
         while True:
-            while (letter := mailbox.take(read)) is not None:
+            while (letter := mailbox.take(read, feed)) is not None:
                 read.add(letter[0])
                 group.create_task(keep(*letter))
             await asyncio.sleep(0.01)
@@ -72,7 +75,7 @@ def thread_generator(feed: ThreadFeed, box: str) -> Iterator[Message]:
     """The mailbox as a plain generator."""
     mailbox, read = MAILBOXES[box], set[int]()
     while True:
-        while (letter := mailbox.take(read)) is not None:
+        while (letter := mailbox.take(read, feed)) is not None:
             read.add(letter[0])
             yield Message({"text": letter[1]}, id=str(letter[0]))
             mailbox.acknowledge(letter[0])
@@ -83,7 +86,7 @@ def thread_watcher(feed: ThreadFeed, box: str) -> None:
     """The mailbox as a plain function."""
     mailbox, read = MAILBOXES[box], set[int]()
     while not feed.stopping:
-        while (letter := mailbox.take(read)) is not None:
+        while (letter := mailbox.take(read, feed)) is not None:
             read.add(letter[0])
             feed.emit({"text": letter[1]}, id=str(letter[0]))
             mailbox.acknowledge(letter[0])
@@ -200,6 +203,10 @@ class Mail(Upstream):
     def __init__(self, function: str) -> None:
         self.mailbox = Mailbox(function)
         self.block: dict[str, Any] = {"handler": f"{__name__}:{function}", "args": {"box": function}}
+
+    async def guard(self, secret: str) -> tuple[dict[str, Json], dict[tuple[str, str], str]]:
+        self.mailbox.word = secret
+        return {"secrets": {"word": {"name": "mail", "key": "word"}}}, {("mail", "word"): secret}
 
     async def send(self, text: str) -> None:
         self.mailbox.put(text)
