@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from argosy.manifests.fields import Model, SecretKeySelector
-from argosy.sources import _verify
+from argosy.errors import SourceError
+from argosy.manifests.fields import Model, SecretKeySelector, ValueFrom
+from argosy.sources import _verify, _verify_signature
+from argosy.sources._http_routes import header_name
+from argosy.sources._http_tls import Texts
 from argosy.sources._verify import Replay, Verify
 
 if TYPE_CHECKING:
@@ -63,8 +67,18 @@ class WebhookContext(Model):
             raise ValueError(
                 "needs serverCertSecret and serverKeySecret together; with one of them the port would not be HTTPS"
             )
-        if self.auth_secret is not None and self.verify is not None and self.verify.basic:
-            raise ValueError("'authSecret' and 'verify.basic' want the same header; keep one of them")
+        if self.auth_secret is not None and self.verify is not None:
+            jwt = self.verify.jwt
+            for way, there in (
+                ("basic", self.verify.basic),
+                ("jwt", jwt and header_name(jwt.header) == "Authorization"),
+            ):
+                if there:
+                    raise ValueError(f"'authSecret' and 'verify.{way}' want the same header; keep one of them")
+        if self.verify is not None and self.verify.mtls is not None and self.server_cert_secret is None:
+            raise ValueError(
+                "'verify.mtls' needs serverCertSecret and serverKeySecret, for without TLS nobody shows one"
+            )
         try:
             PathTemplate(self.endpoint)
         except ConfigError as error:
@@ -78,6 +92,13 @@ async def route(
 ) -> AsyncIterator[Route]:
     """The route that ``webhook`` describes, answered by ``handler``. Empty ``method`` allows all."""
     cert, key, token = webhook.server_cert_secret, webhook.server_key_secret, webhook.auth_secret
+    mtls = webhook.verify.mtls if webhook.verify is not None else None
+    text = partial(_text, ctx)
+
+    def tls() -> Texts:
+        assert cert is not None and key is not None  # validated
+        return Texts(ctx.secret(cert), ctx.secret(key), "\n".join(map(text, mtls.authorities)) if mtls else "")
+
     async with AsyncExitStack() as stack:
         if (rule := webhook.verify) is not None:
             if rule.replay is not None:
@@ -86,7 +107,7 @@ async def route(
                 guard = Recorded(ctx.bucket, ctx.clock, rule.replay.window)
                 stack.push_async_callback(guard.close)
                 handler = _once(ctx, rule.replay, guard, handler)
-            handler = _verified(ctx, rule, handler)
+            handler = _verified(ctx, rule, text, handler)
         yield await stack.enter_async_context(
             ctx.http.route(
                 port=int(webhook.port),
@@ -94,7 +115,7 @@ async def route(
                 handler=handler,
                 name=f"event {ctx.event_name!r} of event source {ctx.event_source!r}",
                 methods=(method,) if method else (),
-                tls=None if cert is None or key is None else lambda: (ctx.secret(cert), ctx.secret(key)),
+                tls=None if cert is None or key is None else tls,
                 token=None if token is None else lambda: ctx.secret(token),
                 max_payload_size=webhook.max_payload_size,
                 refused=ctx.refused,
@@ -102,12 +123,33 @@ async def route(
         )
 
 
-def _verified(ctx: SourceContext[Any], rule: Verify, handler: Handler) -> Handler:
+def _text(ctx: SourceContext[Any], value: ValueFrom) -> str:
+    if value.secret_key_ref is not None:
+        return ctx.secret(value.secret_key_ref)
+    assert value.config_map_key_ref is not None  # validated
+    return ctx.config_map(value.config_map_key_ref)
+
+
+def _verified(ctx: SourceContext[Any], rule: Verify, text: _verify.Text, handler: Handler) -> Handler:
     """``handler`` for requests that pass; the others are answered 401."""
+    from argosy.sources._verify_jwt import JwtCheck
+
+    if rule.signature is not None:
+        _verify_signature.available()
+    token = JwtCheck(rule.jwt, ctx, text) if rule.jwt is not None else None
 
     async def answer(request: Request) -> Response:
-        reason = _verify.fault(rule, request, ctx.secret, ctx.clock)
-        return unauthorized(ctx, reason) if reason else await handler(request)
+        if reason := _verify.fault(rule, request, ctx.secret, text, ctx.clock):
+            return unauthorized(ctx, reason)
+        if token is not None:
+            try:
+                reason = await token.fault(request)
+            except SourceError as error:
+                return _unsure(ctx, error)
+            if reason:
+                return unauthorized(ctx, reason)
+            request = token.masked(request)
+        return await handler(request)
 
     return answer
 
@@ -130,6 +172,14 @@ def _once(ctx: SourceContext[Any], rule: Replay, guard: Recorded, handler: Handl
             return response
 
     return answer
+
+
+def _unsure(ctx: SourceContext[Any], error: SourceError) -> Response:
+    """The answer to a request of which nobody can say now whether it proves what it should."""
+    from argosy.sources._http import Response
+
+    ctx.refused(f"answered 503: {error}")
+    return Response(503, "the sender cannot be verified now", retry_after_seconds=30)
 
 
 def unauthorized(ctx: SourceContext[Any], reason: str) -> Response:

@@ -32,6 +32,8 @@ class Request:
     body: bytes
     client: str = ""
     """The sender's address as the connection has it; behind a proxy, the proxy's."""
+    certificate: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The client's certificate as ``ssl`` tells it; empty where it showed none that was asked for."""
     credentials: str = field(default="", repr=False)
     """The Authorization header before it was masked; for checks only, never for events."""
 

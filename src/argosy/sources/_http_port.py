@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from argosy.errors import ArgosyError, BusUnavailable, ConfigError, EventInvalid, EventTooLarge
 from argosy.sources import _http_routes as routes
 from argosy.sources._http_messages import MASK, Exchange, Handler, Request, Response
+from argosy.sources._http_tls import Texts
 
 if TYPE_CHECKING:
     from argosy.sources._http_protocol import Limits, Listener
-    from argosy.sources._http_tls import ServerTls, Texts
+    from argosy.sources._http_tls import ServerTls
 
 _log = logging.getLogger("argosy.http")
 
@@ -131,7 +132,12 @@ class Port:
         if self.tls is not None and read is not None:
             if not self.routes:
                 self.tls.read_from(read)
-            elif self.tls.texts != read():
+            elif self.tls.texts.authorities != (wanted := Texts(*read())).authorities:
+                raise ConfigError(
+                    f"port {number} asks its clients for certificates as {self.routes[0].name} says, and {route.name}"
+                    " wants other ones, or none; give both the same verify.mtls.authorities, or different ports"
+                )
+            elif self.tls.texts != wanted:
                 raise ConfigError(
                     f"port {number} has the certificate of {self.routes[0].name}, and {route.name} names another;"
                     " give both the same serverCertSecret and serverKeySecret, or different ports"
@@ -265,6 +271,7 @@ class Port:
             headers,
             body,
             (scope.get("client") or ("",))[0],
+            scope.get("certificate") or {},
             credentials,
         )
         try:

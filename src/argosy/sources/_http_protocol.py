@@ -59,9 +59,12 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         self._in_headers = False
         self._unread_bytes = 0
+        self._certificate: dict[str, Any] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Asked for only where the port's TLS verifies it.
+        self._certificate = transport.get_extra_info("peercert")
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,6 +90,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self._certificate:
+            self.scope["certificate"] = self._certificate  # type: ignore[typeddict-unknown-key]
         self._in_headers = True
         self._expect_headers()
 

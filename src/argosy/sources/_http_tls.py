@@ -10,11 +10,18 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from typing import NamedTuple
 
 from argosy.errors import ArgosyError, ConfigError
 
-Texts = tuple[str, str]
-"""A certificate chain and its private key, both PEM."""
+
+class Texts(NamedTuple):
+    """A certificate chain and its private key, and who may sign certificates of clients, all PEM."""
+
+    certificate: str
+    key: str
+    authorities: str = ""
+    """Empty: clients are asked for no certificate."""
 
 
 class ServerTls:
@@ -26,7 +33,7 @@ class ServerTls:
     def __init__(self, read: Callable[[], Texts], warn: Callable[[str], None]) -> None:
         self._read = read
         self._warn = warn
-        self._seen = read()
+        self._seen = Texts(*read())
         self._current = self.context = _context(self._seen)
         self.context.sni_callback = self._hello
 
@@ -38,14 +45,14 @@ class ServerTls:
 
     def read_from(self, read: Callable[[], Texts]) -> None:
         """From now on ask ``read``. Raises ConfigError if what it gives cannot be used."""
-        texts = read()
+        texts = Texts(*read())
         self._current = _context(texts)
         self._read, self._seen = read, texts
 
     def refresh(self) -> None:
         """Take a changed certificate into use."""
         try:
-            texts = self._read()
+            texts = Texts(*self._read())
             if texts == self._seen:
                 return
             self._seen = texts
@@ -66,7 +73,7 @@ def _context(texts: Texts) -> ssl.SSLContext:
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
-            file.write("\n".join((*texts, "")).encode())
+            file.write(f"{texts.certificate}\n{texts.key}\n".encode())
         # A password is given so that an encrypted key fails instead of asking on the terminal.
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
     except (ssl.SSLError, OSError, ValueError) as error:
@@ -76,4 +83,13 @@ def _context(texts: Texts) -> ssl.SSLContext:
         ) from error
     finally:
         os.close(descriptor)
+    if texts.authorities:
+        try:
+            context.load_verify_locations(cadata=texts.authorities)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError("verify.mtls.authorities hold no PEM certificate") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+        # A session that is taken up again would not be verified again: an authority may be gone by then.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context

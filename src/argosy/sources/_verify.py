@@ -14,33 +14,33 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from argosy.clock import Clock
 from argosy.errors import SecretMissing, SourceError
-from argosy.manifests.fields import BasicAuth, Duration, Model, SecretKeySelector
+from argosy.manifests.fields import BasicAuth, Duration, Model, SecretKeySelector, ValueFrom
 from argosy.sources._http_routes import header_name
+from argosy.sources._verify_jwt import Jwt
+from argosy.sources._verify_signature import Scheme
 
 if TYPE_CHECKING:
     from argosy.sources._http import Request
 
 Read = Callable[[SecretKeySelector], str]
+Text = Callable[[ValueFrom], str]
 Algorithm = Literal["sha1", "sha256", "sha384", "sha512"]
 Encoding = Literal["hex", "base64"]
 
 
-class Hmac(Model):
-    """A keyed hash of the request in a header."""
+class _Signed(Model):
+    """Something in a header that is made of the request."""
 
-    secrets: list[SecretKeySelector] = Field(min_length=1)
-    """Any of them; name two while one is rotated."""
     header: str = Field(min_length=1)
     """The header that holds the signature, or several of them with commas or blanks between."""
-    algorithm: Algorithm = "sha256"
     encoding: Encoding = "hex"
     prefix: str = ""
     """What stands before each signature, such as ``sha256=``."""
@@ -52,7 +52,7 @@ class Hmac(Model):
     """How far that time may be from now."""
 
     @model_validator(mode="after")
-    def _complete(self) -> Hmac:
+    def _sound(self) -> Self:
         if self.signed.count("{body}") != 1:
             raise ValueError("'signed' must hold {body} once; a signature of anything else proves nothing")
         if ("{timestamp}" in self.signed) != bool(self.timestamp_header):
@@ -60,6 +60,57 @@ class Hmac(Model):
                 "{timestamp} in 'signed' and 'timestampHeader' belong together: a time that is not signed is anybody's"
             )
         return self
+
+
+class Hmac(_Signed):
+    """A keyed hash of the request in a header."""
+
+    secrets: list[SecretKeySelector] = Field(min_length=1)
+    """Any of them; name two while one is rotated."""
+    algorithm: Algorithm = "sha256"
+
+
+class Signature(_Signed):
+    """A signature of the request, in a header, by the sender's private key."""
+
+    keys: list[ValueFrom] = Field(min_length=1)
+    """The sender's public key, out of a Secret or a ConfigMap, in PEM or as its page shows it. Any of them; name two while
+    one is rotated."""
+    algorithm: Scheme
+    """ECDSA signatures may be DER, or two numbers side by side."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Signature:
+        _check_references("keys", self.keys)
+        return self
+
+
+class Mtls(Model):
+    """A certificate that the client shows when it connects. Every endpoint of the port must ask for the same authorities."""
+
+    authorities: list[ValueFrom] = Field(min_length=1)
+    """PEM certificates of those who sign the clients' ones; name two while one is rotated."""
+    names: list[str] = Field(default_factory=list)
+    """Which clients may come here: any of ``CN:…``, ``DNS:…``, ``URI:…``, ``email:…`` that stands in the certificate. All
+    that the authorities signed, if there are none."""
+
+    @field_validator("names")
+    @classmethod
+    def _kinds(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name.partition(":")[0] not in ("CN", "DNS", "URI", "email") or not name.partition(":")[2]:
+                raise ValueError(f"{name!r} is no name of a certificate; write for example DNS:client.example")
+        return names
+
+    @model_validator(mode="after")
+    def _complete(self) -> Mtls:
+        _check_references("authorities", self.authorities)
+        return self
+
+
+def _check_references(what: str, values: list[ValueFrom]) -> None:
+    if any((each.secret_key_ref is None) == (each.config_map_key_ref is None) for each in values):
+        raise ValueError(f"each of '{what}' needs one of secretKeyRef and configMapKeyRef")
 
 
 class StandardWebhooks(Model):
@@ -83,9 +134,12 @@ class Verify(Model):
     """What a request must prove. Ours; Argo Events has ``authSecret`` alone."""
 
     hmac: Hmac | None = None
+    signature: Signature | None = None
     standard_webhooks: StandardWebhooks | None = None
     basic: list[BasicAuth] = Field(default_factory=list)
     """User names and passwords, any of them."""
+    jwt: Jwt | None = None
+    mtls: Mtls | None = None
     addresses: list[str] = Field(default_factory=list)
     """Networks that senders must be in, such as ``192.30.252.0/22``."""
     trusted_proxies: list[str] = Field(default_factory=list)
@@ -104,25 +158,39 @@ class Verify(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Verify:
-        if not (self.hmac or self.standard_webhooks or self.basic or self.addresses or self.replay):
-            raise ValueError("needs one of hmac, standardWebhooks, basic, addresses, replay")
+        ways = (self.hmac, self.signature, self.standard_webhooks, self.basic, self.jwt, self.mtls)
+        if not (any(ways) or self.addresses or self.replay):
+            raise ValueError("needs one of hmac, signature, standardWebhooks, basic, jwt, mtls, addresses, replay")
+        if self.basic and self.jwt is not None and header_name(self.jwt.header) == "Authorization":
+            raise ValueError("'basic' and 'jwt' want the same header; keep one of them, or give 'jwt' another one")
         if any(each.username is None or each.password is None for each in self.basic):
             raise ValueError("each of 'basic' needs username and password")
         return self
 
 
-def fault(verify: Verify, request: Request, read: Read, clock: Clock) -> str:
-    """Why ``request`` does not pass, in a sentence; empty where it does. Replays are not looked for."""
+def fault(verify: Verify, request: Request, read: Read, text: Text, clock: Clock) -> str:
+    """Why ``request`` does not pass, in a sentence; empty where it does. Replays and tokens are not looked for."""
     if verify.addresses and not _within(sender(request, verify.trusted_proxies), verify.addresses):
         return "the sender's address is not allowed"
+    if verify.mtls is not None and verify.mtls.names and not names_of(request.certificate) & set(verify.mtls.names):
+        return "the client's certificate is of nobody who is allowed"
     if verify.basic and not _known(verify.basic, request, read):
         return "the user name or password is wrong"
     now = clock.now().timestamp()
     if (rule := verify.hmac) is not None and (found := _unsigned(rule, request, read, now)):
         return found
+    if (signature := verify.signature) is not None and (found := _forged(signature, request, text, now)):
+        return found
     if (standard := verify.standard_webhooks) is not None:
         return _unsigned_standard(standard, request, read, now)
     return ""
+
+
+def names_of(certificate: Mapping[str, Any]) -> set[str]:
+    """The names that stand in a client's certificate (as ``ssl`` tells it), as manifests write them."""
+    names = {f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())}
+    parts = [part for group in certificate.get("subject", ()) for part in group]
+    return names | {f"CN:{value}" for kind, value in parts if kind == "commonName"}
 
 
 def keys(read: Read, *selectors: SecretKeySelector | None) -> Iterator[bytes]:
@@ -224,19 +292,38 @@ def _unsigned(rule: Hmac, request: Request, read: Read, now: float) -> str:
     given = _signatures(rule, request)
     if not given:
         return f"header {rule.header!r} holds no signature"
+    message = _message(rule, request, now)
+    if isinstance(message, str):
+        return message
+    if signed(keys(read, *rule.secrets), message, given, algorithm=rule.algorithm, encoding=rule.encoding):
+        return ""
+    return "the signature is wrong"
+
+
+def _forged(rule: Signature, request: Request, text: Text, now: float) -> str:
+    from argosy.sources._verify_signature import signed_by
+
+    given = [each for each in (_decoded(found, rule.encoding) for found in _signatures(rule, request)) if each]
+    if not given:
+        return f"header {rule.header!r} holds no signature"
+    message = _message(rule, request, now)
+    if isinstance(message, str):
+        return message
+    return "" if signed_by(map(text, rule.keys), rule.algorithm, message, given[:8]) else "the signature is wrong"
+
+
+def _message(rule: _Signed, request: Request, now: float) -> bytes | str:
+    """What is signed, or why its time is not to be believed."""
     timestamp = ""
     if rule.timestamp_header:
         timestamp = request.header(header_name(rule.timestamp_header))
         if found := stale(timestamp, now, rule.tolerance):
             return found
     before, _, after = rule.signed.replace("{timestamp}", timestamp).partition("{body}")
-    message = before.encode() + request.body + after.encode()
-    if signed(keys(read, *rule.secrets), message, given, algorithm=rule.algorithm, encoding=rule.encoding):
-        return ""
-    return "the signature is wrong"
+    return before.encode() + request.body + after.encode()
 
 
-def _signatures(rule: Hmac, request: Request) -> list[str]:
+def _signatures(rule: _Signed, request: Request) -> list[str]:
     values = ",".join(request.headers.get(header_name(rule.header), []))
     each = values.replace(" ", ",").split(",")
     return [text.removeprefix(rule.prefix) for text in each if text and text.startswith(rule.prefix)]
