@@ -6,13 +6,15 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.cli.running import Run
 from tests.crash.receiver import Receiver
+from tests.peers.kafka_producer import received
 from tests.peers.kafka_server import PASSWORD, KafkaServer
 
 _COUNT = 200
@@ -48,7 +50,22 @@ spec:
         http:
           url: {url}/kafka
           method: POST
-          payload: [{{src: {{dependencyName: message, dataKey: body.n, useRawData: true}}, dest: n}}]
+          payload: [{{src: {{dependencyName: message, dataKey: body.n, useRawData: true}}, dest: number}}]
+    - template:
+        name: copy
+        kafka:
+          url: {kafka}
+          topic: overwritten
+          partitioningKey: overwritten
+          headers: {{from: overwritten}}
+          sasl:
+            userSecret: {{name: s, key: user}}
+            passwordSecret: {{name: s, key: password}}
+          parameters:
+            - {{src: {{dependencyName: message, value: copies}}, dest: topic}}
+            - {{src: {{dependencyName: message, dataTemplate: "key-{{{{ .Input.body.n }}}}"}}, dest: partitioningKey}}
+            - {{src: {{dependencyName: message, dataKey: topic}}, dest: headers.from}}
+          payload: [{{src: {{dependencyName: message, dataKey: body.n, useRawData: true}}, dest: number}}]
 """
 
 
@@ -69,7 +86,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 async def _prepare(server: KafkaServer) -> None:
     admin = AIOKafkaAdminClient(**server.client())
     await admin.start()
-    await admin.create_topics([NewTopic("numbers", 3, 1)])
+    await admin.create_topics([NewTopic("numbers", 3, 1), NewTopic("copies", 1, 1)])
     await admin.close()
 
 
@@ -80,6 +97,17 @@ async def _send(server: KafkaServer, numbers: range) -> None:
             await producer.send_and_wait("numbers", value, partition=number % 3)
 
 
+async def _copies(server: KafkaServer) -> list[Any]:
+    consumer = AIOKafkaConsumer(**server.client())
+    await consumer.start()
+    try:
+        place = TopicPartition("copies", 0)
+        count = (await consumer.end_offsets([place]))[place]
+    finally:
+        await consumer.stop()
+    return await received(server, "copies", count)
+
+
 @pytest.mark.timeout(180)
 def test_nothing_is_missing_and_nothing_is_done_twice_when_process_and_broker_are_killed(
     tmp_path: Path, run: Run
@@ -88,7 +116,7 @@ def test_nothing_is_missing_and_nothing_is_done_twice_when_process_and_broker_ar
     with KafkaServer(tmp_path / "kafka") as server, Receiver() as receiver:
         asyncio.run(_prepare(server))
         run.write("kafka.yaml", _SOURCE.format(url=f"127.0.0.1:{server.port}"))
-        run.write("sensor.yaml", _SENSOR.format(url=receiver.url))
+        run.write("sensor.yaml", _SENSOR.format(url=receiver.url, kafka=f"127.0.0.1:{server.port}"))
         run.start()
         run.until_ready()
         # When the process is killed twice and the broker once while messages come, also while it is away
@@ -107,9 +135,16 @@ def test_nothing_is_missing_and_nothing_is_done_twice_when_process_and_broker_ar
         wanted = [number for number in range(_COUNT) if number % 5]
 
         def came() -> list[int]:
-            return sorted(effect.body["n"] for effect in receiver.effects.get("/kafka", ()))
+            return sorted(effect.body["number"] for effect in receiver.effects.get("/kafka", ()))
 
         run.until(lambda: len(came()) >= len(wanted), "all messages")
         assert came() == wanted
+        # And each is copied to the topic, with the key and the header that parameters made; what is there twice has one id
+        run.until(lambda: len(asyncio.run(_copies(server))) >= len(wanted), "all copies")
+        copies = asyncio.run(_copies(server))
+        assert {json.loads(copy.value)["number"] for copy in copies} == set(wanted)
+        assert all(copy.key == f"key-{json.loads(copy.value)['number']}".encode() for copy in copies)
+        assert {dict(copy.headers)["from"] for copy in copies} == {b"numbers"}
+        assert len({dict(copy.headers)["Idempotency-Key"] for copy in copies}) == len(wanted)
         assert PASSWORD not in run.log.read_text()
         assert run.end() == 0
