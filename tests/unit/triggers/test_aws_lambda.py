@@ -5,8 +5,10 @@ That real requests are understood and their signatures hold is shown against an 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -311,3 +313,44 @@ async def test_parameters_reach_every_field(server: HttpServer, monkeypatch: pyt
     config = AwsLambdaConfig.model_validate({**BLOCK, "parameters": [bad]})
     with pytest.raises(Rejected, match="awsLambda is not valid: region"):
         rendering.complete(rendering.Prepared("awsLambda", config), None, events)
+
+
+async def test_what_goes_wrong_on_the_way_is_tried_again(
+    server: HttpServer, fire: Any, monkeypatch: pytest.MonkeyPatch, certificates: Path
+) -> None:
+    # Given an answer that breaks off, one that does not come, and a certificate that nobody knows
+    server.queue.append(Answer(body=b"x" * 100, cut=10))
+    with pytest.raises(TriggerError, match="failed: RemoteProtocolError") as raised:
+        await fire()
+    assert type(raised.value) is TriggerError
+    monkeypatch.setattr("argosy.triggers.aws_lambda._HANDED_SECONDS", 0.1)
+    server.hold()
+    with pytest.raises(TriggerError, match="no answer in time") as raised:
+        await fire({"invocationType": "Event"})
+    assert type(raised.value) is TriggerError
+    server.release()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    async with HttpServer(context) as secured:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", secured.url)
+        with pytest.raises(TriggerError, match="certificate is not trusted") as raised:
+            await fire()
+        assert type(raised.value) is TriggerError
+        assert secured.requests == []
+    # Then the next try goes well
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
+    assert (await fire()).detail["status"] == 200
+
+
+async def test_a_function_that_thinks_is_waited_for(
+    server: HttpServer, fire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a call that may take but a moment, unless the function is waited for
+    monkeypatch.setattr("argosy.aws.client._CALL_SECONDS", 0.05)
+    monkeypatch.setattr("argosy.triggers.aws_lambda._HANDED_SECONDS", 0.05)
+    server.hold()
+    task = asyncio.create_task(fire())
+    await asyncio.sleep(0.3)
+    assert not task.done()
+    server.release()
+    assert (await task).detail["status"] == 200
