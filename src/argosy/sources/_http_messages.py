@@ -123,11 +123,10 @@ class Exchange:
     async def answer(self, response: Response) -> None:
         """Send the answer."""
         text = response.text.encode()
-        headers = [
-            (b"content-type", response.content_type.encode("latin-1")),
-            (b"content-length", str(len(text)).encode()),
-            (b"date", _date()),
-        ]
+        headers = [(b"date", _date())]
+        if response.status != 204:  # which has no content; RFC 9110 8.6
+            headers.append((b"content-type", response.content_type.encode("latin-1")))
+            headers.append((b"content-length", str(len(text)).encode()))
         if response.retry_after_seconds:
             headers.append((b"retry-after", str(response.retry_after_seconds).encode()))
         headers += [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers]

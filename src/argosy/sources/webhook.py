@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from argosy.errors import EventInvalid
+from argosy.event import new_id
 from argosy.lang import gojson
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import WebhookContext, route
+from argosy.sources._http_reply import Replies, Reply
 from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 class WebhookConfig(WebhookContext, SourceConfig):
     """One endpoint. An empty ``method`` means POST."""
+
+    reply: Reply | None = Field(None, json_schema_extra={"x-argosy": True})
+    """What is answered once the event is kept; without it ``success``."""
 
     @field_validator("method")
     @classmethod
@@ -71,10 +76,16 @@ spec:
         from argosy.sources._http import SUCCESS
 
         end = tail(ctx.config.metadata)
+        replies = Replies(ctx.config.reply, ctx.log) if ctx.config.reply is not None else None
 
         async def answer(request: Request) -> Response:
-            await ctx.emit(_data(request, end))
-            return SUCCESS
+            data = _data(request, end)
+            if replies is None:
+                await ctx.emit(data)
+                return SUCCESS
+            name = new_id()
+            await ctx.emit(data, id=name)
+            return replies.to(name, data)
 
         async with route(ctx, ctx.config, answer, method=ctx.config.method or "POST") as place:
             ctx.listening(place.url)
