@@ -98,3 +98,14 @@ async def _pulsar(scene: Scene) -> AsyncIterator[Send]:
             await asyncio.to_thread(publish)
 
         yield send
+
+
+@player("azureServiceBus", needs="peers")
+async def _azure_service_bus(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.azure_bus import AzureBus
+
+    with AzureBus(scene.folder / "azure-bus") as bus:
+        selector, queue = scene.block["connectionString"], scene.block["queueName"]
+        scene.secrets[selector["name"], selector["key"]] = bus.connection_string
+        await bus.set(queues=[queue], lock_seconds=30.0)
+        yield lambda stage: bus.put(queue, payload(scene), id="one")

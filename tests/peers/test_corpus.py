@@ -10,6 +10,8 @@ import tests.corpus.peers  # noqa: F401 - enters the players
 from tests.corpus.players import Example, played_with, run
 from tests.peers.kafka_server import KafkaServer
 
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning:azure")
+
 
 @pytest.mark.parametrize("example", played_with("peers"))
 async def test_an_example_runs_and_a_message_becomes_an_event(
