@@ -1,0 +1,392 @@
+"""``imap`` (ours): each mail message that comes into a folder of an IMAP server becomes one event.
+
+The server says at once when something has come (IDLE); where it cannot, it is asked every ``pollInterval``. How far the
+folder was read is kept on the bus by the messages' numbers (UIDVALIDITY and UID), so messages that come while nobody
+reads are found, and none is read twice. A message is marked, moved or deleted only after the bus holds its event.
+
+A folder whose numbers have become invalid (it was made anew, or restored) is read again from the time of the last message
+on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.lang import gojson
+from argosy.manifests.fields import Duration, Json, SecretKeySelector, TLSConfig
+from argosy.sources._base import Source, SourceConfig, SourceContext
+from argosy.sources._finishing import to_the_end
+from argosy.sources._imap import Imap, Refusal, connected, folder_name
+from argosy.sources._raw import Raw, Wrapped, known
+from argosy.sources._reaching import Address, host_and_port
+
+_IDLE_SECONDS = 300.0
+"""So often IDLE is begun anew: routers forget a connection on which nothing is said for longer."""
+_CURSOR = "cursor"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLACE = "%d-%b-%Y %H:%M:%S %z"
+
+
+class ImapConfig(SourceConfig):
+    """Which folder of which server, which messages in it, and what becomes of them."""
+
+    host_address: str
+    """``host:port``, or a host with port 993 (143 where ``security`` is not ``tls``)."""
+    security: Literal["tls", "startTLS", "none"] = "tls"
+    """``tls`` from the first byte, ``startTLS`` on a connection that begins without, or ``none``: in the clear, the
+    password too."""
+    tls: TLSConfig | None = None
+    """Whom to trust, and our certificate. Left out, whom the machine trusts."""
+    username: str = Field(min_length=1)
+    """Whose mail it is."""
+    password: SecretKeySelector | None = None
+    """The secret that holds the user's password."""
+    oauth_token: SecretKeySelector | None = None
+    """The secret that holds an OAuth 2 access token in place of a password (XOAUTH2). It is read whenever a
+    connection is made."""
+    folder: str = Field(default="INBOX", min_length=1)
+    """The folder."""
+    search: str = "ALL"
+    """Which messages are meant, in the words of IMAP's SEARCH command: ``UNSEEN FROM "alerts@example.com"``. Decided when a message is first
+    seen; what is not meant then is passed over for good."""
+    from_beginning: bool = False
+    """The first start reads the messages that are there already; otherwise only those that come after it."""
+    poll_interval: Duration = 60.0
+    """The pause between two looks, where the server has no IDLE."""
+    mark_seen: bool = False
+    """Mark a message as read once its event is kept."""
+    move_to: str = ""
+    """Move a message to this folder, which must exist, once its event is kept."""
+    delete: bool = False
+    """Delete a message once its event is kept."""
+    max_message_bytes: int = Field(default=10 << 20, ge=1)
+    """Of larger messages only the headers are read; ``truncated`` says so."""
+    max_attachment_bytes: int = Field(default=128 << 10, ge=0)
+    """Larger attachments come without their content. An event as a whole must fit the bus, which often takes 1 MB."""
+
+    @field_validator("folder", "move_to", "username", "search")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        if _CONTROL.search(text):
+            raise ValueError(f"{text!r} has control characters")
+        return text
+
+    @field_validator("search")
+    @classmethod
+    def _plain(cls, text: str) -> str:
+        if not text.isascii() or not text.strip():
+            raise ValueError(f"{text!r} is no search; write for example UNSEEN, in ASCII")
+        return text.strip()
+
+    @field_validator("poll_interval")
+    @classmethod
+    def _pause(cls, seconds: float) -> float:
+        if seconds <= 0:
+            raise ValueError("must be longer than 0")
+        return seconds
+
+    @model_validator(mode="after")
+    def _complete(self) -> ImapConfig:
+        host_and_port(self.host_address, 993)
+        if (self.password is None) == (self.oauth_token is None):
+            raise ValueError("needs either password or oauthToken")
+        if self.delete and self.move_to:
+            raise ValueError("needs only one of moveTo and delete")
+        return self
+
+    @property
+    def where(self) -> Address:
+        """The server, as it stands in sentences."""
+        encrypted = self.security == "tls"
+        return Address("imaps" if encrypted else "imap", *host_and_port(self.host_address, 993 if encrypted else 143))
+
+    @property
+    def unverified(self) -> str:
+        if self.security == "none":
+            return "'security: none' sends the password in the clear, to whoever answers"
+        if self.tls is not None and self.tls.insecure_skip_verify:
+            return "'tls.insecureSkipVerify' gives the password to whoever answers"
+        return ""
+
+
+class ImapSource(Source[ImapConfig]):
+    """Receives mail. An event's id is made of the folder's name and the message's UIDVALIDITY and UID.
+
+    Addresses, subject and text are decoded. ``text`` and ``html`` are null where the message has no such part; the
+    ``content`` of attachments is Base64.
+    """
+
+    kind: ClassVar[str] = "imap"
+    config = ImapConfig
+    exclusive: ClassVar[bool] = True
+    acknowledges: ClassVar[bool] = True
+    peer: ClassVar[str] = "real: Dovecot"
+    example: ClassVar[str] = """\
+apiVersion: argoproj.io/v1alpha1
+kind: EventSource
+metadata:
+  name: imap
+spec:
+  imap:
+    alerts:
+      hostAddress: imap.example.com:993
+      username: alerts@example.com
+      password:
+        name: alerts-mail
+        key: password
+      search: FROM "monitoring@example.com"
+      moveTo: Handled
+      filter:
+        expression: subject contains "DOWN"
+"""
+
+    @classmethod
+    def wrap(cls, config: ImapConfig, raw: Raw) -> Wrapped:
+        names = {"uid": "1", "uidValidity": "1", "flags": "", "internalDate": "01-Jan-1970 00:00:00 +0000"}
+        known(raw, names, "property of a message")
+        given: Mapping[str, str] = {**names, **raw.headers}
+        try:
+            about = About(
+                int(given["uidValidity"]),
+                int(given["uid"]),
+                given["flags"].split(),
+                len(raw.body),
+                given["internalDate"],
+            )
+        except ValueError as error:
+            raise EventInvalid(f"{given['uid']!r} and {given['uidValidity']!r} must be whole numbers") from error
+        return Wrapped(_event(config, about, raw.body), about.id(config))
+
+    async def run(self, ctx: SourceContext[ImapConfig]) -> None:
+        from argosy.sources._tls import client_context
+
+        config = ctx.config
+        async with connected(config.where, config.security, client_context(config.tls, ctx.secret)) as imap:
+            if config.password is not None:
+                await imap.login(config.username, ctx.secret(config.password))
+            elif config.oauth_token is not None:
+                await imap.login_by_token(config.username, ctx.secret(config.oauth_token))
+            await _Folder(ctx, imap).run()
+
+
+@dataclass(frozen=True)
+class About:
+    """What the server says of a message beside its text."""
+
+    validity: int
+    uid: int
+    flags: list[str]
+    size: int
+    received: str
+
+    def id(self, config: ImapConfig) -> str:
+        return f"{config.folder}/{self.validity}/{self.uid}"
+
+    @property
+    def when(self) -> dt.datetime:
+        return dt.datetime.strptime(self.received.strip(), _PLACE).astimezone(dt.UTC)
+
+
+def _event(config: ImapConfig, about: About, text: bytes) -> bytes:
+    """The event's data. ``text`` may be the headers alone."""
+    from argosy.sources import _mail
+
+    whole = about.size <= config.max_message_bytes
+    value: dict[str, Json] = {
+        "folder": config.folder,
+        "uidValidity": about.validity,
+        "uid": about.uid,
+        "flags": about.flags,
+        "size": about.size,
+        "received": about.when.isoformat().replace("+00:00", "Z"),
+        "truncated": not whole,
+        **_mail.read(text, config.max_attachment_bytes),
+    }
+    if config.metadata:
+        value["metadata"] = config.metadata
+    return gojson.dumps(value, sort_keys=False)
+
+
+class _Folder:
+    """One folder, how far it was read, and what becomes of a message."""
+
+    def __init__(self, ctx: SourceContext[ImapConfig], imap: Imap) -> None:
+        self._ctx = ctx
+        self._imap = imap
+        self._validity = 0
+        self._last = 0
+        """The UID up to which the folder was read."""
+        self._when = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        """When the last message that was read had come."""
+        self._not_before: dt.datetime | None = None
+        """Of renumbered messages, those that came up to then were read under other numbers."""
+        self._about = [str(ctx.config.where), ctx.config.username, ctx.config.folder]
+
+    async def run(self) -> None:
+        """Read until cancelled, or until the connection is lost."""
+        config = self._ctx.config
+        following = await self._select()
+        await self._remembered(following)
+        idle = b"IDLE" in self._imap.capabilities
+        how = "" if idle else f", every {config.poll_interval:g} s"
+        self._ctx.listening(f"folder {config.folder!r} of {config.where}{how}")
+        while True:
+            self._imap.changed = False
+            await self._look()
+            if self._imap.changed:
+                continue
+            if idle:
+                await self._imap.idle(_IDLE_SECONDS)
+            else:
+                await self._ctx.clock.sleep(config.poll_interval)
+                await self._imap.command(b"NOOP")
+
+    async def _select(self) -> int:
+        """Open the folder; the UID that its next message will have."""
+        config = self._ctx.config
+        changes = config.mark_seen or config.move_to or config.delete
+        try:
+            verb = b"SELECT " if changes else b"EXAMINE "
+            answer = await self._imap.command(verb + folder_name(config.folder))
+        except Refusal as error:
+            raise SourceError(f"{config.where} does not open folder {config.folder!r}: {error}") from error
+        self._validity = following = 0
+        for tokens in answer.named(b"OK"):
+            if tokens[:1] == [b"[UIDVALIDITY"]:
+                self._validity = int(tokens[1].rstrip(b"]"))
+            elif tokens[:1] == [b"[UIDNEXT"]:
+                following = int(tokens[1].rstrip(b"]"))
+        if not self._validity:
+            raise SourceError(f"{config.where} gives no lasting numbers (UIDVALIDITY) for folder {config.folder!r}")
+        return following
+
+    async def _remembered(self, following: int) -> None:
+        """How far the folder was read before."""
+        entry = await self._ctx.bucket.get(_CURSOR)
+        stood: dict[str, Any] = json.loads(entry.value) if entry is not None else {}
+        if stood.get("about") != self._about:
+            if not self._ctx.config.from_beginning:
+                self._last = max(0, following - 1) or await self._highest()
+                self._when = self._ctx.clock.now()
+            await self._remember(self._last, self._when)
+            return
+        self._when = dt.datetime.fromisoformat(stood["when"])
+        if stood["notBefore"]:
+            self._not_before = dt.datetime.fromisoformat(stood["notBefore"])
+        if stood["validity"] == self._validity:
+            self._last = int(stood["uid"])
+            return
+        self._ctx.log.warning(
+            "the messages of folder %r have other numbers now; those that came after %s are read",
+            self._ctx.config.folder,
+            self._when.isoformat(),
+        )
+        self._not_before = self._not_before or self._when
+
+    async def _highest(self) -> int:
+        return max(await self._found(b"UID 1:*"), default=0)
+
+    async def _remember(self, uid: int, when: dt.datetime) -> None:
+        self._last, self._when = uid, max(self._when, when)
+        stands = {
+            "about": self._about,
+            "validity": self._validity,
+            "uid": uid,
+            "when": self._when.isoformat(),
+            "notBefore": self._not_before.isoformat() if self._not_before else "",
+        }
+        await self._ctx.bucket.put(_CURSOR, json.dumps(stands).encode())
+
+    async def _found(self, criteria: bytes) -> list[int]:
+        answer = await self._imap.command(b"UID SEARCH " + criteria)
+        return [int(uid) for tokens in answer.named(b"SEARCH") for uid in tokens]
+
+    async def _look(self) -> None:
+        """Read what has come, the oldest first."""
+        # The last message always counts as part of a range that is open at its end.
+        since = b"UID %d:*" % (self._last + 1)
+        new = [uid for uid in await self._found(since) if uid > self._last]
+        if not new:
+            return
+        wanted = set(await self._found(since + b" " + self._ctx.config.search.encode()))
+        for uid in sorted(wanted & set(new)):
+            about = await self._tell_about(uid)
+            if about is not None and (self._not_before is None or about.when > self._not_before):
+                await to_the_end(self._keep(about, await self._text(about)))
+        if max(new) > self._last or self._not_before:
+            self._not_before = None
+            await self._remember(max(new), self._when)
+
+    async def _fetched(self, uid: int, what: bytes) -> dict[bytes, Any]:
+        """What the server tells of one message; empty if the message has gone."""
+        answer = await self._imap.command(b"UID FETCH %d (%b)" % (uid, what))
+        for tokens in answer.untagged:
+            if len(tokens) == 3 and tokens[1] == b"FETCH":
+                told = dict(zip(tokens[2][::2], tokens[2][1::2], strict=False))
+                if int(told.get(b"UID", 0)) == uid and len(told) > 2:
+                    return told
+        return {}
+
+    async def _tell_about(self, uid: int) -> About | None:
+        told = await self._fetched(uid, b"UID FLAGS RFC822.SIZE INTERNALDATE")
+        if not told:
+            return None
+        # \Recent says something of our session, not of the message.
+        flags = [flag.decode("ascii", "replace") for flag in told[b"FLAGS"] if flag != b"\\Recent"]
+        received = told[b"INTERNALDATE"].decode("ascii", "replace")
+        return About(self._validity, uid, flags, int(told[b"RFC822.SIZE"]), received)
+
+    async def _text(self, about: About) -> bytes | None:
+        whole = about.size <= self._ctx.config.max_message_bytes
+        section = b"BODY.PEEK[]" if whole else b"BODY.PEEK[HEADER]"
+        told = await self._fetched(about.uid, b"UID FLAGS " + section)
+        return told.get(b"BODY[]" if whole else b"BODY[HEADER]")
+
+    async def _keep(self, about: About, text: bytes | None) -> None:
+        config = self._ctx.config
+        if text is not None:
+            try:
+                data = await asyncio.to_thread(_event, config, about, text)
+                await self._ctx.emit(data, id=about.id(config))
+            except (EventInvalid, EventTooLarge) as error:
+                self._ctx.refused(f"{error} (message {about.uid} of folder {config.folder!r}); left as it is")
+            else:
+                await self._dispose(about.uid)
+        await self._remember(about.uid, about.when)
+
+    async def _dispose(self, uid: int) -> None:
+        """What becomes of a message whose event is kept."""
+        config = self._ctx.config
+        if config.mark_seen:
+            await self._imap.command(b"UID STORE %d +FLAGS.SILENT (\\Seen)" % uid)
+        if config.move_to:
+            await self._move(uid, folder_name(config.move_to))
+        elif config.delete:
+            await self._expunge(uid)
+
+    async def _move(self, uid: int, folder: bytes) -> None:
+        try:
+            if b"MOVE" in self._imap.capabilities:
+                await self._imap.command(b"UID MOVE %d %b" % (uid, folder))
+                return
+            await self._imap.command(b"UID COPY %d %b" % (uid, folder))
+        except Refusal as error:
+            raise SourceError(f"cannot move to folder {self._ctx.config.move_to!r}: {error}") from error
+        await self._expunge(uid)
+
+    async def _expunge(self, uid: int) -> None:
+        if b"UIDPLUS" not in self._imap.capabilities:
+            raise SourceError(
+                f"{self._imap.where} cannot delete one message alone (UIDPLUS); leave out moveTo and delete"
+            )
+        await self._imap.command(b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % uid)
+        await self._imap.command(b"UID EXPUNGE %d" % uid)
