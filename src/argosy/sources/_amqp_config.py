@@ -29,8 +29,11 @@ class ExchangeDeclare(Model):
     """
 
     durable: bool = False
+    """The exchange survives the broker."""
     auto_delete: bool = False
+    """The exchange goes with its last binding."""
     internal: bool = False
+    """Only other exchanges may publish to it."""
     no_wait: bool = False
     """Accepted; the answer is always waited for, so that a refusal can be said."""
     passive: bool = Field(default=False, json_schema_extra=_OURS)
@@ -44,9 +47,13 @@ class QueueDeclare(Model):
     """
 
     name: str = ""
+    """Empty lets the broker choose one."""
     durable: bool = False
+    """The queue survives the broker."""
     auto_delete: bool = False
+    """The queue goes with its last consumer."""
     exclusive: bool = False
+    """The queue is of this connection alone, and goes with it."""
     no_wait: bool = False
     """Accepted; the answer is always waited for."""
     arguments: str = ""
@@ -78,11 +85,13 @@ class Consume(Model):
     """How messages are asked for. Without this block: autoAck."""
 
     consumer_tag: str = ""
+    """A name for this consumer, which the broker shows."""
     auto_ack: bool = False
     """Accepted, and served as at-least-once: every message is acknowledged by us, after its event is
     stored.
     """
     exclusive: bool = False
+    """Nobody else may consume from the queue."""
     no_local: bool = False
     """Accepted; RabbitMQ does not know it, and this source publishes nothing."""
     no_wait: bool = False
@@ -97,18 +106,25 @@ class AmqpConfig(SourceConfig):
     url: str = ""
     """``amqp://user:password@host:port/vhost``, or ``amqps://``."""
     url_secret: SecretKeySelector | None = None
+    """The URL, where it is kept in a Secret."""
     hosts: list[str] = Field(default_factory=list, json_schema_extra=_OURS)
     """More hosts of the same cluster (``host`` or ``host:port``), tried in turn after the URL's own."""
     exchange_name: str = ""
     """Empty is the broker's default exchange, which brings a queue the messages that carry its name."""
     exchange_type: str = ""
+    """``direct``, ``fanout``, ``topic`` or ``headers``."""
     routing_key: str = ""
+    """The key by which the queue is bound to the exchange."""
     routing_keys: list[str] = Field(default_factory=list, json_schema_extra=_OURS)
     """More routing keys to bind."""
     exchange_declare: ExchangeDeclare = ExchangeDeclare(durable=True)
+    """How the exchange is made."""
     queue_declare: QueueDeclare = QueueDeclare(exclusive=True)
+    """How the queue is made."""
     queue_bind: QueueBind = QueueBind()
+    """How both are bound."""
     consume: Consume = Consume(auto_ack=True)
+    """How messages are asked for."""
     auth: BasicAuth | None = None
     """User name and password; what the URL says of them does not count then."""
     tls: TLSConfig | None = None
@@ -120,6 +136,7 @@ class AmqpConfig(SourceConfig):
     begin.
     """
     json_body: bool = False
+    """The body is JSON, and stands in the event as such; else it is base64."""
     oslo: bool = Field(default=False, json_schema_extra=_OURS)
     """The messages are notifications of oslo.messaging: the body is the notification without its envelope,
     and its ``message_id`` is the event's id.

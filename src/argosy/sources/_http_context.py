@@ -37,13 +37,17 @@ class WebhookContext(Model):
     endpoint: str = Field(min_length=1)
     """The path; ``{name}`` stands for one segment, ``{name:pattern}`` for what the pattern (RE2) matches."""
     method: str = ""
+    """The HTTP method; empty means POST."""
     port: str
     """The port, as text holding a number."""
     url: str = ""
     """The public base URL, for kinds that register themselves at their upstream."""
     server_cert_secret: SecretKeySelector | None = None
+    """The certificate that makes it https."""
     server_key_secret: SecretKeySelector | None = None
+    """The key of the certificate."""
     metadata: dict[str, str] = Field(default_factory=dict)
+    """Stands in the data of every event, as ``metadata``."""
     auth_secret: SecretKeySelector | None = None
     """The bearer token that requests must carry."""
     max_payload_size: int = Field(1024 * 1024, ge=0)

@@ -33,6 +33,7 @@ class RedisServer(SourceConfig):
     username: str = ""
     """A user of Redis 6 or later; empty is the default user."""
     password: SecretKeySelector | None = None
+    """The password of ``username``, or that of the server."""
     db: int = Field(default=0, ge=0)
     """The number of the database."""
     tls: TLSConfig | None = None

@@ -27,6 +27,7 @@ class LabelSelector(Model):
     """One requirement on the labels of an object (Kubernetes documentation, "Labels and Selectors")."""
 
     key: str = Field(min_length=1)
+    """The label's name."""
     operation: Literal["", "=", "==", "!=", "in", "notin", "exists", "!", "gt", "lt"] = ""
     """Empty means ``=``."""
     value: str = ""
@@ -60,9 +61,11 @@ class FieldSelector(Model):
     """
 
     key: str = Field(min_length=1)
+    """A gjson path into the object, such as ``status.phase``."""
     operation: Literal["", "=", "==", "!="] = ""
     """Empty means ``==``. A value that is not there satisfies none of them."""
     value: str = ""
+    """A regular expression (RE2)."""
 
     @field_validator("key")
     @classmethod
@@ -86,7 +89,9 @@ class ResourceFilter(EventFilter):
     prefix: str = ""
     """How the object's name begins."""
     labels: list[LabelSelector] = Field(default_factory=list)
+    """What the labels must be; the API server judges."""
     fields: list[FieldSelector] = Field(default_factory=list)
+    """What any fields must be."""
     created_by: AwareDatetime | None = None
     """Objects made at this time or before."""
     after_start: bool = False

@@ -28,7 +28,9 @@ class BitbucketAuth(Model):
     """Who registers webhooks: a user with an app password, or an OAuth token."""
 
     basic: BasicAuth | None = None
+    """User name and app password."""
     oauth_token: SecretKeySelector | None = Field(None, alias="oauthToken")
+    """An access token."""
 
     @model_validator(mode="after")
     def _complete(self) -> BitbucketAuth:
@@ -43,6 +45,7 @@ class BitbucketRepository(Model):
     owner: str = Field(min_length=1)
     """The workspace."""
     repository_slug: str = Field(min_length=1)
+    """The repository's slug."""
 
 
 class BitbucketConfig(HookedConfig):
@@ -51,6 +54,7 @@ class BitbucketConfig(HookedConfig):
     dropped: ClassVar[Mapping[str, str]] = {}
 
     auth: BitbucketAuth | None = None
+    """By what webhooks are registered."""
     events: list[str] = Field(default_factory=list)
     """Which events are asked for, such as ``repo:push``. Counts where webhooks are registered."""
     owner: str = ""
@@ -60,6 +64,7 @@ class BitbucketConfig(HookedConfig):
     repository_slug: str = ""
     """Deprecated; write ``repositories``."""
     repositories: list[BitbucketRepository] = Field(default_factory=list)
+    """Whose webhooks these are."""
     webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
     """The secret that deliveries are signed with; registered with the webhook."""
     previous_webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
@@ -69,6 +74,7 @@ class BitbucketConfig(HookedConfig):
     )
     """The API that webhooks are registered at."""
     delete_hook_on_finish: bool = False
+    """The webhook is deleted when the last process that receives ends."""
 
     @property
     def places(self) -> list[str]:

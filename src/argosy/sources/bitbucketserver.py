@@ -35,7 +35,9 @@ class BitbucketServerRepository(Model):
     """A repository."""
 
     project_key: str = Field(min_length=1)
+    """The project's key."""
     repository_slug: str = Field(min_length=1)
+    """The repository's slug."""
 
 
 class BitbucketServerConfig(HookedConfig):
@@ -53,6 +55,7 @@ class BitbucketServerConfig(HookedConfig):
     projects: list[str] = Field(default_factory=list)
     """Keys of projects whose repositories are all meant."""
     repositories: list[BitbucketServerRepository] = Field(default_factory=list)
+    """Whose webhooks these are."""
     events: list[str] = Field(default_factory=list)
     """Which events are asked for, such as ``repo:refs_changed``. Counts where webhooks are registered."""
     skip_branch_refs_changed_on_open_pr: bool = Field(False, alias="skipBranchRefsChangedOnOpenPR")
@@ -60,6 +63,7 @@ class BitbucketServerConfig(HookedConfig):
     one_event_per_change: bool = False
     """A push of several branches or tags becomes one event for each."""
     access_token: SecretKeySelector | None = None
+    """The token by which webhooks are registered and the API is asked."""
     webhook_secret: SecretKeySelector | None = None
     """The secret that deliveries are signed with."""
     previous_webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
@@ -67,9 +71,11 @@ class BitbucketServerConfig(HookedConfig):
     bitbucketserver_base_url: str = Field(min_length=1, alias="bitbucketserverBaseURL")
     """The REST API, with ``/rest`` at its end."""
     delete_hook_on_finish: bool = False
+    """The webhook is deleted when the last process that receives ends."""
     check_interval: Duration = 60.0
     """How often the registered webhooks are looked after."""
     tls: TLSConfig | None = None
+    """How the API is reached."""
 
     @field_validator("check_interval", mode="before")
     @classmethod

@@ -46,7 +46,9 @@ class CatchupConfiguration(Model):
     empty."""
 
     enabled: bool = False
+    """Times that were missed are made up for when the source starts again."""
     max_duration: str = ""
+    """How far back, as Go writes durations."""
 
     _sound = field_validator("max_duration")(_positive)
 
@@ -55,14 +57,18 @@ class ConfigMapPersistence(Model):
     """The ConfigMap that upstream writes to. Accepted; Argosy remembers on the bus."""
 
     name: str = ""
+    """The ConfigMap in which upstream keeps the last time. Argosy keeps it on the bus."""
     create_if_not_exist: bool = False
+    """Whether upstream makes it."""
 
 
 class EventPersistence(Model):
     """What is remembered of the last fire."""
 
     catchup: CatchupConfiguration | None = None
+    """Whether missed times are made up for."""
     config_map: ConfigMapPersistence | None = None
+    """Where upstream keeps the last time."""
 
 
 class CalendarConfig(SourceConfig):
@@ -79,6 +85,7 @@ class CalendarConfig(SourceConfig):
     timezone: str = ""
     """An IANA name. Empty means what the environment's ``TZ`` names, else UTC."""
     persistence: EventPersistence | None = None
+    """What happens to times that passed while nothing ran."""
 
     _sound = field_validator("interval")(_positive)
 

@@ -61,7 +61,9 @@ class FileConfig(SourceConfig):
     """Which change of which files."""
 
     event_type: Literal["CREATE", "WRITE", "REMOVE", "RENAME", "CHMOD"]
+    """Which changes become events."""
     watch_path_config: WatchPathConfig
+    """What is watched."""
     polling: bool = False
     """Look ten times a second instead of asking the kernel."""
 

@@ -31,7 +31,9 @@ class OwnedRepositories(Model):
     """Repositories of one owner."""
 
     owner: str = ""
+    """The user or organization."""
     names: list[str] = Field(default_factory=list)
+    """Its repositories."""
 
 
 class GithubApp(Model):
@@ -40,7 +42,9 @@ class GithubApp(Model):
     private_key: SecretKeySelector
     """PEM."""
     app_id: int = Field(alias="appID")
+    """The app's number."""
     installation_id: int = Field(alias="installationID")
+    """The number of its installation."""
 
 
 class GithubConfig(HookedConfig):
@@ -58,11 +62,15 @@ class GithubConfig(HookedConfig):
     repository: str = ""
     """Deprecated; write ``repositories``."""
     repositories: list[OwnedRepositories] = Field(default_factory=list)
+    """Whose webhooks these are."""
     organizations: list[str] = Field(default_factory=list)
+    """Organizations whose webhooks these are, instead of repositories."""
     events: list[str] = Field(default_factory=list)
     """Which events are asked for; ``*`` for all. Counts where webhooks are registered."""
     api_token: SecretKeySelector | None = None
+    """The token by which webhooks are registered."""
     github_app: GithubApp | None = None
+    """The app that registers webhooks, instead of a token."""
     webhook_secret: SecretKeySelector | None = None
     """The secret that deliveries are signed with."""
     previous_webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
@@ -72,10 +80,13 @@ class GithubConfig(HookedConfig):
     active: bool = False
     """Whether a registered webhook sends."""
     content_type: Literal["", "json", "form"] = ""
+    """As what GitHub sends the payload."""
     github_base_url: str = Field("", alias="githubBaseURL")
     """The API of a GitHub Enterprise server."""
     github_upload_url: str = Field("", alias="githubUploadURL")
+    """The base URL for uploads, where ``githubBaseURL`` is given."""
     delete_hook_on_finish: bool = False
+    """The webhook is deleted when the last process that receives ends."""
 
     @property
     def places(self) -> list[str]:

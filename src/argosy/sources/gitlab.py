@@ -72,6 +72,7 @@ class GitlabConfig(HookedConfig):
     events: list[str]
     """Which events are asked for, such as ``PushEvents``. Counts where webhooks are registered."""
     access_token: SecretKeySelector
+    """The token by which webhooks are registered."""
     secret_token: SecretKeySelector | None = None
     """What deliveries must carry as ``X-Gitlab-Token``."""
     previous_secret_token: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
@@ -79,7 +80,9 @@ class GitlabConfig(HookedConfig):
     enable_ssl_verification: bool = Field(False, alias="enableSSLVerification")
     """GitLab verifies the certificate of ``webhook.url``."""
     gitlab_base_url: str = Field(min_length=1, alias="gitlabBaseURL")
+    """Where GitLab is: ``https://gitlab.com``."""
     delete_hook_on_finish: bool = False
+    """The webhook is deleted when the last process that receives ends."""
 
     @property
     def places(self) -> list[str]:

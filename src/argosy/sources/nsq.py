@@ -43,6 +43,7 @@ class NsqConfig(SourceConfig):
     """The HTTP address of nsqlookupd, ``host:4161``, which names the nsqds that have the topic; ``https://`` before it for
     TLS. Ours: ``nsqd://host:4150`` is one nsqd itself."""
     topic: str
+    """The topic to read."""
     channel: str
     """Of all the readers of a channel, one receives each message. What is published while none is there waits in it."""
     connection_backoff: Backoff | None = None

@@ -54,9 +54,11 @@ class ResourceConfig(SourceConfig):
     group: str = ""
     """Empty is the core API (pods, secrets)."""
     version: str = Field(min_length=1)
+    """The version of the API: ``v1``, ``v1alpha1``."""
     resource: str = Field(min_length=1)
     """The plural: ``workflows``, ``pods``."""
     event_types: list[EventType]
+    """Which changes become events."""
     filter: ResourceFilter | None = None
     """Which objects and changes count."""
     metadata_only: bool = Field(False, json_schema_extra={"x-argosy": True})

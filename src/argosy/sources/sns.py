@@ -46,9 +46,13 @@ class SnsConfig(HookedConfig):
     dropped: ClassVar[Mapping[str, str]] = NAMESPACE_DROPPED
 
     topic_arn: str = Field(min_length=1)
+    """The topic."""
     region: str = Field(pattern=f"^{REGION}$")
+    """The topic's region."""
     access_key: SecretKeySelector | None = None
+    """The access key by which the URL is subscribed; without it the usual places are looked at."""
     secret_key: SecretKeySelector | None = None
+    """The secret key that belongs to it."""
     role_arn: str = Field("", alias="roleARN")
     """A role to take, with the process's own credentials; with the keys where it has none."""
     validate_signature: bool = False

@@ -56,6 +56,7 @@ class SqsConfig(SourceConfig):
     access_key: SecretKeySelector | None = None
     """With ``secretKey``; without both, the process's own credentials count."""
     secret_key: SecretKeySelector | None = None
+    """The secret key that belongs to it."""
     session_token: SecretKeySelector | None = None
     """The token that belongs to the keys, where they are temporary ones."""
     role_arn: str = Field("", alias="roleARN")

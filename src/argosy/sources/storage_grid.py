@@ -34,7 +34,9 @@ class StorageGridFilter(EventFilter):
     expression: str = Field("", json_schema_extra=OURS)
     """An [expr](languages/expr.md) expression over the event's data, as every other kind has it."""
     prefix: str = ""
+    """How the key begins."""
     suffix: str = ""
+    """How the key ends."""
 
 
 class StorageGridConfig(HookedConfig):
@@ -47,13 +49,17 @@ class StorageGridConfig(HookedConfig):
     events: list[str]
     """Such as ``s3:ObjectCreated:*``. Counts where the notification is registered."""
     topic_arn: str = Field(min_length=1)
+    """The topic that the notification names."""
     bucket: str = Field(min_length=1)
+    """The bucket whose changes are told."""
     region: str = ""
     """Without meaning; S3's configurations have it."""
     auth_token: SecretKeySelector
+    """The token of the management API."""
     api_url: str = Field(min_length=1, alias="apiURL")
     """The management API, such as ``https://grid.example.com/api/v3``."""
     tls: TLSConfig | None = None
+    """How the management API is reached."""
 
 
 class StorageGrid(Source[StorageGridConfig]):

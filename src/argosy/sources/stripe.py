@@ -34,6 +34,7 @@ class StripeConfig(HookedConfig):
     create_webhook: bool = False
     """Register ``webhook.url`` at Stripe; needs ``apiKey``."""
     api_key: SecretKeySelector | None = None
+    """The key by which the endpoint is registered."""
     event_filter: list[str] = Field(default_factory=list)
     """The types of events to take, such as ``charge.succeeded``; all if empty."""
     webhook_secret: SecretKeySelector | None = Field(None, json_schema_extra=OURS)
