@@ -26,8 +26,8 @@ class MotoServer(Server):
 
     def command(self) -> list[str]:
         secured = ["-c", f"{self.folder}/server.crt", "-k", f"{self.folder}/server.key"] if self.tls else []
-        # The host of a request is no bucket, whatever it is called.
-        environment = ["env", "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true"]
+        # The host of a request is no bucket, whatever it is called; and lists come in small pages.
+        environment = ["env", "S3_IGNORE_SUBDOMAIN_BUCKETNAME=true", "MOTO_S3_DEFAULT_MAX_KEYS=2"]
         return [*environment, sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *secured]
 
     def set_password(self, password: str) -> None:

@@ -6,7 +6,8 @@ are, nothing is read.
 
 MinIO tells only whoever listens, and never again: what happens while nobody listens, and what goes beyond the 4 000
 notifications that it keeps for a slow listener, is lost to this source. A start after a gap says since when
-nothing was seen. Who must not miss a change lets MinIO notify a broker or a ``webhook`` source
+nothing was seen; with ``catchUp`` it looks through the bucket for what was put meanwhile, and misses only what was
+removed, or put over again. Who must not miss a change lets MinIO notify a broker or a ``webhook`` source
 (``mc admin config set … notify_webhook``, with ``queue_dir``): there it keeps notifications until they are taken.
 Sources: minio-go ``api-bucket-notification.go``; MinIO ``cmd/listen-notification-handlers.go``; upstream
 ``pkg/eventsources/sources/minio``.
@@ -14,13 +15,15 @@ Sources: minio-go ``api-bucket-notification.go``; MinIO ``cmd/listen-notificatio
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from argosy.aws import s3
 from argosy.aws.client import AwsError, Client
@@ -30,6 +33,7 @@ from argosy.manifests.fields import OWN_NAMESPACE, EventFilter, Model, SecretKey
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._in_flight import InFlight
+from argosy.sources._minio_catch_up import PUT, put_between, server_time
 from argosy.sources._raw import Raw, Wrapped, known, tail
 
 _PING_SECONDS = 10
@@ -76,12 +80,21 @@ class MinioConfig(SourceConfig):
     """Such as ``s3:ObjectCreated:Put`` and ``s3:ObjectRemoved:*``; none means all that create or remove objects."""
     ca_certificate: SecretKeySelector | None = None
     """Who must have signed the server's certificate, where it is nobody whom the machine trusts."""
+    catch_up: bool = Field(False, json_schema_extra={"x-argosy": True})
+    """After a gap, list the bucket (which the keys must allow) and tell of each object that was last put meanwhile, as
+    ``s3:ObjectCreated:Put`` with ``source.userAgent`` ``argosy/catch-up``. An object may be told twice then, once by each way."""
 
     @field_validator("endpoint")
     @classmethod
     def _place(cls, endpoint: str) -> str:
         s3.base(endpoint, insecure=True)
         return endpoint
+
+    @model_validator(mode="after")
+    def _found_later(self) -> MinioConfig:
+        if self.catch_up and self.events and not any(fnmatchcase(PUT, name) for name in self.events):
+            raise ValueError(f"catchUp finds what was put ({PUT}), which is not among events")
+        return self
 
 
 class Minio(Source[MinioConfig]):
@@ -155,7 +168,10 @@ class _Listener:
         self._ctx = ctx
         self._client = client
         self._who = who
+        self._ahead = dt.timedelta()
         self._marked: dt.datetime | None = None
+        self._begun: dict[int, dt.datetime] = {}
+        self._caught_up = False
 
     async def listen(self, flight: InFlight) -> None:
         """Read the stream until it ends, which it should not. Raises AwsError, SourceError."""
@@ -170,38 +186,81 @@ class _Listener:
             "s3", region, "GET", place, {}, b"", self._who,
             action="ListenBucketNotification", seconds=_SILENCE_SECONDS,
         ) as response:  # fmt: skip
-            await self._tell_gap()
+            self._ahead = server_time(response.headers.get("Date"), self._ctx.clock.now())
+            since = await self._gap()
             self._ctx.listening(f"bucket {config.bucket.name!r} of {base}")
-            async for line in _lines(response.aiter_bytes(), self._ctx):
-                await self._mark()
-                if line.strip():
-                    await flight.free()
-                    flight.begin(self._keep(line))
+            finding = asyncio.create_task(self._catch_up(flight, since, base, region, prefix, suffix))
+            try:
+                async for line in _lines(response.aiter_bytes(), self._ctx):
+                    if finding.done():
+                        finding.result()
+                    await self._mark()
+                    if line.strip():
+                        await flight.free()
+                        flight.begin(self._keep(line))
+            finally:
+                finding.cancel()
+                await asyncio.gather(finding, return_exceptions=True)
         raise SourceError(f"{base} ended the stream of notifications of bucket {config.bucket.name!r}")
 
-    async def _keep(self, line: bytes) -> None:
+    async def _catch_up(
+        self, flight: InFlight, since: dt.datetime | None, base: str, region: str, prefix: str, suffix: str
+    ) -> None:
+        """Tell what was put in the gap, where that is wanted; from then on marks say that all was seen."""
+        if since is not None and self._ctx.config.catch_up:
+            told, under_way, bucket = 0, set[asyncio.Task[None]](), self._ctx.config.bucket.name
+            # The server says the time in whole seconds: a second more, so that it and the stream meet.
+            until = self._now() + dt.timedelta(seconds=1)
+            async for line, name in put_between(
+                self._client, base, bucket, region, self._who, since=since, until=until, prefix=prefix, suffix=suffix
+            ):
+                await flight.free()
+                under_way.add(flight.begin(self._keep(line, name)))
+                under_way = {task for task in under_way if not task.done() or task.result()}
+                told += 1
+            await asyncio.gather(*under_way)
+            self._ctx.log.info(
+                "%d objects were put into bucket %r in the gap", told, bucket, extra={"action": "source.caught-up"}
+            )
+        self._caught_up = True
+        await self._mark()
+
+    async def _keep(self, line: bytes, name: str = "") -> None:
+        number = id(line)
+        self._begun[number] = self._now()
         try:
             event = _event(self._ctx.config, line)
             if event is not None:
-                await self._ctx.emit(event.data, id=event.id)
+                await self._ctx.emit(event.data, id=name or event.id)
         except (EventInvalid, EventTooLarge) as error:
             self._ctx.refused(f"{error} (notification of bucket {self._ctx.config.bucket.name!r}); dropped")
+        # Not where emit failed: no mark may pass what is not stored.
+        del self._begun[number]
+
+    def _now(self) -> dt.datetime:
+        """The time of the server."""
+        return self._ctx.clock.now() + self._ahead
 
     async def _mark(self) -> None:
-        """Write down now and then that the stream is read."""
-        now = self._ctx.clock.now()
-        if self._marked is None or (now - self._marked).total_seconds() >= _PING_SECONDS / 2:
+        """Write down now and then until when all was seen and stored."""
+        now = self._now()
+        if self._caught_up and (self._marked is None or (now - self._marked).total_seconds() >= _PING_SECONDS / 2):
             self._marked = now
-            await self._ctx.bucket.put(_SEEN_KEY, now.isoformat(timespec="seconds").encode())
+            seen = min(self._begun.values(), default=now)
+            await self._ctx.bucket.put(_SEEN_KEY, seen.isoformat(timespec="seconds").encode())
 
-    async def _tell_gap(self) -> None:
+    async def _gap(self) -> dt.datetime | None:
+        """Since when nothing was seen, which is also said; None the first time."""
         entry = await self._ctx.bucket.get(_SEEN_KEY)
-        if entry is not None:
-            self._ctx.log.warning(
-                "what happened in bucket %r between %s and now may not have been seen, and MinIO does not tell it again",
-                self._ctx.config.bucket.name, entry.value.decode(), extra={"action": "source.gap"},
-            )  # fmt: skip
-        await self._mark()
+        if entry is None:
+            return None
+        since = dt.datetime.fromisoformat(entry.value.decode())
+        remedy = "looking for what was put" if self._ctx.config.catch_up else "catchUp: true looks for what was put"
+        self._ctx.log.warning(
+            "what happened in bucket %r between %s and now may not have been seen, and MinIO does not tell it again; %s",
+            self._ctx.config.bucket.name, entry.value.decode(), remedy, extra={"action": "source.gap"},
+        )  # fmt: skip
+        return since
 
 
 async def _lines(pieces: AsyncIterator[bytes], ctx: SourceContext[MinioConfig]) -> AsyncIterator[bytes]:

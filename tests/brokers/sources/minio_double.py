@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import email.utils
 import fnmatch
 import json
 import ssl
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -35,6 +38,12 @@ class MinioDouble:
         """Say that it lives by blanks, as servers before April 2023 do."""
         self.port = 0
         self.listeners: list[_Listener] = []
+        self.objects: dict[str, dt.datetime] = {}
+        """What is in the buckets, by key, with the time when it was put."""
+        self.listings = 0
+        """How many pages of it were asked for."""
+        self.ahead = dt.timedelta()
+        """How wrong its clock is."""
         self.queries: list[dict[str, list[str]]] = []
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -86,6 +95,15 @@ class MinioDouble:
             },
             "source": {"host": "127.0.0.1", "port": "", "userAgent": "MinIO (linux; amd64)"},
         }
+
+    def put(self, key: str) -> None:
+        """Put an object, and tell who listens."""
+        self.objects[key] = self.now()
+        self.notify(self.record(key))
+
+    def now(self) -> dt.datetime:
+        """Its time."""
+        return dt.datetime.now(dt.UTC) + self.ahead
 
     def notify(self, *records: dict[str, Any]) -> int:
         """Tell all listeners that want the first record's change; how many there were."""
@@ -152,12 +170,35 @@ class MinioDouble:
             xml = f'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{self.region}</LocationConstraint>'
             _write(writer, 200, xml.encode())
             return None
+        if "list-type" in query:
+            _write(writer, 200, self._listing(query))
+            return None
         for name in query.get("events", []):
             if not name.startswith("s3:"):
                 return self._refuse(writer, 400, "InvalidArgument", f"A specified event is not supported: {name}")
         self.queries.append(query)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        date = email.utils.format_datetime(self.now(), usegmt=True)
+        head = (
+            f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        writer.write(head.encode())
         return _Listener(writer, bucket, query)
+
+    def _listing(self, query: dict[str, list[str]]) -> bytes:
+        """A page of two objects."""
+        self.listings += 1
+        assert query["encoding-type"] == ["url"]
+        after = query.get("continuation-token", [""])[0]
+        keys = sorted(key for key in self.objects if key > after and key.startswith(query["prefix"][0]))
+        found = "".join(
+            f"<Contents><Key>{quote_plus(key)}</Key><LastModified>{self.objects[key]:%Y-%m-%dT%H:%M:%S}.000Z</LastModified>"
+            f"<ETag>&quot;acbd18db&quot;</ETag><Size>3</Size></Contents>"
+            for key in keys[:2]
+        )
+        more = f"<NextContinuationToken>{escape(keys[1])}</NextContinuationToken>" if len(keys) > 2 else ""
+        truncated = "true" if more else "false"
+        spoken = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+        return f"<R {spoken}><IsTruncated>{truncated}</IsTruncated>{more}{found}</R>".encode()
 
     def _signed(self, method: str, target: str, headers: dict[str, str], region: str) -> bool:
         """Whether the request's signature is the one that botocore makes of it."""

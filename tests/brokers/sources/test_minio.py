@@ -4,6 +4,7 @@ the stream's own.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import ssl
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.errors import BusError, EventInvalid, EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.registry import wrap
 from argosy.sources import minio
@@ -80,6 +81,7 @@ class TestMinio(SourceSuite):
         ({**GOOD, "bucket": {"name": "../x"}}, "bucket"),
         ({**GOOD, "events": "s3:ObjectCreated:*"}, "events"),
         ({**GOOD, "jsonBody": True}, "jsonBody"),
+        ({**GOOD, "catchUp": True, "events": ["s3:ObjectRemoved:*"]}, "catchUp"),
     ]
 
     @pytest.fixture
@@ -328,3 +330,77 @@ async def test_tls_with_our_certificate_by_a_host_that_is_led_elsewhere(
         for block in ({**ours, "endpoint": f"{names[1]}:9000"}, {**GOOD, "endpoint": f"{names[0]}:9000"}):
             async with raising("minio", block, secrets=secrets) as sentence:
                 assert "certificate is not trusted" in sentence
+
+
+@pytest.mark.parametrize("ahead", [-3600, 0, 3600])
+async def test_with_catch_up_what_was_put_in_the_gap_is_found(upstream: Storage, stage: Stage, ahead: int) -> None:
+    # Given a source that has listened, to a server whose clock may be wrong, and is away
+    server = upstream.server
+    server.ahead = dt.timedelta(seconds=ahead)
+    server.objects = {"in/old.txt": server.now() - dt.timedelta(minutes=5)}
+    stage.block |= {"catchUp": True, "filter": {"prefix": "in/", "suffix": ".txt"}}
+    await stage.start()
+    server.put("in/seen.txt")
+    await stage.events(1)
+    await stage.stop()
+    assert server.listings == 0
+    # When objects are put meanwhile, and it starts again
+    for key in ("in/a.txt", "in/b ü&+.txt", "in/c.txt", "in/d.md", "out/e.txt"):
+        server.put(key)
+    await stage.start()
+    server.put("in/live.txt")
+    # Then they are events, told from those of the stream, and the old ones are not
+    await eventually(lambda: {"in/a.txt", "in/b ü&+.txt", "in/c.txt", "in/live.txt"} <= _keys(stage))
+    assert _keys(stage) <= {"in/a.txt", "in/b ü&+.txt", "in/c.txt", "in/live.txt", "in/seen.txt"}
+    later = [record for record in _records(stage) if record["source"]["userAgent"] == "argosy/catch-up"]
+    assert {"in/a.txt", "in/b ü&+.txt", "in/c.txt"} <= {record["s3"]["object"]["key"] for record in later}
+    assert all(set(record) == set(server.record("x")) for record in later)
+    assert {record["eventName"] for record in later} == {"s3:ObjectCreated:Put"}
+    # And none twice under two names
+    names = [event.id for event in stage.emitted if _agent(event.data) == "argosy/catch-up"]
+    assert None not in names and len(names) == len(set(names))
+
+
+async def test_a_gap_stays_one_until_all_that_was_found_is_stored(upstream: Storage, stage: Stage) -> None:
+    # Given a gap in which three objects were put, and a bus that refuses
+    server = upstream.server
+    stage.block |= {"catchUp": True}
+    await stage.start()
+    await stage.stop()
+    stage.failure = BusError("the stage refuses this event")
+    for key in ("a", "b", "c"):
+        server.put(key)
+    # When the source starts, fails, and starts again once the bus takes events
+    await stage.start()
+    await eventually(lambda: len(stage.errors) >= 2)
+    assert not stage.emitted
+    stage.failure = None
+    # Then all are found again, under the same names
+    await eventually(lambda: _keys(stage) == {"a", "b", "c"})
+    assert len({event.id for event in stage.offered}) == 3
+
+
+async def test_without_catch_up_the_gap_is_only_told(
+    upstream: Storage, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.start()
+    await stage.stop()
+    upstream.server.put("a")
+    await stage.start()
+    await upstream.send("b")
+    await stage.events(1)
+    await upstream.settle()
+    assert (_keys(stage), upstream.server.listings) == ({"b"}, 0)
+    assert "catchUp: true looks for what was put" in caplog.text
+
+
+def _records(stage: Stage) -> list[Any]:
+    return [record for event in stage.emitted for record in event.data["notification"]]
+
+
+def _keys(stage: Stage) -> set[str]:
+    return {record["s3"]["object"]["key"] for record in _records(stage)}
+
+
+def _agent(data: Json) -> str:
+    return str(data["notification"][0]["source"]["userAgent"])
