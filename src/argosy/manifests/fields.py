@@ -100,23 +100,31 @@ class SecretKeySelector(Model):
     """One key of a Secret in the object's namespace."""
 
     name: str = ""
+    """The Secret."""
     key: str
+    """The key in it."""
     optional: bool | None = None
+    """Without effect."""
 
 
 class ConfigMapKeySelector(Model):
     """One key of a ConfigMap in the object's namespace."""
 
     name: str = ""
+    """The ConfigMap."""
     key: str
+    """The key in it."""
     optional: bool | None = None
+    """Without effect."""
 
 
 class ValueFrom(Model):
     """A value out of a Secret or a ConfigMap."""
 
     secret_key_ref: SecretKeySelector | None = None
+    """The value is in a Secret."""
     config_map_key_ref: ConfigMapKeySelector | None = None
+    """The value is in a ConfigMap."""
 
 
 class BasicAuth(Model):
@@ -125,7 +133,9 @@ class BasicAuth(Model):
     dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 
     username: SecretKeySelector | None = None
+    """The user name."""
     password: SecretKeySelector | None = None
+    """The password."""
 
 
 class TLSConfig(Model):
@@ -138,10 +148,15 @@ class TLSConfig(Model):
     }
 
     ca_cert_secret: SecretKeySelector | None = None
+    """Who must have signed the server; without it the usual authorities."""
     client_cert_secret: SecretKeySelector | None = None
+    """Our certificate, where the server wants one."""
     client_key_secret: SecretKeySelector | None = None
+    """The key of our certificate."""
     insecure_skip_verify: bool = False
+    """Nobody looks who the server is. For a try only."""
     enabled: bool = False
+    """TLS with nothing else to say of it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TLSConfig:
@@ -372,8 +387,28 @@ class StatusPolicy(Model):
     allow: list[int]
 
 
+class ResponseMatch(Model):
+    """A value that the answer must have."""
+
+    path: str = Field(min_length=1)
+    """A JSONPath into the answer's body, as ``$.state``."""
+    value: Json
+    """What must be there: text, a number, true, false, null, or a whole object or list."""
+
+
+class ResponsePolicy(Model):
+    """What an answer's body must say for the action to count as done (ours)."""
+
+    match: list[ResponseMatch] = Field(min_length=1)
+    """All of them must hold."""
+    otherwise: Literal["retry", "reject"] = "retry"
+    """What follows if they do not: the action is tried again, or becomes a dead letter at once."""
+
+
 class TriggerPolicy(Model):
     """What counts as a success of an action, beyond that it was accepted."""
 
     k8s: K8sPolicy | None = Field(None, alias="k8s")
     status: StatusPolicy | None = None
+    response: ResponsePolicy | None = Field(None, json_schema_extra={"x-argosy": True})
+    """What the answer's body must say (ours); for kinds that get one in JSON, such as ``http``."""

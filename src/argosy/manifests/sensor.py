@@ -375,7 +375,7 @@ class _Read:
         self.runs = True
         self.config_raw = block if isinstance(block, dict) else {}
         self.config, wrong = check(plugin.config, block)
-        for name in ("parameters", "payload", "dynamicHeaders"):
+        for name in ("parameters", "payload", "dynamicHeaders", "pathParameters", "queryParameters"):
             if name in aliases(plugin.config) and isinstance(block, dict):
                 needed = name == "parameters" or (
                     name == "payload" and self.kind in TRIGGER_ORDER and self.kind != "http"

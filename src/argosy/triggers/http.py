@@ -1,9 +1,9 @@
 """The ``http`` trigger: one request per action, and the answer's status decides what becomes of the action.
 
-Connections are kept open between actions; there is one client for each set of TLS material. Every request
+Connections are kept open between actions; there is one client for each set of TLS material, proxy and egress rules. Every request
 carries the action's id as ``Idempotency-Key`` and as the trace of ``traceparent``, the same at every try, so a receiver can tell a repetition
 from a new request. Redirects are followed, link-local and metadata addresses are refused. Of the answer a
-short excerpt is kept, with every secret of the request blotted out.
+short excerpt is kept, and its JSON where it is not too large, with every secret of the request blotted out.
 
 Different from upstream: a status of 400 and above is a failure unless ``policy.status`` allows it (upstream
 takes any answer for a success); a payload without a Content-Type is sent as ``application/json``; cookies of
@@ -15,210 +15,58 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
-import os
-import re
-import ssl
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
-from pydantic import Field, model_validator
-
-from argosy import __version__, retry_after
-from argosy.connecting import mounts
-from argosy.errors import Rejected, RetryAfter, TriggerError
-from argosy.manifests.fields import BasicAuth, Model, TLSConfig, TriggerParameter, ValueFrom
-from argosy.triggers import _http
-from argosy.triggers._base import TELLING, Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy import retry_after
+from argosy.aws.client import AwsError, Client
+from argosy.aws.credentials import Chain, Named
+from argosy.aws.signing import signature
+from argosy.errors import ConfigError, Rejected, RetryAfter, TriggerError
+from argosy.manifests.fields import BasicAuth, Json, SecretKeySelector, TriggerParameter
+from argosy.triggers import _cloudevents, _http, _responses
+from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
+from argosy.triggers._egress import Egress
+from argosy.triggers._http_auth import Answered, Asked, AwsAuth, OAuth2, Tokens
+from argosy.triggers._http_clients import Clients, Proxy, Tls, of_environment
+from argosy.triggers._http_config import HttpConfig, Redirects, SecureHeader
+from argosy.triggers._http_head import Head, traceparent
 
 if TYPE_CHECKING:
     import httpx2
 
-_BODY_BYTES = 64 * 1024  # read so that the connection can be used again; what is longer costs a new connection
+__all__ = ["HttpConfig", "HttpTrigger", "SecureHeader"]
+
 _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does not hold the action up
+_TOKEN_BYTES = 64 * 1024
 _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
-_CLIENTS = 8
+_CHAINS = 16
 
 
-class SecureHeader(Model):
-    """A header whose value is in a Secret or a ConfigMap."""
+class _Read(NamedTuple):
+    """What was read of an answer. ``whole`` is False where there was more, or the body broke off."""
 
-    name: str
-    value_from: ValueFrom
-
-
-class HttpConfig(TriggerConfig):
-    """The ``http`` block."""
-
-    dropped: ClassVar[Mapping[str, str]] = {"serverURL": "0.14; write 'url'"}
-
-    url: str = Field(min_length=1)
-    method: Literal["", "GET", "DELETE", "PATCH", "POST", "PUT"] = ""
-    """Empty means POST."""
-    payload: list[TriggerParameter] = Field(default_factory=list)
-    parameters: list[TriggerParameter] = Field(default_factory=list)
-    headers: dict[str, str] = Field(default_factory=dict)
-    dynamic_headers: list[TriggerParameter] = Field(default_factory=list)
-    """Headers out of events; ``dest`` is the header's name."""
-    secure_headers: list[SecureHeader] = Field(default_factory=list)
-    basic_auth: BasicAuth | None = None
-    tls: TLSConfig | None = None
-    timeout: int = Field(0, ge=0)
-    """Seconds for the whole request with its redirects; 0 means 60."""
-    host: str = ""
-    """The ``Host`` header, where it is not the URL's."""
-    allow_link_local: bool = Field(False, json_schema_extra={"x-argosy": True})
-    """Ours: allow link-local and metadata addresses."""
-
-    @model_validator(mode="after")
-    def _named(self) -> HttpConfig:
-        for number, header in enumerate(self.dynamic_headers):
-            if not header.dest:
-                raise ValueError(f"dynamicHeaders.{number} needs dest, which is the name of the header")
-        for secure in self.secure_headers:
-            if (secure.value_from.secret_key_ref is None) == (secure.value_from.config_map_key_ref is None):
-                raise ValueError(f"secureHeaders {secure.name!r} needs one of secretKeyRef and configMapKeyRef")
-        return self
-
-
-@dataclass
-class _Head:
-    """The headers of one request, and what of them must not be shown."""
-
-    values: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By lower-case name: the name as given, and the value."""
-    private: set[str] = field(default_factory=set)
-    secrets: set[str] = field(default_factory=set)
-
-    def set(self, name: str, value: str, *, secret: bool = False) -> None:
-        # Line breaks would let a value add headers of its own.
-        value = value.strip(" \t\r\n")
-        if not _NAME.fullmatch(name):
-            raise Rejected(f"{name!r} is not the name of an HTTP header")
-        if any(character < " " and character != "\t" for character in value):
-            raise Rejected(f"the value of header {name!r} holds a line break or another control character")
-        self.values[name.lower()] = (name, value)
-        if secret or TELLING.search(name):
-            self.private.add(name.lower())
-            if value:
-                # "Bearer abc" is as secret as "abc" alone.
-                self.secrets.update((value, value.rpartition(" ")[2]))
-
-    def __contains__(self, name: str) -> bool:
-        return name.lower() in self.values
-
-    def encoded(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode(), value.encode()) for name, value in self.values.values()]
-
-    def blot(self, text: str) -> str:
-        """``text`` without the secrets, however long they are."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            for form in (secret, quote(secret, safe=""), secret.replace('"', '\\"')):
-                text = text.replace(form, "***")
-        return text
-
-
-@dataclass
-class _Open:
-    """An open client and how many requests use it."""
-
-    client: httpx2.AsyncClient
-    users: int = 0
-
-
-class _Clients:
-    """Open clients by their TLS material; of those unused, the oldest are closed (certificates get
-    renewed).
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
-
-    @contextlib.asynccontextmanager
-    async def use(self, tls: _Tls) -> AsyncIterator[httpx2.AsyncClient]:
-        key = tls.digest
-        if key not in self._open:
-            context = await asyncio.to_thread(tls.context)
-            self._open.setdefault(key, _Open(_client(context)))
-        held = self._open[key]
-        held.users += 1
-        try:
-            yield held.client
-        finally:
-            held.users -= 1
-            idle = [name for name, other in self._open.items() if not other.users]
-            for name in idle[:-_CLIENTS]:
-                await self._open.pop(name).client.aclose()
-
-    async def close(self) -> None:
-        while self._open:
-            await self._open.popitem()[1].client.aclose()
+    excerpt: str
+    document: Json
+    """The body as JSON; None where it is none."""
+    is_json: bool
+    whole: bool
 
 
 @dataclass(frozen=True)
-class _Tls:
-    """What TLS is done with: PEM texts. ``digest`` names them without telling them."""
+class _Call:
+    """One request that is ready to be sent."""
 
-    verified: bool = True
-    authority: str = field(default="", repr=False)
-    certificate: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
-
-    @property
-    def digest(self) -> str:
-        parts = (str(self.verified), self.authority, self.certificate, self.key)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def context(self) -> ssl.SSLContext:
-        """Reads the machine's authorities, so it blocks. Raises Rejected if the texts are not what they
-        should be.
-        """
-        if not self.authority and not self.certificate:
-            return _http.trust(self.verified)
-        try:
-            context = ssl.create_default_context(cadata=self.authority or None)
-            if not self.verified:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if self.certificate:
-                _load(context, self.certificate, self.key)
-        except (ssl.SSLError, ValueError) as error:
-            raise Rejected("tls: the certificates or the key of the Secrets are not PEM, or no pair") from error
-        return context
-
-
-def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    # OpenSSL takes our certificate from files only; a memory file keeps the key off the disk.
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(f"{certificate}\n{key}\n".encode())
-        # A password is given so that an encrypted key fails instead of asking on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
-    finally:
-        os.close(descriptor)
-
-
-def _client(context: ssl.SSLContext) -> httpx2.AsyncClient:
-    import http.cookiejar
-
-    import httpx2
-
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
-    client = httpx2.AsyncClient(
-        verify=context,
-        timeout=None,
-        limits=limits,
-        mounts=mounts(verify=context, limits=limits),
-        # No packed answers: a short body may not grow into a long one here.
-        headers={"User-Agent": f"argosy/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"},
-    )
-    client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    return client
+    what: str
+    method: str
+    url: str
+    head: Head
+    body: bytes
+    egress: Egress
+    redirects: Redirects
 
 
 class HttpTrigger(Trigger[HttpConfig]):
@@ -262,53 +110,118 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._clients = _Clients()
+        self._clients = Clients()
+        self._tokens = Tokens(ctx.clock)
+        self._held = contextlib.AsyncExitStack()
+        self._aws: Client | None = None
+        self._chains: dict[tuple[Named, str], Chain] = {}
 
     async def __aexit__(self, *exc: object) -> None:
         await self._clients.close()
+        self._aws = None
+        self._chains.clear()
+        await self._held.aclose()
 
     async def fire(self, config: HttpConfig, action: Action) -> Outcome:
+        url = _url(config, action)
         method = config.method or "POST"
-        what = f"{method} {_http.place(config.url)}"
-        head = self._head(config, action)
-        async with self._clients.use(self._tls(config)) as client:
-            response = await self._answer(client, method, what, config, head, action)
+        what = f"{method} {_http.place(url)}"
+        proxy = self._proxy(config, url)
+        egress = Egress.of(config.egress, link_local=config.allow_link_local, proxied=bool(proxy.url))
+        head, body = self._head(config, action)
+        redirects = config.redirects or Redirects()
+        if config.auth is not None and config.auth.aws is not None:
+            redirects = Redirects(follow="none")
+        call = _Call(what, method, url, head, body, egress, redirects)
+        async with self._clients.use(self._tls(config), proxy, egress.digest) as client:
+            response = await self._answer(client, config, call)
             try:
-                text = await _excerpt(response, head)
+                patience = _BODY_SECONDS
+                if action.policy is not None and action.policy.response is not None:
+                    patience = float(config.timeout or 60)
+                read = await _body(response, head, config.max_response_bytes, patience)
             finally:
                 await response.aclose()
         said = f"{what} answered {response.status_code} {response.reason_phrase}".rstrip()
-        _judge(response, said, text, action)
-        return Outcome(said, {"status": response.status_code, "body": text})
+        _judge(response, said, read, action, redirects)
+        detail: dict[str, Json] = {"status": response.status_code, "body": read.excerpt}
+        if read.is_json:
+            detail["json"] = read.document
+        return Outcome(said, detail)
 
-    async def _answer(
-        self,
-        client: httpx2.AsyncClient,
-        method: str,
-        what: str,
-        config: HttpConfig,
-        head: _Head,
-        action: Action,
-    ) -> httpx2.Response:
+    async def _answer(self, client: httpx2.AsyncClient, config: HttpConfig, call: _Call) -> httpx2.Response:
         seconds = float(config.timeout or 60)
+        auth = config.auth
         try:
             async with asyncio.timeout(seconds):
-                with _http.sentences(what):
-                    return await _http.send(
-                        client,
-                        client.build_request(
-                            method, config.url, headers=head.encoded(), content=action.payload or None
-                        ),
-                        link_local=config.allow_link_local,
-                        private=head.private,
-                        hint="; if it must, say allowLinkLocal: true",
-                    )
+                if auth is not None and auth.oauth2 is not None:
+                    return await self._with_token(client, auth.oauth2, call)
+                if auth is not None and auth.aws is not None:
+                    await self._sign(auth.aws, call)
+                return await _send(client, call)
         except TimeoutError as error:
-            raise TriggerError(f"{what}: no answer within {seconds:g} s") from error
+            raise TriggerError(f"{call.what}: no answer within {seconds:g} s") from error
 
-    def _head(self, config: HttpConfig, action: Action) -> _Head:
-        """Headers in upstream's order: headers, dynamicHeaders, secureHeaders, basicAuth; the later wins."""
-        head = _Head()
+    async def _with_token(self, client: httpx2.AsyncClient, config: OAuth2, call: _Call) -> httpx2.Response:
+        """Send with a token; with a new one if the server does not accept the first."""
+        who = Asked(self.ctx.secret(config.client_id), self.ctx.secret(config.client_secret))
+        call.head.secrets.update(text for text in (who.secret,) if text)
+
+        async def post(url: str, headers: dict[str, str], body: bytes) -> Answered:
+            return await _form(client, call.egress, url, headers, body)
+
+        token = await self._tokens.get(config, who, post)
+        call.head.set("Authorization", f"Bearer {token}", secret=True)
+        response = await _send(client, call)
+        if response.status_code != 401:
+            return response
+        try:
+            renewed = await self._tokens.get(config, who, post, not_this=token)
+        except BaseException:
+            await response.aclose()
+            raise
+        if renewed == token:
+            return response
+        await response.aclose()
+        call.head.set("Authorization", f"Bearer {renewed}", secret=True)
+        return await _send(client, call)
+
+    async def _sign(self, config: AwsAuth, call: _Call) -> None:
+        import httpx2
+
+        if self._aws is None:
+            self._aws = await self._held.enter_async_context(Client("'http'", self.ctx.clock))
+        named = Named(config.access_key, config.secret_key, config.session_token, config.role_arn)
+        key = (named, config.region)
+        chain = self._chains.pop(key, None) or Chain(self._aws, named, self.ctx.secret, self.ctx.clock, config.region)
+        self._chains[key] = chain
+        while len(self._chains) > _CHAINS:
+            del self._chains[next(iter(self._chains))]
+        try:
+            credentials = await chain.get()
+            url = str(httpx2.URL(call.url).copy_with(fragment=None))
+        except ConfigError as error:
+            raise Rejected(f"{call.what}: {error}") from error
+        except AwsError as error:
+            raise TriggerError(f"{call.what}: there are no credentials to sign it with: {error}") from error
+        except httpx2.InvalidURL as error:
+            raise Rejected(f"{call.what}: this is no http or https URL") from error
+        given = dict(call.head.values.values())
+        now, service = self.ctx.clock.now(), config.service
+        for name, value in signature(
+            call.method, url, given, call.body, credentials, config.region, service, now
+        ).items():
+            call.head.set(name, value, secret=name in ("Authorization", "X-Amz-Security-Token"))
+        call.head.secrets.update(text for text in (credentials.secret, credentials.token) if text)
+
+    def _head(self, config: HttpConfig, action: Action) -> tuple[Head, bytes]:
+        """The body, and headers in upstream's order: headers, dynamicHeaders, secureHeaders, basicAuth; the later wins."""
+        head = Head()
+        body = action.payload or b""
+        if config.cloud_event is not None:
+            carried, body = _cloudevents.body(config.cloud_event, action)
+            for name, value in carried.items():
+                head.set(name, value)
         for name, value in config.headers.items():
             head.set(name, value)
         for header in config.dynamic_headers:
@@ -322,28 +235,40 @@ spec:
             elif item is not None:
                 head.set(secure.name, self.ctx.config_map(item), secret=True)
         if config.basic_auth is not None:
-            auth = config.basic_auth
-            user = self.ctx.secret(auth.username) if auth.username else ""
-            password = self.ctx.secret(auth.password) if auth.password else ""
+            user, password = self._pair(config.basic_auth)
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             head.set("Authorization", f"Basic {pair}", secret=True)
             head.secrets.update(text for text in (password, f"{user}:{password}") if text)
+        if config.auth is not None and config.auth.bearer is not None:
+            head.set("Authorization", f"Bearer {self.ctx.secret(config.auth.bearer.token_secret)}", secret=True)
         if config.host:
             head.set("Host", config.host)
-        if action.payload and "Content-Type" not in head:
+        if body and "Content-Type" not in head:
             head.set("Content-Type", "application/json")
         if "Idempotency-Key" not in head:
             head.set("Idempotency-Key", action.id)
         if "traceparent" not in head:
-            head.set("traceparent", action.traceparent)
-        return head
+            head.set("traceparent", traceparent(action))
+        return head, body
 
-    def _tls(self, config: HttpConfig) -> _Tls:
+    def _pair(self, auth: BasicAuth) -> tuple[str, str]:
+        def text(selector: SecretKeySelector | None) -> str:
+            return self.ctx.secret(selector) if selector is not None else ""
+
+        return text(auth.username), text(auth.password)
+
+    def _proxy(self, config: HttpConfig, url: str) -> Proxy:
+        if config.proxy is None:
+            return of_environment(url)
+        user, password = self._pair(config.proxy.auth) if config.proxy.auth is not None else ("", "")
+        return Proxy(config.proxy.url, user, password)
+
+    def _tls(self, config: HttpConfig) -> Tls:
         tls = config.tls
         if tls is None:
-            return _Tls()
+            return Tls()
         secret = self.ctx.secret
-        return _Tls(
+        return Tls(
             verified=not tls.insecure_skip_verify,
             authority=secret(tls.ca_cert_secret) if tls.ca_cert_secret else "",
             certificate=secret(tls.client_cert_secret) if tls.client_cert_secret else "",
@@ -351,32 +276,115 @@ spec:
         )
 
 
-async def _excerpt(response: httpx2.Response, head: _Head) -> str:
-    """The body's beginning as one line. A body that breaks off or trickles changes nothing: the status has
-    spoken.
-    """
+async def _send(client: httpx2.AsyncClient, call: _Call) -> httpx2.Response:
+    with _http.sentences(call.what):
+        return await _http.send(
+            client,
+            client.build_request(call.method, call.url, headers=call.head.encoded(), content=call.body or None),
+            rules=call.egress,
+            private=call.head.private,
+            follow=call.redirects.follow,
+            most=call.redirects.most,
+        )
+
+
+async def _form(client: httpx2.AsyncClient, egress: Egress, url: str, headers: dict[str, str], body: bytes) -> Answered:
+    """Send a request for a token, under the same rules as the request that it is for."""
+    what = f"the token endpoint {_http.place(url)}"
+    with _http.sentences(what):
+        request = client.build_request("POST", url, headers=headers, content=body)
+        response = await _http.send(client, request, rules=egress, follow="none")
+        try:
+            content = b"".join([piece async for piece in _http.read(response, _TOKEN_BYTES)])
+        finally:
+            await response.aclose()
+    return Answered(response.status_code, content, response.headers.get("Retry-After"))
+
+
+def _url(config: HttpConfig, action: Action) -> str:
+    """The URL with its path's parameters and the parameters of its query, quoted. Raises Rejected if one of the path's cannot stand there."""
+    url, _, fragment = config.url.partition("#")
+    url, mark, query = url.partition("?")
+    for entry in config.path_parameters:
+        place = "{" + entry.dest + "}"
+        if place not in url:
+            raise Rejected(f"pathParameters: the path of the URL has no {place}")
+        value = _value(entry, action)
+        if value in (None, "", ".", ".."):
+            said = "has no value" if value is None else f"is {value!r}, which leads elsewhere"
+            raise Rejected(f"pathParameters: {place} {said}")
+        url = url.replace(place, quote(str(value), safe=""))
+    pairs = [
+        f"{quote(entry.dest, safe='')}={quote(value, safe='')}"
+        for entry in config.query_parameters
+        if (value := _value(entry, action)) is not None
+    ]
+    if pairs:
+        mark, query = "?", "&".join([*([query] if query else []), *pairs])
+    return f"{url}{mark}{query}" + (f"#{fragment}" if fragment else "")
+
+
+def _value(entry: TriggerParameter, action: Action) -> str | None:
+    found = action.resolve(entry.src)
+    return None if found is None else found.text
+
+
+async def _body(response: httpx2.Response, head: Head, most: int, seconds: float) -> _Read:
+    """The body up to ``most`` bytes. One that breaks off or trickles is no failure by itself: the status has spoken."""
     import httpx2
 
     body = bytearray()
+    whole = False
     with contextlib.suppress(httpx2.HTTPError, TimeoutError):
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for piece in _http.read(response, _BODY_BYTES):
+        async with asyncio.timeout(seconds):
+            async for piece in _http.read(response, most + 1):
                 body += piece
-    return " ".join(head.blot(body.decode(errors="replace")).split())[:_EXCERPT]
+            whole = len(body) <= most
+    text = head.blot(bytes(body[:most]).decode(errors="replace"))
+    document: Json = None
+    is_json = False
+    if whole and "json" in response.headers.get("Content-Type", "").lower():
+        with contextlib.suppress(ValueError, RecursionError):
+            document = json.loads(text, parse_constant=_no_number)
+            is_json = True
+    return _Read(" ".join(text.split())[:_EXCERPT], document, is_json, whole)
 
 
-def _judge(response: httpx2.Response, said: str, text: str, action: Action) -> None:
-    """Return if the status is a success; raise what it means if it is not."""
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _judge(response: httpx2.Response, said: str, read: _Read, action: Action, redirects: Redirects) -> None:
+    """Return if the answer is a success; raise what it means if it is not."""
     status = response.status_code
     policy = action.policy.status if action.policy else None
     if policy is not None:
         if status in policy.allow:
-            return
+            return _judge_body(said, read, action)
         said += f", which policy.status does not allow ({', '.join(map(str, policy.allow))})"
     elif status < 400:
-        return
-    sentence = f"{said}: {text[:200]}" if text else said
+        if redirects.follow != "all" and response.has_redirect_location:
+            where = _http.place(response.headers.get("Location", ""))
+            raise Rejected(f"{said}, a redirect to {where} that is not followed")
+        return _judge_body(said, read, action)
+    sentence = f"{said}: {read.excerpt[:200]}" if read.excerpt else said
     if 400 <= status < 500 and status not in _TRY_AGAIN:
         raise Rejected(sentence)
     wait = retry_after.seconds(response.headers.get("Retry-After"))
     raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
+
+
+def _judge_body(said: str, read: _Read, action: Action) -> None:
+    policy = action.policy.response if action.policy else None
+    if policy is None:
+        return
+    why = _responses.mismatch(policy, read.document) if read.is_json else _no_document(read)
+    if why:
+        sentence = f"{said}, and policy.response is not met: {why}"
+        raise Rejected(sentence) if policy.otherwise == "reject" else TriggerError(sentence)
+
+
+def _no_document(read: _Read) -> str:
+    if not read.whole:
+        return "the body broke off, or is larger than maxResponseBytes"
+    return "the body is no JSON with a Content-Type that says so"

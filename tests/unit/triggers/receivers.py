@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -34,6 +36,10 @@ class Answer:
     body: bytes = b""
     cut: int = 0
     """Break the connection after so many bytes of the body."""
+    stall: bool = False
+    """Send half of the body, and the rest never."""
+    reset: bool = False
+    """Reset the connection instead of answering."""
 
 
 class HttpServer:
@@ -51,6 +57,8 @@ class HttpServer:
         self.connections = 0
         self._gate = asyncio.Event()
         self._gate.set()
+        self._never = asyncio.Event()
+        self._stalled = False
         self._tls = tls
         self._host = host
         self._server: asyncio.Server | None = None
@@ -65,6 +73,7 @@ class HttpServer:
     async def __aexit__(self, *exc: object) -> None:
         assert self._server is not None
         self._gate.set()
+        self._never.set()
         self._server.close()
         for writer in self._open.values():
             writer.close()
@@ -99,6 +108,8 @@ class HttpServer:
                     self.waiting -= 1
                 if not self._write(writer, request):
                     break
+                if self._stalled:
+                    await self._never.wait()
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass  # the client has gone
@@ -120,6 +131,12 @@ class HttpServer:
         answer = self.answers.get(urlsplit(request.target).path)
         if answer is None:
             answer = self.queue.pop(0) if self.queue else self.default
+        if answer.reset:
+            # Closed with the linger time 0, TCP says RST.
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            return False
         body = answer.body
         if self.echo:
             body += repr(request.headers).encode() + request.body
@@ -129,5 +146,6 @@ class HttpServer:
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        writer.write(body[: answer.cut] if answer.cut else body)
+        self._stalled = answer.stall
+        writer.write(body[: answer.cut or len(body) // 2] if answer.cut or answer.stall else body)
         return not answer.cut

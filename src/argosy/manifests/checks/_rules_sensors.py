@@ -32,6 +32,13 @@ RULES = (
         "Close the bracket that the message names.",
     ),
     Rule(
+        "bad-jsonpath",
+        ("error",),
+        "A JSONPath of 'policy.response' does not parse.",
+        "No answer would count as a success, so every action would become a dead letter.",
+        _PARSE,
+    ),
+    Rule(
         "bad-regex",
         ("error",),
         "A regular expression is not one of RE2.",

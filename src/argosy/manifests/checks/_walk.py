@@ -44,6 +44,8 @@ def each_parameter(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameter
         ("parameters", "parameters"),
         ("payload", "payload"),
         ("dynamic_headers", "dynamicHeaders"),
+        ("path_parameters", "pathParameters"),
+        ("query_parameters", "queryParameters"),
     ):
         entries = getattr(trigger.config, attribute, None)
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):

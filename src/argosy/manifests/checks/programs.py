@@ -30,6 +30,7 @@ _NAMES = {
     "regex": "regular expression",
     "cron": "cron expression",
     "conditions": "condition",
+    "jsonpath": "JSONPath",
 }
 
 
@@ -186,6 +187,9 @@ def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
     for index, reset in enumerate(trigger.conditions_reset):
         at = ("template", "conditionsReset", index, "byTime", "cron")
         yield from _faults("cron", reset.by_time.cron, at, reset.by_time.timezone or None)
+    if trigger.policy is not None and trigger.policy.response is not None:
+        for index, match in enumerate(trigger.policy.response.match):
+            yield from _faults("jsonpath", match.path, ("policy", "response", "match", index, "path"))
     if trigger.for_each is not None:
         for word, path in (("path", trigger.for_each.path), ("key", trigger.for_each.key)):
             yield from _path(path, ("forEach", word))

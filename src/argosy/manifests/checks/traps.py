@@ -44,6 +44,8 @@ _POLICIES = {
     "log": "",
     "email": "",
 }
+_ALSO = {"http": "response"}
+"""What of ours a kind follows beside that."""
 """Which policy each of upstream's kinds follows; our own kinds say for themselves what counts as a success."""
 
 
@@ -199,8 +201,8 @@ def _may_be_missing(name: str, condition: str, names: list[str]) -> bool:
 def _policy(trigger: TriggerSpec) -> Iterator[Problem]:
     if trigger.policy is None or trigger.kind not in _POLICIES:
         return
-    for word in ("k8s", "status"):
-        if getattr(trigger.policy, word) is not None and _POLICIES[trigger.kind] != word:
+    for word in ("k8s", "status", "response"):
+        if getattr(trigger.policy, word) is not None and word not in (_POLICIES[trigger.kind], _ALSO.get(trigger.kind)):
             followed = _POLICIES[trigger.kind]
             instead = f"it follows policy.{followed}" if followed else "it follows none"
             text = f"a trigger of kind '{trigger.kind}' does not follow policy.{word}; {instead}"

@@ -1,0 +1,160 @@
+"""The open HTTP clients of one trigger: one for each set of TLS material, proxy and egress rules, so that connections are used again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from argosy import __version__
+from argosy.connecting import mounts
+from argosy.errors import Rejected
+from argosy.triggers import _http
+
+if TYPE_CHECKING:
+    import httpx2
+
+_CLIENTS = 8
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What TLS is done with: PEM texts. ``digest`` names them without telling them."""
+
+    verified: bool = True
+    authority: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """A hash of it."""
+        parts = (str(self.verified), self.authority, self.certificate, self.key)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def context(self) -> ssl.SSLContext:
+        """Reads the machine's authorities, so it blocks. Raises Rejected if the texts are not what they
+        should be.
+        """
+        if not self.authority and not self.certificate:
+            return _http.trust(self.verified)
+        try:
+            context = ssl.create_default_context(cadata=self.authority or None)
+            if not self.verified:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if self.certificate:
+                _load(context, self.certificate, self.key)
+        except (ssl.SSLError, ValueError) as error:
+            raise Rejected("tls: the certificates or the key of the Secrets are not PEM, or no pair") from error
+        return context
+
+
+def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    # OpenSSL takes our certificate from files only; a memory file keeps the key off the disk.
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(f"{certificate}\n{key}\n".encode())
+        # A password is given so that an encrypted key fails instead of asking on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy, and who we are to it. ``url`` is empty where there is none."""
+
+    url: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def digest(self) -> str:
+        """A hash of it."""
+        return hashlib.sha256("\0".join((self.url, self.user, self.password)).encode()).hexdigest()
+
+
+def of_environment(url: str) -> Proxy:
+    """The proxy that the process's environment names for this URL (``HTTPS_PROXY``, ``NO_PROXY`` …)."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return Proxy()  # the client says what is wrong with the URL
+    found = urllib.request.getproxies_environment()
+    if urllib.request.proxy_bypass_environment(parts.netloc.rpartition("@")[2], found):  # type: ignore[attr-defined]
+        return Proxy()
+    named = found.get(parts.scheme) or found.get("all") or ""
+    return Proxy(named if "://" in named or not named else f"http://{named}")
+
+
+@dataclass
+class _Open:
+    """An open client and how many requests use it."""
+
+    client: httpx2.AsyncClient
+    users: int = 0
+
+
+class Clients:
+    """Open clients; of those unused, the oldest are closed (certificates get renewed)."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Open] = {}
+
+    @contextlib.asynccontextmanager
+    async def use(self, tls: Tls, proxy: Proxy, rules: str) -> AsyncIterator[httpx2.AsyncClient]:
+        """The client for this TLS material, this proxy and requests of the same egress ``rules``. Raises Rejected if it cannot be made."""
+        key = f"{tls.digest} {proxy.digest} {rules}"
+        if key not in self._open:
+            context = await asyncio.to_thread(tls.context)
+            self._open.setdefault(key, _Open(_client(context, proxy)))
+        held = self._open[key]
+        held.users += 1
+        try:
+            yield held.client
+        finally:
+            held.users -= 1
+            idle = [name for name, other in self._open.items() if not other.users]
+            for name in idle[:-_CLIENTS]:
+                await self._open.pop(name).client.aclose()
+
+    async def close(self) -> None:
+        """Close all."""
+        while self._open:
+            await self._open.popitem()[1].client.aclose()
+
+
+def _client(context: ssl.SSLContext, proxy: Proxy) -> httpx2.AsyncClient:
+    import http.cookiejar
+
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=60.0)
+    settings: dict[str, Any] = {}
+    if proxy.url:
+        auth = (proxy.user, proxy.password) if proxy.user or proxy.password else None
+        try:
+            settings["proxy"] = httpx2.Proxy(proxy.url, auth=auth)
+        except (ValueError, httpx2.InvalidURL) as error:
+            raise Rejected(f"proxy {_http.place(proxy.url)!r} is no http, https or socks5 URL") from error
+    client = httpx2.AsyncClient(
+        verify=context,
+        timeout=None,
+        limits=limits,
+        mounts=mounts(verify=context, limits=limits),
+        trust_env=False,  # proxies of the environment are chosen for each URL, see of_environment
+        # No packed answers: a short body may not grow into a long one here.
+        headers={"User-Agent": f"argosy/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"},
+        **settings,
+    )
+    client.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return client

@@ -1,0 +1,34 @@
+"""``policy.response``: what an answer's body must say for the action to count as done, for kinds that get an answer in JSON."""
+
+from __future__ import annotations
+
+import json
+
+from argosy.errors import LangError
+from argosy.lang import expr, jsonpath
+from argosy.manifests.fields import Json, ResponsePolicy
+
+_SHOWN = 200
+
+
+def mismatch(policy: ResponsePolicy, document: Json) -> str:
+    """Which condition the document does not meet, and what it says instead; empty where it meets all."""
+    floats = expr.floats(document)
+    for match in policy.match:
+        wanted = _text(expr.floats(match.value))
+        try:
+            found = _text(jsonpath.compile(match.path).query(floats))
+        except LangError as error:
+            return error.message
+        if found != wanted:
+            return f"{match.path} is {_shown(found)}, not {_shown(wanted)}"
+    return ""
+
+
+def _text(value: Json) -> str:
+    """The value so that equal ones have equal texts, and true is not 1."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
