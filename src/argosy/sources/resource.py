@@ -395,8 +395,6 @@ class _Watch:
         return self._ctx.config.namespace or None
 
     def _where(self, resource: Resource) -> str:
-        config = self._ctx.config
         what = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
-        where = f"namespace '{config.namespace}'" if config.namespace else "all namespaces"
-        labels = f" with labels {self._labels}" if self._labels else ""
-        return f"watch of {what} in {where}{labels}"
+        where = f"namespace '{self._namespace}'" if self._namespace else "all namespaces"
+        return f"watch of {what} in {where}" + (f" with labels {self._labels}" if self._labels else "")
