@@ -143,11 +143,13 @@ def _sample(plugin: type[Source[Any]]) -> str:
         return ""
     sample = json.loads(path.read_text())
     named = (
-        "It comes with the message, so what is sent twice is stored once." if sample["id"] else "Argosy makes one up."
+        "comes with the message: what is sent again under the same one is stored once."
+        if sample["id"]
+        else "is made by Argosy, for nothing in the message names it."
     )
     text = json.dumps(_cut(sample["data"]), indent=2, ensure_ascii=False)
     head = f"An event's `data`, as [its test received it](sources/samples/{path.name}), and its `type`"
-    return f"## Event\n\n{head} `{sample['type']}`. Its `id`: {named}\n\n```json\n{text}\n```\n"
+    return f"## Event\n\n{head} `{sample['type']}`. Its `id` {named}\n\n```json\n{text}\n```\n"
 
 
 def _cut(value: Any, depth: int = 0) -> Any:
