@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from argosy.sources._base import SourceContext
     from argosy.sources._http import Request
 
-_FETCH_SECONDS = 5.0
+_FETCH_SECONDS = 4.0
 _FETCH_BYTES = 1024 * 1024
 _LIFETIME_SECONDS = 3600.0
 _STALE_SECONDS = 86400.0
@@ -249,7 +249,7 @@ class _Fetched:
         self._secret: Callable[[SecretKeySelector], str] = ctx.secret
         self._keys: list[_Key] = []
         self._fetched = self._tried = -math.inf
-        self._why = ""
+        self._why = "they were not fetched in time"
         self._one = asyncio.Lock()
 
     async def get(self, anew: bool) -> list[_Key] | None:
