@@ -187,7 +187,7 @@ class Client:
         given = dict(headers)
         if credentials is not None:
             given |= signature(method, url, given, body, credentials, region, service, self._clock.now())
-        timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
+        timeout = httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
         try:
             request = self._client.build_request(
                 method, url, headers=given, content=body or None, timeout=timeout,

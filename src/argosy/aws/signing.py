@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
 
 
 class Credentials(NamedTuple):
@@ -38,7 +38,7 @@ def signature(
     if credentials.token:
         extra["X-Amz-Security-Token"] = credentials.token
     lines = {name.lower(): " ".join(value.split()) for name, value in {**headers, **extra}.items()}
-    lines["host"] = parts.netloc
+    lines["host"] = _host(parts)
     names = ";".join(sorted(lines))
     query = sorted(
         (quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in parse_qsl(parts.query, True)
@@ -65,3 +65,9 @@ def signature(
         f"AWS4-HMAC-SHA256 Credential={credentials.key}/{scope}, SignedHeaders={names}, Signature={signed}"
     )
     return extra
+
+
+def _host(parts: SplitResult) -> str:
+    """The ``Host`` header that HTTP clients send: in lower case, and without a port that goes without saying."""
+    host = parts.netloc.lower()
+    return host.removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ""))

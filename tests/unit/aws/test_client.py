@@ -6,9 +6,13 @@ import socket
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
 
 from argosy.aws import s3
 from argosy.aws.client import AwsError, Client, endpoint
+from argosy.aws.signing import Credentials
 from argosy.clock import SystemClock
 from argosy.connecting import Connecting
 from tests.unit.triggers.receivers import Answer, HttpServer
@@ -104,3 +108,29 @@ def test_where_an_object_is() -> None:
         "https://s3.cn-north-1.amazonaws.com.cn/"
     )
     assert s3.url("https://s3.amazonaws.com.evil.example", "b", region="r").startswith("https://s3.amazonaws.com.evil")
+
+
+@pytest.mark.parametrize("place", ["http://MinIO.Example:80", "http://minio.example", "http://minio.example:8080"])
+async def test_what_is_signed_as_the_host_is_what_is_sent_as_the_host(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    # Given names with and without a port that goes without saying
+    class Who:
+        async def get(self) -> Credentials:
+            return Credentials("AKID", "secret")
+
+        def forget(self) -> None: ...
+
+    async with HttpServer() as server:
+        rules = (f"minio.example:{port}=127.0.0.1:{server.port}" for port in (80, 8080))
+        monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(rules))
+        async with Client("a test", SystemClock()) as client:
+            await client.request("s3", "us-east-1", "GET", f"{place}/b/k", {}, b"", Who())
+    # When the signature is made again by botocore of what came, then it is the one that came
+    (request,) = server.requests
+    names = request.headers["authorization"].partition("SignedHeaders=")[2].split(",")[0].split(";")
+    again = AWSRequest("GET", f"http://{request.headers['host']}/b/k", {name: request.headers[name] for name in names})
+    again.context["timestamp"] = request.headers["x-amz-date"]
+    signer = S3SigV4Auth(BotoCredentials("AKID", "secret"), "s3", "us-east-1")
+    wanted = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+    assert request.headers["authorization"].endswith(f"Signature={wanted}")
