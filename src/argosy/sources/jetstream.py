@@ -109,6 +109,10 @@ class Place(NamedTuple):
 class Jetstream(Source[JetstreamConfig]):
     """Receives the messages of a stream. An event's id is made of the stream's name, the message's sequence number, and
     its time, which tells it from one of a later stream of that name.
+
+    Its user publishes to ``$JS.API.STREAM.INFO.<stream>``, ``$JS.API.CONSUMER.INFO.<stream>.<durable>``,
+    ``$JS.API.CONSUMER.MSG.NEXT.<stream>.<durable>`` and ``$JS.ACK.<stream>.<durable>.>``, subscribes to ``_INBOX.>``, and
+    needs ``$JS.API.CONSUMER.CREATE.<stream>.<durable>.>`` where the consumer is not there or must change.
     """
 
     kind: ClassVar[str] = "jetstream"

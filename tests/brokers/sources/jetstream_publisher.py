@@ -19,12 +19,14 @@ DURABLE = "reader"
 
 
 class JetstreamServer(NatsServer):
-    """Keeps its streams in its folder."""
+    """Keeps its streams in its folder. ``settings`` are more of its block ``jetstream``."""
+
+    settings = ""
 
     def command(self) -> list[str]:
         command = super().command()
         config = Path(self.folder / "nats.conf")
-        config.write_text(config.read_text() + f'jetstream {{ store_dir: "{self.folder}/store" }}\n')
+        config.write_text(config.read_text() + f'jetstream {{ store_dir: "{self.folder}/store"{self.settings} }}\n')
         return command
 
 

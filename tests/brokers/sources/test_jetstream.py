@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -13,8 +16,11 @@ from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.registry import wrap
 from argosy.sources._raw import Raw
+from tests.brokers.nats_server import connect
 from tests.brokers.sources.jetstream_publisher import DURABLE, JetstreamServer, StreamPublisher
-from tests.brokers.sources.nats_publisher import SECRETS
+from tests.brokers.sources.nats_publisher import BASIC, SECRETS
+from tests.brokers.sources.nats_server import PASSWORD
+from tests.brokers.sources.server import CLIENT_TLS
 from tests.brokers.sources.suite import BrokerSuite
 from tests.conformance.source import DictBucket, SourceSuite, Stage, ended, eventually, on_stage, raising
 
@@ -261,14 +267,19 @@ async def test_a_consumer_that_is_lost_is_made_again_where_it_stood(
     await upstream.send("two")
     bucket = stage.bucket
     assert isinstance(bucket, DictBucket)
-    await eventually(lambda: bucket.entries["acknowledged"].value.endswith(b", 2]"))
+
+    def stands_at(sequence: int) -> bool:
+        entry = bucket.entries.get("acknowledged")
+        return entry is not None and entry.value.endswith(b", %d]" % sequence)
+
+    await eventually(lambda: stands_at(2))
     # When its consumer is deleted while it runs, then it says so, and goes on
     await upstream.api.delete_consumer(upstream.stream, DURABLE)
     await upstream.send("three")
     await stage.events(3)
     assert "Deleted" in str(stage.errors[0])
     # And when the whole stream is another one, then it is read from its beginning
-    await eventually(lambda: bucket.entries["acknowledged"].value.endswith(b", 3]"))
+    await eventually(lambda: stands_at(3))
     await stage.stop()
     await upstream.api.delete_stream(upstream.stream)
     await upstream.again()
@@ -320,3 +331,69 @@ async def test_two_streams_with_the_same_manifest_names_have_consumers_of_their_
 
         assert _durable(context) != _durable(stage.context())
         assert "." not in _durable(context)
+
+
+async def test_tls_with_our_certificate_and_a_host_that_is_led_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server that wants to see a certificate, under a name that its own has, and one that it does not have
+    server = JetstreamServer(tmp_path, tls=True)
+    with server:
+        names = ("kubernetes.default.svc", "other.svc")
+        rules = (f"{name}:4222=127.0.0.1:{server.port}" for name in names)
+        monkeypatch.setenv("ARGOSY_RESOLVE", " ".join(rules))
+        tls = server.tls_secrets()
+        context = ssl.create_default_context(cadata=tls["tls", "ca"])
+        context.load_cert_chain(tmp_path / "client.crt", tmp_path / "client.key")
+        client = await connect(server.url, user="argosy", password=PASSWORD, tls=context)
+        await client.jetstream().add_stream(name="S", subjects=["s"])
+        await client.jetstream().publish("s", b"1")
+        block = {"url": f"nats://{names[0]}", "stream": "S", "start": "all", "tls": CLIENT_TLS, "auth": BASIC}
+        # When the source starts, then it reads by the first, and does not trust the second
+        async with on_stage("jetstream", block, secrets={**SECRETS, **tls}) as stage:
+            await stage.start()
+            await stage.events(1)
+        block["url"] = f"nats://{names[1]}"
+        async with raising("jetstream", block, secrets={**SECRETS, **tls}) as sentence:
+            assert "certificate of nats://other.svc:4222 is not trusted" in sentence
+        await client.close()
+
+
+async def test_a_user_with_no_more_rights_than_it_takes_in_a_domain(tmp_path: Path) -> None:
+    # Given a server with a domain, a consumer that somebody made, and a user who may read by it and nothing else
+    rights = [
+        "$JS.API.STREAM.INFO.ORDERS",
+        "$JS.API.CONSUMER.INFO.ORDERS.reader",
+        "$JS.API.CONSUMER.MSG.NEXT.ORDERS.reader",
+        "$JS.ACK.>",
+    ]
+    permissions = f'publish: {json.dumps(rights)}, subscribe: "_INBOX.>"'
+    all_rights = f'{{ user: argosy, password: "{PASSWORD}" }}'
+    users = f"{all_rights}, {{ user: small, password: small, permissions: {{ {permissions} }} }}"
+    server = JetstreamServer(tmp_path, f"authorization {{ users = [ {users} ] }}\n")
+    server.settings = ", domain: hub"
+    block = {"url": server.url, "stream": "ORDERS", "durable": "reader", "domain": "hub"}
+    block["auth"] = {"basic": {each: {"name": "nats", "key": "small"} for each in ("username", "password")}}
+    with server:
+        block["url"] = server.url
+        client = await connect(server.url, user="argosy", password=PASSWORD)
+        api = client.jetstream(domain="hub")
+        await api.add_stream(name="ORDERS", subjects=["orders.*"])
+        await api.add_consumer("ORDERS", durable_name="reader", ack_policy="explicit", max_deliver=7)
+        async with on_stage("jetstream", block, secrets={("nats", "small"): "small"}) as stage:
+            # When messages come, then they are events, and acknowledged
+            await stage.start()
+            await api.publish("orders.a", b"1")
+            (event,) = await stage.events(1)
+            assert (event.data["stream"], event.data["sequence"]) == ("ORDERS", 1)
+            assert event.id.startswith("ORDERS/1/17")
+
+            async def told() -> bool:
+                return (await api.consumer_info("ORDERS", "reader")).num_ack_pending == 0
+
+            await eventually(told)
+            # And without the right to make one, another consumer cannot be had, in a sentence
+            await stage.stop()
+            async with raising("jetstream", {**block, "durable": "mine"}, secrets=stage.secrets) as sentence:
+                assert "Permissions Violation" in sentence and "grant the user this right" in sentence
+        await client.close()
