@@ -369,32 +369,121 @@ class _Clock:
             self._then()
 
 
-class TestPolicy:
-    async def test_an_action_waits_for_the_labels(self, stage: Stage, apiserver: ApiServer, namespace: str) -> None:
-        # Given someone who labels the object after the second look
-        def label() -> None:
-            where = f"/api/v1/namespaces/{namespace}/configmaps/one"
-            body = {"metadata": {"labels": {"phase": "done"}}}
-            apiserver.request("PATCH", where, body, content="application/merge-patch+json")
+class _Patient:
+    """A clock whose pauses never end: what comes about then does so because something was seen."""
 
-        stage.clock = clock = _Clock(2, label)
-        policy = {"k8s": {"labels": {"phase": "done"}, "errorOnBackoffTimeout": True}}
+    def __init__(self) -> None:
+        self.sleeping = 0
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeping += 1
+        await asyncio.Event().wait()
+
+
+class TestPolicy:
+    @pytest.mark.parametrize(
+        ("policy", "change"),
+        [
+            ({"labels": {"phase": "done"}}, {"metadata": {"labels": {"phase": "done"}}}),
+            ({"fields": [{"path": "$.data.state", "value": "up"}]}, {"data": {"state": "up"}}),
+            (
+                {"labels": {"phase": "done"}, "fields": [{"path": "$.data.n", "value": "1"}]},
+                {"metadata": {"labels": {"phase": "done"}}, "data": {"n": "1"}},
+            ),
+        ],
+    )
+    async def test_an_action_waits_until_the_object_is_as_wanted_and_sees_it_at_once(
+        self, stage: Stage, apiserver: ApiServer, namespace: str, policy: Object, change: Object
+    ) -> None:
+        # Given an action under a policy, whose pauses never end
+        stage.clock = clock = _Patient()
+        where = f"/api/v1/namespaces/{namespace}/configmaps/one"
         async with stage.open() as trigger:
-            await stage.fire(trigger, block(config_map(name="one")), policy=policy)
-        assert clock.pauses == 2
+            fired = asyncio.create_task(
+                stage.fire(trigger, block(config_map(name="one")), policy={"k8s": {**policy, "deadline": "1h"}})
+            )
+            await eventually(lambda: clock.sleeping == 1)
+            # When something else about the object changes, it waits on
+            apiserver.request("PATCH", where, {"data": {"other": "x"}}, content="application/merge-patch+json")
+            await asyncio.sleep(0)
+            assert not fired.done()
+            # When the object becomes what is wanted, the action is done
+            apiserver.request("PATCH", where, change, content="application/merge-patch+json")
+            assert (await fired).detail["name"] == "one"
+
+    async def test_conditions_are_those_of_the_status(self, stage: Stage, apiserver: ApiServer, namespace: str) -> None:
+        body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"}, "spec": {"ports": [{"port": 80}]}}
+        where = f"/api/v1/namespaces/{namespace}/services/one"
+        stage.clock = clock = _Patient()
+        policy = {"k8s": {"conditions": {"Ready": "True"}, "deadline": "1h"}}
+        async with stage.open() as trigger:
+            fired = asyncio.create_task(stage.fire(trigger, block(body), policy=policy))
+            await eventually(lambda: clock.sleeping == 1)
+            moment = "2026-01-01T00:00:00Z"
+            for state in ("False", "True"):
+                one = {"type": "Ready", "status": state, "reason": "X", "message": "", "lastTransitionTime": moment}
+                status = {"status": {"conditions": [one]}}
+                apiserver.request("PATCH", f"{where}/status", status, content="application/merge-patch+json")
+            await fired
 
     @pytest.mark.parametrize("strict", [True, False])
     async def test_its_patience_ends_as_the_policy_says(self, stage: Stage, strict: bool) -> None:
-        stage.clock = clock = _Clock(-1, None)
+        stage.clock = _Clock(-1, None)
         labels = {"phase": "done"}
-        policy = {"k8s": {"labels": labels, "backoff": {"steps": 3}, "errorOnBackoffTimeout": strict}}
+        policy = {"k8s": {"labels": labels, "backoff": {"steps": 3, "jitter": 0}, "errorOnBackoffTimeout": strict}}
         async with stage.open() as trigger:
             if strict:
-                with pytest.raises(TriggerError, match=r"did not get the labels.*phase=done.*3 looks"):
+                with pytest.raises(TriggerError, match=r"within 2s: label phase is missing, not 'done'"):
                     await stage.fire(trigger, block(config_map(name="one")), policy=policy)
             else:
                 await stage.fire(trigger, block(config_map(name="one")), policy=policy)
-        assert clock.pauses == 2
+
+    async def test_a_deadline_is_an_error_at_its_end(self, stage: Stage) -> None:
+        stage.clock = _Clock(-1, None)
+        policy = {"k8s": {"fields": [{"path": "$.data.a", "value": "2"}], "deadline": "5m"}}
+        async with stage.open() as trigger:
+            with pytest.raises(TriggerError, match=r'within 5m0s: \$\.data\.a is "1", not "2"'):
+                await stage.fire(trigger, block(config_map(name="one")), policy=policy)
+
+    async def test_an_object_that_is_removed_ends_the_waiting(
+        self, stage: Stage, apiserver: ApiServer, namespace: str
+    ) -> None:
+        stage.clock = clock = _Patient()
+        policy = {"k8s": {"labels": {"phase": "done"}, "deadline": "1h"}}
+        async with stage.open() as trigger:
+            fired = asyncio.create_task(stage.fire(trigger, block(config_map(name="one")), policy=policy))
+            await eventually(lambda: clock.sleeping == 1)
+            apiserver.request("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/one")
+            with pytest.raises(NotFound):
+                await fired
+
+    async def test_who_may_not_watch_looks_again_as_upstream_does(
+        self, apiserver: ApiServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given an account that may create and get, and someone who labels the object in the first pause
+        rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get"]}]
+        user = apiserver.service_account(namespace, "looker", rules)
+        monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig(tmp_path / "looker", user)))
+
+        class Pauses(_Patient):
+            async def sleep(self, seconds: float) -> None:
+                self.sleeping += 1
+                if self.sleeping == 1:
+                    await asyncio.Event().wait()
+                where = f"/api/v1/namespaces/{namespace}/configmaps/one"
+                body = {"metadata": {"labels": {"phase": "done"}}}
+                apiserver.request("PATCH", where, body, content="application/merge-patch+json")
+
+        stage = Stage("k8s", namespace=namespace, clock=Pauses())
+        policy = {"k8s": {"labels": {"phase": "done"}, "deadline": "1h"}}
+        async with stage.open() as trigger:
+            await stage.fire(trigger, block(config_map(name="one")), policy=policy)
 
 
 class TestTheWay:

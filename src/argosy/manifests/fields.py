@@ -373,14 +373,6 @@ class ArtifactLocation(Model):
         return self
 
 
-class K8sPolicy(Model):
-    """When a created object counts as a success: its labels."""
-
-    labels: dict[str, str]
-    backoff: Backoff | None = None
-    error_on_backoff_timeout: bool = False
-
-
 class StatusPolicy(Model):
     """Which response statuses count as a success."""
 
@@ -388,12 +380,33 @@ class StatusPolicy(Model):
 
 
 class ResponseMatch(Model):
-    """A value that the answer must have."""
+    """A value that an answer, or an object, must have."""
 
     path: str = Field(min_length=1)
-    """A JSONPath into the answer's body, as ``$.state``."""
+    """A JSONPath into it, as ``$.state``."""
     value: Json
     """What must be there: text, a number, true, false, null, or a whole object or list."""
+
+
+class K8sPolicy(Model):
+    """When an object counts as a success: what it must have become. All that is given must hold."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    fields: list[ResponseMatch] = Field(default_factory=list, json_schema_extra={"x-argosy": True})
+    """Values of the object by JSONPath, as ``{path: $.status.phase, value: Succeeded}`` (ours)."""
+    conditions: dict[str, str] = Field(default_factory=dict, json_schema_extra={"x-argosy": True})
+    """Its ``status.conditions``, as ``{Ready: "True"}`` (ours)."""
+    backoff: Backoff | None = None
+    """How long it has time, as the pauses of it together; between them an account that may not watch objects looks again."""
+    error_on_backoff_timeout: bool = False
+    deadline: Duration | None = Field(default=None, gt=0, json_schema_extra={"x-argosy": True})
+    """How long it has time, in the place of ``backoff``; at its end the attempt has failed (ours)."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> K8sPolicy:
+        if not (self.labels or self.fields or self.conditions):
+            raise ValueError("needs one of labels, fields and conditions")
+        return self
 
 
 class ResponsePolicy(Model):

@@ -14,17 +14,17 @@ import base64
 import contextlib
 import copy
 import hashlib
-import random
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import orjson
 from pydantic import Field
 
-from argosy.errors import Rejected, TriggerError
+from argosy.errors import Rejected
 from argosy.kubernetes.client import AlreadyExists, Client, NotFound, Resource, shared
-from argosy.manifests.fields import OURS, ArtifactLocation, Backoff, K8sPolicy, TriggerParameter
+from argosy.manifests.fields import OURS, ArtifactLocation, K8sPolicy, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._k8s_policy import Waiting
 from argosy.triggers._sources import Objects
 
 Object = dict[str, Any]
@@ -176,22 +176,13 @@ class KubernetesTrigger(Trigger[ConfigT]):
             },
         )
 
-    async def await_labels(self, target: Target, policy: K8sPolicy) -> None:
-        """Return once the object has all labels of the policy, or when the policy's patience is at its end.
+    async def await_policy(self, target: Target, policy: K8sPolicy) -> None:
+        """Return once the object is as the policy wants it, or when the policy's patience is at its end.
 
         Raises TriggerError at that end if the policy wants an error then.
         """
-        backoff = policy.backoff or Backoff()
-        for tried in range(1, backoff.tries + 1):
-            found = await target.client.get(target.resource, target.name, target.namespace)
-            labels = found["metadata"].get("labels") or {}
-            if all(labels.get(key) == value for key, value in policy.labels.items()):
-                return
-            if tried < backoff.tries:
-                await self.ctx.clock.sleep(backoff.pause_seconds(tried, random.random()))
-        if policy.error_on_backoff_timeout:
-            wanted = ", ".join(f"{key}={value}" for key, value in policy.labels.items())
-            raise TriggerError(f"{target} did not get the labels of policy.k8s ({wanted}) in {backoff.tries} looks")
+        where = (target.client, target.resource, target.name, target.namespace)
+        await Waiting(*where, policy, self.ctx.clock, str(target)).run()
 
 
 def _settle_name(body: Object, action_id: str) -> bool:

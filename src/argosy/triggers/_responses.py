@@ -15,20 +15,21 @@ def mismatch(policy: ResponsePolicy, document: Json) -> str:
     """Which condition the document does not meet, and what it says instead; empty where it meets all."""
     floats = expr.floats(document)
     for match in policy.match:
-        wanted = _text(expr.floats(match.value))
+        wanted = text(expr.floats(match.value))
         try:
-            found = _text(jsonpath.compile(match.path).query(floats))
+            found = text(jsonpath.compile(match.path).query(floats))
         except LangError as error:
             return error.message
         if found != wanted:
-            return f"{match.path} is {_shown(found)}, not {_shown(wanted)}"
+            return f"{match.path} is {shown(found)}, not {shown(wanted)}"
     return ""
 
 
-def _text(value: Json) -> str:
+def text(value: Json) -> str:
     """The value so that equal ones have equal texts, and true is not 1."""
     return json.dumps(value, sort_keys=True)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """The text of a value, or its beginning."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

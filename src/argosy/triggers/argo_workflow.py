@@ -124,7 +124,7 @@ spec:
             workflows = await self.client.discover(_API, "Workflow")
             about = {"name": outcome.detail["name"]}
             made = Target(workflows, outcome.detail["namespace"], {"metadata": about}, target.client)
-            await self.await_labels(made, action.policy.k8s)
+            await self.await_policy(made, action.policy.k8s)
         return outcome
 
     async def _submit(self, target: Target, options: SubmitOptions, action: Action) -> Outcome:

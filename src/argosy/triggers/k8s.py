@@ -99,7 +99,7 @@ spec:
             outcome = await self.make(target, action)
         if action.policy is not None and action.policy.k8s is not None and not config.dry_run:
             about = {"name": outcome.detail["name"]}
-            await self.await_labels(target._replace(body={"metadata": about}), action.policy.k8s)
+            await self.await_policy(target._replace(body={"metadata": about}), action.policy.k8s)
         return outcome
 
     async def _update(self, target: Target, action: Action) -> Outcome:

@@ -1,4 +1,5 @@
-"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``, ``emit``, ``approval``."""
+"""What lint says of the blocks that say what becomes of a trigger's actions: ``forEach``, ``emit``, ``approval``; and what of
+``policy`` is ours."""
 
 from __future__ import annotations
 
@@ -209,6 +210,50 @@ class TestApproval:
 
         assert findings(approval="required", queue={"key": key}) == []
         assert [one.code for one in findings(queue={"key": key})] == ["no-effect"]
+
+
+class TestPolicy:
+    def test_what_of_it_is_ours_is_named(self) -> None:
+        policy = {
+            "k8s": {"conditions": {"Ready": "True"}, "fields": [{"path": "$.a", "value": 1}], "deadline": "5m"},
+            "response": {"match": [{"path": "$.ok", "value": True}]},
+        }
+
+        found = {one.path for one in additions(bundle(policy=policy))}
+
+        assert found == {AT + "policy." + word for word in ("k8s.conditions", "k8s.fields", "k8s.deadline", "response")}
+
+    @pytest.mark.parametrize(
+        ("policy", "path", "words"),
+        [
+            ({"k8s": {}}, "policy.k8s", "needs one of labels, fields and conditions"),
+            ({"k8s": {"labels": {"a": "b"}, "deadline": "0s"}}, "policy.k8s.deadline", "greater than 0"),
+            ({"response": {"match": []}}, "policy.response.match", "at least 1"),
+            ({"response": {"match": [{"path": "$.a"}]}}, "policy.response.match[0].value", "is missing"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_an_error_at_its_place(self, policy: dict[str, Any], path: str, words: str) -> None:
+        (finding,) = findings(policy=policy)
+
+        assert (finding.severity, finding.path) == ("error", AT + path)
+        assert words in finding.message
+
+    @pytest.mark.parametrize(
+        ("policy", "path"),
+        [
+            ({"k8s": {"fields": [{"path": "a.b", "value": 1}]}}, "policy.k8s.fields[0].path"),
+            ({"response": {"match": [{"path": "$.a[", "value": 1}]}}, "policy.response.match[0].path"),
+        ],
+    )
+    def test_a_path_that_is_none_is_an_error(self, policy: dict[str, Any], path: str) -> None:
+        found = {(one.code, one.severity, one.path) for one in findings(policy=policy)}
+
+        assert ("bad-jsonpath", "error", AT + path) in found
+
+    def test_a_kind_that_has_no_answer_in_json_does_not_follow_it(self) -> None:
+        (finding,) = findings(policy={"response": {"match": [{"path": "$.ok", "value": True}]}})
+
+        assert (finding.code, finding.path) == ("policy-without-effect", AT + "policy.response")
 
 
 @pytest.mark.parametrize(("word", "block"), [("forEach", "x"), ("emit", {"eventName": "x"}), ("approval", "required")])

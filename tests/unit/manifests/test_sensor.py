@@ -204,7 +204,7 @@ def test_upstreams_rules_for_dependencies_hold(more: dict[str, Any], path: str) 
             },
             "template.conditionsReset[0].byTime.timezone",
         ),
-        ({"policy": {"k8s": {}}}, "policy.k8s.labels"),
+        ({"policy": {"k8s": {}}}, "policy.k8s"),
         ({"policy": {"status": {}}}, "policy.status.allow"),
         ({"retryStrategy": {"duration": "3"}}, None),
         ({"retryStrategy": {"duration": "3 s"}}, "retryStrategy.duration"),

@@ -137,6 +137,7 @@ def _verbs(trigger: TriggerSpec, operation: str) -> Iterator[tuple[str, bool]]:
         yield from ((verb, False) for verb in _WORKFLOW)
     if trigger.policy and trigger.policy.k8s and trigger.kind == "k8s" and operation != "delete":
         yield "get", True
+        yield "watch", False
 
 
 def plural(kind: str) -> str:

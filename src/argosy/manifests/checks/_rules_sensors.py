@@ -34,8 +34,8 @@ RULES = (
     Rule(
         "bad-jsonpath",
         ("error",),
-        "A JSONPath of 'policy.response' does not parse.",
-        "No answer would count as a success, so every action would become a dead letter.",
+        "A JSONPath of 'policy.response' or of 'policy.k8s.fields' does not parse.",
+        "No answer and no object would count as a success, so every action would become a dead letter.",
         _PARSE,
     ),
     Rule(

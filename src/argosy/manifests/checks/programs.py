@@ -190,6 +190,9 @@ def _trigger(trigger: TriggerSpec, names: list[str]) -> Iterator[Problem]:
     if trigger.policy is not None and trigger.policy.response is not None:
         for index, match in enumerate(trigger.policy.response.match):
             yield from _faults("jsonpath", match.path, ("policy", "response", "match", index, "path"))
+    if trigger.policy is not None and trigger.policy.k8s is not None:
+        for index, match in enumerate(trigger.policy.k8s.fields):
+            yield from _faults("jsonpath", match.path, ("policy", "k8s", "fields", index, "path"))
     if trigger.for_each is not None:
         for word, path in (("path", trigger.for_each.path), ("key", trigger.for_each.key)):
             yield from _path(path, ("forEach", word))
