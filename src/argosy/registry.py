@@ -22,8 +22,8 @@ from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
 LATER_SOURCES = frozenset(
-    "azureEventsHub emitter "  # noqa: SIM905
-    "hdfs mns".split()
+    "azureEventsHub "  # noqa: SIM905
+    "mns".split()
 )
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 

@@ -191,7 +191,7 @@ async def test_a_thousand_actions_use_the_connections_of_the_first(receiver: Top
     assert len(set(await receiver.effects())) == await receiver.count() == 1001
 
 
-async def test_a_secret_that_changes_is_taken_up(receiver: Topic, stage: Stage) -> None:
+async def test_a_rotated_secret_is_taken_up(receiver: Topic, stage: Stage) -> None:
     async with stage.open() as trigger:
         # Given a password that is wrong
         stage.secrets["kafka", "password"] = "wrong"
