@@ -14,7 +14,6 @@ import base64
 import hashlib
 import ssl
 from typing import Any, ClassVar, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -23,13 +22,12 @@ from argosy.lang import gojson
 from argosy.manifests.fields import Backoff, BasicAuth, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
+from argosy.sources._mqtt_address import address, encrypted
 from argosy.sources._mqtt_packets import LARGEST, Published
 from argosy.sources._mqtt_session import Login, Session
 from argosy.sources._raw import Raw, Wrapped, known, tail
-from argosy.sources._reaching import Address, host_and_port, patiently
+from argosy.sources._reaching import Address, patiently
 
-_PLAIN = ("tcp", "mqtt")
-_ENCRYPTED = ("ssl", "tls", "tcps", "mqtts", "mqtt+ssl")
 _TOPIC_KEY = "topic"
 _STORED_KEY = "stored"
 
@@ -61,7 +59,7 @@ class MqttConfig(SourceConfig):
     @field_validator("url")
     @classmethod
     def _readable(cls, url: str) -> str:
-        _address(url)
+        address(url)
         return url
 
     @field_validator("topic")
@@ -206,29 +204,10 @@ def _login(ctx: SourceContext[Any]) -> tuple[Address, ssl.SSLContext | None, Log
     from argosy.sources._tls import client_context
 
     config: MqttConfig = ctx.config
-    where, user, password = _address(config.url)
+    where, user, password = address(config.url)
     if config.auth and config.auth.username and config.auth.password:
         user, password = ctx.secret(config.auth.username), ctx.secret(config.auth.password)
-    if config.tls is not None and where.scheme in _PLAIN:
+    if config.tls is not None and not encrypted(where):
         where = where._replace(scheme="ssl")
-    tls = client_context(config.tls, ctx.secret) if where.scheme in _ENCRYPTED else None
+    tls = client_context(config.tls, ctx.secret) if encrypted(where) else None
     return where, tls, Login(config.client_id, not config.qos, user, password)
-
-
-def _address(url: str) -> tuple[Address, str | None, str | None]:
-    """The broker of a URL, and the user and password in it. Raises ValueError, without the URL's text."""
-    scheme, found, rest = url.strip().partition("://")
-    if not found:
-        scheme, rest = "tcp", url.strip()
-    scheme = scheme.lower()
-    if scheme in ("ws", "wss", "unix"):
-        raise ValueError("reaches brokers by TCP or TLS only; write tcp://host:1883 or ssl://host:8883")
-    if scheme not in (*_PLAIN, *_ENCRYPTED):
-        raise ValueError("must begin with tcp:// or ssl://")
-    try:
-        parts = urlsplit(f"//{rest}")
-        host, port = host_and_port(parts.netloc.rpartition("@")[2], 8883 if scheme in _ENCRYPTED else 1883)
-    except ValueError:
-        raise ValueError("cannot be read; write for example tcp://mosquitto.messaging:1883") from None
-    user = unquote(parts.username) if parts.username else None
-    return Address(scheme, host, port), user, unquote(parts.password) if user and parts.password else None
