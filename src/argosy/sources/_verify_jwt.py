@@ -177,7 +177,7 @@ def claims_fault(rule: Jwt, payload: bytes, clock: Clock) -> str:
     """Why the claims of a token whose signature is right do not do; empty where they do."""
     try:
         claims = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
         return "the token claims nothing"

@@ -112,7 +112,7 @@ class Jetstream(Source[JetstreamConfig]):
 
     Its user publishes to ``$JS.API.STREAM.INFO.<stream>``, ``$JS.API.CONSUMER.INFO.<stream>.<durable>``,
     ``$JS.API.CONSUMER.MSG.NEXT.<stream>.<durable>`` and ``$JS.ACK.<stream>.<durable>.>``, subscribes to ``_INBOX.>``, and
-    needs ``$JS.API.CONSUMER.CREATE.<stream>.<durable>.>`` where the consumer is not there or must change.
+    needs ``$JS.API.CONSUMER.CREATE.<stream>.>`` where the consumer is not there or must change.
     """
 
     kind: ClassVar[str] = "jetstream"
