@@ -1,8 +1,9 @@
 """The ``python`` trigger (ours): calls a Python function with the events of an action.
 
 ``handler: package.module:function`` names it; an ``async def`` is awaited, any other function runs in a
-thread. It is called as ``handler(events, **args)`` and may return nothing, a line of text, or a JSON object,
-which is kept with the action. Whatever it raises is a failed try, tried again like any other;
+thread. It is called as ``handler(events, **args)``, each argument as its annotation wants it (``_typed_args``), and may return
+nothing, a line of text, or anything that JSON can hold (dataclasses and models, too), which is kept with the action and published
+by ``emit``. Whatever it raises is a failed try, tried again like any other;
 ``argosy.errors.Rejected`` says that another try cannot help, ``RetryAfter`` says when. The function is
 loaded at the first action and then kept.
 
@@ -17,10 +18,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from argosy import functions
 from argosy.errors import ArgosyError, ConfigError, Rejected, TriggerError
@@ -28,6 +29,7 @@ from argosy.event import Event
 from argosy.functions import Handler
 from argosy.manifests.fields import Json, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._typed_args import Arguments
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ class PythonConfig(TriggerConfig):
     path: str = ""
     """A folder in which the module is looked for first."""
     args: dict[str, Json] = Field(default_factory=dict)
-    """Passed to the function by name."""
+    """Passed to the function by name, each as the function's annotation wants it."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
     """Set on this block; ``dest: args.name`` sets an argument."""
     timeout_seconds: float = Field(60.0, gt=0)
+    """How long a call may take. A function that is not ``async`` goes on by itself then, and the try counts as failed."""
 
     @field_validator("handler")
     @classmethod
@@ -147,22 +150,18 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._loaded: dict[tuple[str, str], Handler] = {}
+        self._loaded: dict[tuple[str, str], tuple[Handler, Arguments]] = {}
         self._loading = asyncio.Lock()
 
     async def fire(self, config: PythonConfig, action: Action) -> Outcome:
-        handler = await self._handler(config)
+        handler, arguments = await self._handler(config)
         what = f"handler {config.handler!r}"
         events = Events(action)
-        try:
-            inspect.signature(handler).bind(events, **config.args)
-        except TypeError as error:
-            raise Rejected(f"{what} cannot be called with args {sorted(config.args)}: {error}") from error
-        except ValueError:
-            pass  # a function of C that does not tell its arguments is called as it is
+        # Each try has arguments of its own, whatever the function does to them.
+        own = arguments.of(events, msgspec.json.decode(msgspec.json.encode(config.args)))
         try:
             async with asyncio.timeout(config.timeout_seconds) as limit:
-                answer = await _call(handler, events, config.args)
+                answer = await _call(handler, events, own)
         except ArgosyError:
             raise
         except (Exception, SystemExit) as error:
@@ -171,17 +170,16 @@ spec:
             raise TriggerError(f"{what} raised {functions.told(error)}") from error
         return _outcome(what, answer)
 
-    async def _handler(self, config: PythonConfig) -> Handler:
+    async def _handler(self, config: PythonConfig) -> tuple[Handler, Arguments]:
         key = (config.handler, config.path)
         async with self._loading:
             if key not in self._loaded:
-                self._loaded[key] = await asyncio.to_thread(load, config)
+                handler = await asyncio.to_thread(load, config)
+                self._loaded[key] = (handler, Arguments(handler, f"handler {config.handler!r}"))
             return self._loaded[key]
 
 
-async def _call(handler: Handler, events: Events, args: Mapping[str, Json]) -> object:
-    # Each try has arguments of its own, whatever the function does to them.
-    own = msgspec.json.decode(msgspec.json.encode(args))
+async def _call(handler: Handler, events: Events, own: Mapping[str, Any]) -> object:
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
         return await handler(events, **own)
     answer, error = await functions.in_thread(lambda: handler(events, **own))
@@ -197,11 +195,11 @@ def _outcome(what: str, answer: object) -> Outcome:
         return answer
     if isinstance(answer, str):
         return Outcome(answer)
-    if isinstance(answer, dict):
-        try:
-            detail = msgspec.json.decode(msgspec.json.encode(answer))
-        except (TypeError, ValueError, msgspec.MsgspecError):
-            return Outcome(f"{what} is done; what it returned is not JSON and was not kept")
-        return Outcome(f"{what} is done", detail)
-    # The work is done, so this is no failure: another try would do it twice.
-    return Outcome(f"{what} is done; it returned a {type(answer).__name__}, which was not kept")
+    # The work is done, so nothing here is a failure: another try would do it twice.
+    try:
+        if isinstance(answer, BaseModel):
+            answer = answer.model_dump(mode="json", by_alias=True)
+        detail = msgspec.json.decode(msgspec.json.encode(answer))
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        return Outcome(f"{what} is done; it returned a {type(answer).__name__} that is not JSON and was not kept")
+    return Outcome(f"{what} is done", detail if isinstance(detail, dict) else {"result": detail})

@@ -174,8 +174,11 @@ def handle(events, file):
             ("None", "is done", {}),
             ("'two orders'", "two orders", {}),
             ("{'a': (1, 2)}", "is done", {"a": [1, 2]}),
-            ("{'a': object()}", "is not JSON and was not kept", {}),
-            ("7", "it returned a int, which was not kept", {}),
+            ("{'a': object()}", "returned a dict that is not JSON and was not kept", {}),
+            ("object()", "returned a object that is not JSON and was not kept", {}),
+            ("7", "is done", {"result": 7}),
+            ("[1, 'a']", "is done", {"result": [1, "a"]}),
+            ("False", "is done", {"result": False}),
         ],
     )
     async def test_what_it_returns_is_the_outcome(
@@ -190,6 +193,103 @@ def handle(events, file):
         assert (await fire(f"import {neighbour}\ndef handle(events):\n    return {neighbour}.word\n")).message == (
             "neighbourly"
         )
+
+
+_TYPES = """
+from __future__ import annotations
+import dataclasses, datetime, decimal, enum, typing, uuid
+import pydantic
+
+class Size(enum.Enum):
+    SMALL = "s"
+
+@dataclasses.dataclass
+class Line:
+    sku: str
+    count: int
+
+class Order(pydantic.BaseModel):
+    id: int
+    lines: list[Line] = []
+
+class Odd:
+    pass
+"""
+
+
+class TestTypedArguments:
+    @pytest.mark.parametrize(
+        ("hint", "given", "seen"),
+        [
+            ("int", "17", "17"),
+            ("float", "1.5", "1.5"),
+            ("bool", "true", "True"),
+            ("str", 17, "'17'"),
+            ("str", "x", "'x'"),
+            ("decimal.Decimal", "1.10", "Decimal('1.10')"),
+            ("datetime.date", "2026-01-31", "datetime.date(2026, 1, 31)"),
+            ("uuid.UUID", "00000000-0000-0000-0000-000000000001", "UUID('00000000-0000-0000-0000-000000000001')"),
+            ("Size", "s", "<Size.SMALL: 's'>"),
+            ("list[int]", ["1", 2], "[1, 2]"),
+            ("int | None", None, "None"),
+            ("typing.Literal['a', 'b']", "a", "'a'"),
+            ("Line", {"sku": "pen", "count": "2"}, "Line(sku='pen', count=2)"),
+            (
+                "Order",
+                {"id": "7", "lines": [{"sku": "pen", "count": 1}]},
+                "Order(id=7, lines=[Line(sku='pen', count=1)])",
+            ),
+            ("typing.Any", "17", "'17'"),
+            ("Odd", "17", "'17'"),
+            ("NotThere", "17", "'17'"),
+            ("dict", {"a": "1"}, "{'a': '1'}"),
+        ],
+    )
+    async def test_an_argument_is_what_its_annotation_wants(self, fire: Any, hint: str, given: Json, seen: str) -> None:
+        text = f"{_TYPES}\ndef handle(events, value: {hint}):\n    return repr(value)\n"
+
+        assert (await fire(text, {"args": {"value": given}})).message == seen
+
+    @pytest.mark.parametrize(
+        ("hint", "given", "words"),
+        [
+            ("int", "many", r"argument 'value' is no int: .*integer"),
+            ("int", 1.5, r"argument 'value' is no int"),
+            ("Line", {"sku": "pen", "count": "x"}, r"argument 'value\.count' is no Line"),
+            ("list[Line]", [{"sku": "pen"}], r"argument 'value\.0\.count' is no list\[.*Line\]: Field required"),
+            ("typing.Literal['a']", "hunter2", r"is no Literal\['a'\]"),
+        ],
+    )
+    async def test_one_that_cannot_be_is_rejected_by_name_and_not_shown(
+        self, fire: Any, hint: str, given: Json, words: str
+    ) -> None:
+        text = f"{_TYPES}\ndef handle(events, value: {hint}):\n    return repr(value)\n"
+
+        with pytest.raises(Rejected, match=words) as raised:
+            await fire(text, {"args": {"value": given}})
+
+        assert "hunter2" not in str(raised.value)
+
+    async def test_defaults_methods_and_other_arguments_are_left_alone(self, fire: Any) -> None:
+        text = (
+            "class C:\n    async def __call__(self, events, n: int, m: int = None, **rest: int):\n"
+            "        return {'n': n, 'm': m, **rest}\nhandle = C()\n"
+        )
+
+        assert (await fire(text, {"args": {"n": "1", "x": "2"}})).detail == {"n": 1, "m": None, "x": "2"}
+
+    @pytest.mark.parametrize(
+        ("returned", "detail"),
+        [
+            ("Line('pen', 2)", {"sku": "pen", "count": 2}),
+            ("Order(id=7)", {"id": 7, "lines": []}),
+            ("{'at': datetime.date(2026, 1, 31), 'size': Size.SMALL}", {"at": "2026-01-31", "size": "s"}),
+        ],
+    )
+    async def test_what_such_a_handler_returns_is_kept_as_json(
+        self, fire: Any, returned: str, detail: dict[str, Json]
+    ) -> None:
+        assert (await fire(f"{_TYPES}\ndef handle(events):\n    return {returned}\n")).detail == detail
 
 
 class TestFailures:
