@@ -1,5 +1,7 @@
 """The ``http`` source: the suite of every source, and what servers do to those who ask them. The server is a real one
 (``poll_site``).
+
+Longer than 400 lines, for the scripts of its servers stand beside what they show, and share how they are served.
 """
 
 from __future__ import annotations

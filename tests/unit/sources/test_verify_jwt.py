@@ -1,5 +1,7 @@
 """JSON Web Tokens (``verify.jwt``): the examples of the RFCs, an issuer that is a real HTTP server, and tokens that must
 not pass.
+
+Longer than 400 lines, for the vectors and the many tokens that must not pass share one issuer.
 """
 
 from __future__ import annotations
