@@ -99,3 +99,26 @@ class Identity(HttpClient):
             reason = answer.get("error", "") if isinstance(answer, dict) else ""
             raise SourceError(f"{where} gives no token: {response.status_code} {reason}".rstrip())
         return Token(str(answer["access_token"]), now + float(answer.get("expires_in", 3600)))
+
+
+class Tokens:
+    """An identity as Microsoft's libraries take one; the scope that they ask for is the one that it has."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    async def get_token(self, *scopes: str, **_: Any) -> Any:
+        """A token that is good for some minutes."""
+        from azure.core.credentials import AccessToken
+
+        token = await self._identity.token()
+        return AccessToken(token.text, int(token.expires))
+
+    async def close(self) -> None:
+        """Nothing: the identity is closed by whoever has opened it."""
+
+    async def __aenter__(self) -> Tokens:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()

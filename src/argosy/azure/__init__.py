@@ -1,0 +1,1 @@
+"""What sources and triggers of Azure share."""
