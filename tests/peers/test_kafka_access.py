@@ -72,6 +72,30 @@ async def test_a_token_is_the_password_of_oauthbearer(upstream: Producer, stage:
     await _receives(upstream, stage)
 
 
+async def test_a_role_of_amazon_shows_its_token_by_tls(
+    upstream: Producer, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a broker that takes tokens, though not Amazon's, and credentials in the environment
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    server = upstream.server
+    block = {key: value for key, value in upstream.block.items() if key != "sasl"}
+    block |= {"url": f"127.0.0.1:{server.tls_port}", "tls": CLIENT_TLS, "awsMskIamAuth": {"region": "eu-west-1"}}
+    # When the source starts without any, then it says what is missing
+    async with raising("kafka", block, secrets=server.tls_secrets()) as sentence:
+        assert "cannot be logged in to: there are no AWS credentials" in sentence
+    # And with some, that the broker does not take the role: so the token came there
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    async with raising("kafka", block, secrets=server.tls_secrets()) as sentence:
+        assert "refuses the role" in sentence and "EXAMPLE" not in sentence
+    # And never without TLS
+    async with raising("kafka", {**block, "url": f"127.0.0.1:{server.port}", "tls": None}) as sentence:
+        assert "kafka+ssl://" in sentence and "TLS" in sentence
+
+
 async def test_a_certificate_instead_of_a_login(upstream: Producer, stage: Stage) -> None:
     # Given a port that knows its clients by their certificates
     del stage.block["sasl"]

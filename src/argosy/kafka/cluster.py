@@ -42,11 +42,13 @@ class Broker(NamedTuple):
 
 
 class Login(NamedTuple):
-    """Who we are, by one of Kafka's SASL mechanisms."""
+    """Who we are, by one of Kafka's SASL mechanisms. ``token`` gives that of OAUTHBEARER for each connection; it is the
+    password where there is none."""
 
     mechanism: str
     user: str
     password: str
+    token: Callable[[], Awaitable[str]] | None = None
 
     def __repr__(self) -> str:
         return f"Login({self.mechanism})"
@@ -106,7 +108,7 @@ class Cluster:
             settings["sasl_plain_username"] = self.login.user
             settings["sasl_plain_password"] = self.login.password
             if self.login.mechanism == "OAUTHBEARER":
-                settings["sasl_oauth_token_provider"] = _token(self.login.password)
+                settings["sasl_oauth_token_provider"] = _provider(self.login)
         return settings | dict(self.options)
 
     async def look(self, topic: str, seconds: float = ANSWER_SECONDS) -> int:
@@ -205,6 +207,10 @@ def _explained(cluster: Cluster, error: Exception) -> tuple[str, bool]:
     ):
         if isinstance(error, kinds):
             return text, lasting
+    if isinstance(error.__cause__, ArgosyError):
+        return f"cannot be logged in to: {error.__cause__}", False
+    if _refuses_login(error) and cluster.login and cluster.login.token:
+        return "refuses the role; let it connect (kafka-cluster:Connect), or correct 'region'", False
     if _refuses_login(error):
         return "refuses the user or the password; correct 'userSecret' and 'passwordSecret'", False
     if isinstance(error, errors.KafkaConnectionError):
@@ -309,11 +315,18 @@ def _prepare() -> None:
         log.setLevel(logging.CRITICAL)
 
 
-def _token(text: str) -> Any:
+def _provider(login: Login) -> Any:
     from aiokafka.abc import AbstractTokenProvider
+    from aiokafka.errors import KafkaError
 
-    class Token(AbstractTokenProvider):  # type: ignore[misc]
+    class Provider(AbstractTokenProvider):  # type: ignore[misc]
         async def token(self) -> str:
-            return text
+            if login.token is None:
+                return login.password
+            try:
+                return await login.token()
+            except ArgosyError as error:
+                # The library goes on with its own exceptions only.
+                raise KafkaError(str(error)) from error
 
-    return Token()
+    return Provider()

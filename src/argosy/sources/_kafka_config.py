@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from argosy.kafka import options
+from argosy.aws.client import REGION
+from argosy.aws.credentials import Chain
+from argosy.kafka import msk, options
 from argosy.kafka.cluster import Cluster, Login, brokers
 from argosy.kafka.fields import SchemaRegistryConfig, check_mechanism, check_version
 from argosy.manifests.fields import Backoff, IntOrText, Model, SASLConfig, TLSConfig
@@ -29,9 +31,10 @@ class KafkaConsumerGroup(Model):
 
 
 class AwsMskIamAuth(Model):
-    """A login by an IAM role of Amazon."""
+    """A login at Amazon MSK by the IAM role of the process (IRSA, pod identity, instance, or keys in the environment).
+    The connection is encrypted in any case."""
 
-    region: str = Field(min_length=1)
+    region: str = Field(pattern=f"^{REGION}$")
 
 
 class KafkaConfig(SourceConfig):
@@ -59,6 +62,7 @@ class KafkaConfig(SourceConfig):
     """A login. With OAUTHBEARER the password is the token."""
     tls: TLSConfig | None = None
     aws_msk_iam_auth: AwsMskIamAuth | None = None
+    """A login by an IAM role, instead of ``sasl``."""
     schema_registry: SchemaRegistryConfig | None = None
     """Turns Avro into JSON; needs ``jsonBody: true``."""
     json_body: bool = False
@@ -93,8 +97,8 @@ class KafkaConfig(SourceConfig):
             raise ValueError("needs consumerGroup, or the number of a partition in 'partition'")
         if self.schema_registry is not None and not self.json_body:
             raise ValueError("schemaRegistry has an effect only with 'jsonBody: true'")
-        if self.aws_msk_iam_auth is not None:
-            raise ValueError("awsMskIamAuth is not built; use 'sasl' with SCRAM-SHA-512, or 'tls' with a certificate")
+        if self.aws_msk_iam_auth is not None and self.sasl is not None:
+            raise ValueError("has two logins; leave out 'sasl' or 'awsMskIamAuth'")
         return self
 
     @property
@@ -106,20 +110,27 @@ class KafkaConfig(SourceConfig):
         return {"config": f"{names} of sarama's settings change nothing here; there is {options.FOLLOWED}"}
 
 
-def cluster_of(ctx: SourceContext[KafkaConfig]) -> Cluster:
-    """The cluster by the secrets as they are now."""
+def cluster_of(ctx: SourceContext[KafkaConfig], who: Chain | None = None) -> Cluster:
+    """The cluster by the secrets as they are now; ``who`` signs where IAM lets us in."""
     from argosy.tls import client_context
 
     config = ctx.config
     login = None
     if sasl := config.sasl:
         login = Login(sasl.mechanism or "PLAIN", ctx.secret(sasl.user_secret), ctx.secret(sasl.password_secret))
+    if (iam := config.aws_msk_iam_auth) is not None and who is not None:
+        region = iam.region
+
+        async def token() -> str:
+            return msk.token(await who.get(), region, ctx.clock.now())
+
+        login = Login("OAUTHBEARER", "", "", token)
     given = options.read(config.config)[0]
     given.pop("initial", None)
     return Cluster(
         brokers=brokers(config.url),
         client_id=f"argosy-{ctx.event_source}-{ctx.event_name}",
-        tls=client_context(config.tls, ctx.secret) if config.tls else None,
+        tls=client_context(config.tls, ctx.secret) if config.tls or who is not None else None,
         login=login,
         options=given,
     )

@@ -16,6 +16,8 @@ import contextlib
 import datetime as dt
 from typing import Any, ClassVar, NamedTuple
 
+from argosy.aws.client import Client
+from argosy.aws.credentials import Chain, Named
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.kafka.cluster import Cluster, Failure, closing
 from argosy.kafka.registry import Registry
@@ -93,10 +95,11 @@ spec:
         from aiokafka import AIOKafkaConsumer
 
         config = ctx.config
+        who: Chain | None = None
 
         async def look() -> Cluster:
             # Secrets are read for every try, so that a new password is taken up.
-            cluster = cluster_of(ctx)
+            cluster = cluster_of(ctx, who)
             with _ours():
                 count = await cluster.look(config.topic)
             if config.consumer_group is None and int(config.partition) >= count:
@@ -105,8 +108,11 @@ spec:
                 )
             return cluster
 
-        cluster = await patiently(ctx, config.connection_backoff, look)
         async with contextlib.AsyncExitStack() as stack:
+            if config.aws_msk_iam_auth is not None:
+                aws = await stack.enter_async_context(Client("'awsMskIamAuth'", ctx.clock))
+                who = Chain(aws, Named(), ctx.secret, ctx.clock, config.aws_msk_iam_auth.region)
+            cluster = await patiently(ctx, config.connection_backoff, look)
             registry = await stack.enter_async_context(_registry(ctx)) if config.schema_registry else None
             consumer = AIOKafkaConsumer(
                 **{**cluster.settings, **group_settings(config)}, enable_auto_commit=False, auto_offset_reset="earliest"

@@ -4,9 +4,17 @@ the others.
 
 from __future__ import annotations
 
-import pytest
+import base64
+import datetime as dt
+from urllib.parse import parse_qsl, urlsplit
 
-from argosy.kafka import options
+import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
+
+from argosy.aws.signing import Credentials
+from argosy.kafka import msk, options
 from argosy.kafka.cluster import Broker, brokers
 from argosy.manifests.bundle import loads
 
@@ -96,3 +104,22 @@ def test_settings_that_change_nothing_are_said_by_lint_at_their_place() -> None:
 def test_brokers_are_a_list_of_hosts_with_the_usual_port() -> None:
     assert brokers("a, b:1,[::1]:2") == (Broker("a", 9092), Broker("b", 1), Broker("::1", 2))
     assert str(Broker("::1", 2)) == "[::1]:2"
+
+
+@pytest.mark.parametrize("session", ["", "a/session+token="])
+def test_the_token_of_msk_is_signed_as_awss_own_library_signs_it(session: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given credentials, and a moment
+    credentials = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session)
+    moment = dt.datetime(2026, 11, 25, 10, 20, 30, tzinfo=dt.UTC)
+    # When AWS's library signs the documented URL
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda remove_tzinfo=True: moment.replace(tzinfo=None))
+    request = AWSRequest("GET", "https://kafka.eu-west-1.amazonaws.com/?Action=kafka-cluster%3AConnect")
+    given = BotoCredentials(credentials.key, credentials.secret, session or None)
+    SigV4QueryAuth(given, "kafka-cluster", "eu-west-1", expires=900).add_auth(request)
+    # Then the token holds the same fields and the same signature, and who asks
+    made = msk.token(credentials, "eu-west-1", moment)
+    url = base64.urlsafe_b64decode(made + "=" * (-len(made) % 4)).decode()
+    fields = dict(parse_qsl(urlsplit(url).query))
+    assert fields.pop("User-Agent").startswith("argosy/")
+    assert fields == dict(parse_qsl(urlsplit(request.url).query))
+    assert url.startswith("https://kafka.eu-west-1.amazonaws.com/?") and "=" not in made
