@@ -21,14 +21,11 @@ from argosy.sources._base import Source, SourceConfig
 from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
-LATER_SOURCES = frozenset(
-    "azureEventsHub "  # noqa: SIM905
-    "mns".split()
-)
+LATER_SOURCES = frozenset(["mns"])
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "azureEventHubs azureServiceBus custom email nats openWhisk pulsar".split()  # noqa: SIM905
+    "azureEventHubs azureServiceBus custom openWhisk pulsar".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 

@@ -70,7 +70,7 @@ class FileConfig(SourceConfig):
     @field_validator("event_type", mode="before")
     @classmethod
     def _known(cls, name: object) -> object:
-        if name not in _OPERATIONS:
+        if not isinstance(name, str) or name not in _OPERATIONS:
             raise ValueError(f"{name!r} is not one of {', '.join(_OPERATIONS)}")
         return name
 
