@@ -33,6 +33,8 @@ class Memory:
 
     polled: str = ""
     """When the last whole poll was due, as RFC 3339."""
+    told: str = ""
+    """The same of the last one that changed anything here beside ``polled``."""
     cursor: str = ""
     url: str = ""
     """The URL that ``etag`` and ``modified`` are of."""

@@ -256,12 +256,12 @@ class _Fetched:
         """The keys; ``anew`` fetches them again, if the last try is long enough ago, else there are none."""
         async with self._one:
             now = self._clock.now().timestamp()
-            wanted = anew or now - self._fetched > _LIFETIME_SECONDS
-            if wanted and now - self._tried > _PAUSE_SECONDS:
+            wanted = anew or abs(now - self._fetched) > _LIFETIME_SECONDS
+            if wanted and abs(now - self._tried) > _PAUSE_SECONDS:
                 await self._fetch(now)
             elif anew:
                 return None
-            if now - self._fetched > _STALE_SECONDS:
+            if abs(now - self._fetched) > _STALE_SECONDS:
                 raise SourceError(f"the keys of issuer {self._rule.issuer!r} cannot be had: {self._why}")
             return self._keys
 

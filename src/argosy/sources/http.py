@@ -35,6 +35,7 @@ from argosy.sources._raw import Raw, Wrapped, known, tail
 _MEMORY = "memory"
 _LONGEST_SLEEP_SECONDS = 30.0
 _LONGEST_WAIT_SECONDS = 3600.0
+_WORTH_SECONDS = 60.0
 
 
 class Http(Source[HttpConfig]):
@@ -188,7 +189,8 @@ class _Poller:
         """The memory after a poll. What has no name is forgotten once the answers had it no more: it may come back."""
         new = replace(new, quiet=before.quiet and bool(new.page))
         whole = not (new.page or before.page or self._config.cursor or self._config.id)
-        return (replace(new, seen=()) if whole else new).and_seen(marks)
+        new = (replace(new, seen=()) if whole else new).and_seen(marks)
+        return new if new == replace(before, polled=new.polled) else replace(new, told=new.polled)
 
     def _next(self, answer: Answer, page: Page) -> str:
         paging = self._config.paging
@@ -223,17 +225,19 @@ class _Poller:
 
     async def _emit(self, answer: Answer, item: Item) -> None:
         data = _poll.data(answer.url, item.text, self._tail)
-        # An item without a name may come back as it was; the poll before tells the one time from the other.
-        name = item.id or f"{item.mark.hex()}@{self._memory.polled or 'first'}"
+        # An item without a name may come back as it was; the last change before tells the one time from the other.
+        name = item.id or f"{item.mark.hex()}@{self._memory.told or 'first'}"
         try:
             await self._ctx.emit(data, id=None if self._config.repeats else name)
         except (EventInvalid, EventTooLarge) as error:
             self._ctx.refused(f"{error} (an item of {shown(answer.url)}); left out")
 
     async def _remember(self, memory: Memory) -> None:
-        if memory != self._memory:
+        # That a poll found nothing is worth a write only where the next one is far off.
+        idle = memory == replace(self._memory, polled=memory.polled)
+        if not idle or self._config.interval is None or self._config.interval >= _WORTH_SECONDS:
             await self._ctx.bucket.put(_MEMORY, memory.encode())
-            self._memory = memory
+        self._memory = memory
 
     async def _client(self) -> PollClient:
         from argosy.sources._tls import client_context

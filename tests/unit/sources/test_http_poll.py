@@ -218,6 +218,15 @@ class TestWhatIsNew:
         await polls(stage, 3)
         assert stage.refused == [f"the event is too large (an item of {site_of(stage).origin}/list); left out"]
 
+    async def test_polls_that_find_nothing_cost_the_bus_nothing(self, served: Served) -> None:
+        stage = await served(lambda seen: told([1, 2]), items="@this")
+        await stage.start()
+        await stage.events(2)
+        await polls(stage, 1)
+        kept = await stage.bucket.get("memory")
+        await polls(stage, 5)
+        assert await stage.bucket.get("memory") == kept
+
     def test_the_memory_has_an_end(self) -> None:
         marks = [number.to_bytes(8, "big") for number in range(MOST_SEEN + 10)]
         memory = Memory(cursor="c", quiet=True).and_seen(marks[:-5]).and_seen([marks[-1], marks[20]])
