@@ -1,15 +1,19 @@
-"""``forEach``, ``emit`` and ``approval`` over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
+"""``forEach``, ``emit``, ``approval`` and failures over a real run: what a person sees of it, and what is so after the process was killed in the middle."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import signal
+import socket
+import struct
+import threading
 from typing import Any
 
 import pytest
 
-from tests.cli.running import http
+from tests.cli.receiving import receiving
+from tests.cli.running import free_port, http
 from tests.cli.test_actions import System, receiver, system
 
 __all__ = ["receiver", "system"]
@@ -169,3 +173,69 @@ def test_what_nobody_approves_in_time_is_a_dead_letter(system: System) -> None:
     system.argosy("actions", "redrive", dead["id"])
     [again] = system.until_listed(1, "--state", "dead")
     assert again["at"] > dead["at"]
+
+
+FAILING = """
+apiVersion: argoproj.io/v1alpha1
+kind: Sensor
+metadata: {name: orders}
+spec:
+  dependencies:
+    - {name: order, eventSourceName: web, eventName: in}
+  triggers:
+"""
+_FAILING_TRIGGER = """
+    - template:
+        name: {name}
+        http:
+          url: {url}
+          timeout: 1
+          payload: [{{src: {{dependencyName: order, dataKey: {key}}}, dest: number}}]
+      retryStrategy: {{steps: 2, duration: 10ms}}
+"""
+
+
+def _resetting(listener: socket.socket) -> None:
+    """Answer every connection with a reset."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+def test_every_way_to_fail_ends_in_its_class_with_a_sentence_that_a_person_can_act_on(system: System) -> None:
+    # Given one trigger for each way in which an http action can fail
+    with (
+        socket.create_server(("127.0.0.1", 0)) as resets,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        receiving() as missing,
+        receiving() as limited,
+    ):
+        threading.Thread(target=_resetting, args=(resets,), daemon=True).start()
+        missing.status, limited.status, system.receiver.status = 404, 429, 503
+        wanted = {
+            "refused": (f"http://127.0.0.1:{free_port()}/", "body.n", "exhausted", "onnection"),
+            "reset": (f"http://127.0.0.1:{resets.getsockname()[1]}/", "body.n", "exhausted", "POST http://127.0.0.1"),
+            "silent": (f"http://127.0.0.1:{silent.getsockname()[1]}/", "body.n", "exhausted", "no answer within 1 s"),
+            "missing": (f"{missing.url}/", "body.n", "rejected", "answered 404"),
+            "limited": (f"{limited.url}/", "body.n", "exhausted", "answered 429"),
+            "broken": (f"{system.receiver.url}/", "body.n", "exhausted", "answered 503"),
+            "nameless": ("http://no-such-host.invalid/", "body.n", "exhausted", "POST http://no-such-host.invalid/: "),
+            "metadata": ("http://169.254.169.254/", "body.n", "rejected", "allowLinkLocal"),
+            "no-url": ("nowhere", "body.n", "rejected", "no http or https URL"),
+            "no-value": (f"{system.receiver.url}/", "body.x", "rejected", "path 'body.x' does not exist"),
+        }
+        triggers = [_FAILING_TRIGGER.format(name=name, url=url, key=key) for name, (url, key, *_) in wanted.items()]
+        system.run.write("sensor.yaml", FAILING + "".join(triggers))
+        system.start()
+        system.post(1)
+        # When their tries are over
+        dead = {one["trigger"]: one for one in system.until_listed(len(wanted), "--state", "dead")}
+    # Then each is of its class, and says what happened
+    for name, (*_, kind, words) in wanted.items():
+        assert (name, dead[name]["class"]) == (name, kind), dead[name]["error"]
+        assert words in dead[name]["error"]
+    page = system.argosy("actions", "show", dead["missing"]["id"], "--trigger", "missing")
+    assert "class    rejected: another try cannot help" in page
+    assert "answered 404" in page

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from argosy.cli._actions_page import clock
 from argosy.cli._client import Client, connected, path
 from argosy.cli._page import say, say_json, table
-from argosy.cli.actions import clock, namespaced, output, who
+from argosy.cli.actions import namespaced, output, who
 
 
 @click.group()

@@ -11,6 +11,7 @@ from argosy.errors import Ambiguous, ConfigError, NotFound
 from argosy.manifests.fields import ConfigMapKeySelector
 from argosy.manifests.sensor import Sensor
 from argosy.runtime import suspension
+from argosy.runtime.actions import DEFAULT_RETRY
 from argosy.runtime.approval import Approvals, Ruling, Verb
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import moment
@@ -119,6 +120,7 @@ def row(found: Found) -> dict[str, Any]:
         "at": item.at,
         "tries": item.failures + (item.state in ("done", "dead")),
         "error": item.error,
+        "class": _class(found),
         "events": events_of(item),
     }
     if found.asks and item.state in QUEUED:
@@ -126,6 +128,21 @@ def row(found: Found) -> dict[str, Any]:
     if item.not_before and found.state != "unapproved":
         shown["nextTry"] = item.not_before
     return shown
+
+
+def _class(found: Found) -> str:
+    """What the last failure means: ``retried`` (another try may help), ``rejected`` (none can), ``exhausted`` (the tries are used up).
+
+    Empty where it has not failed, or where nobody knows any more how many tries it had.
+    """
+    item, spec = found.item, found.place.spec
+    if not item.error or item.state in ("done", "discarded"):
+        return ""
+    if item.state != "dead":
+        return "retried"
+    if spec is None:
+        return ""
+    return "exhausted" if item.failures + 1 >= (spec.retry_strategy or DEFAULT_RETRY).tries else "rejected"
 
 
 def _parameters(system: System, found: Found) -> dict[str, Any]:
