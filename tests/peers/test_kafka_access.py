@@ -70,6 +70,9 @@ async def test_a_token_is_the_password_of_oauthbearer(upstream: Producer, stage:
     stage.block["sasl"] = {**SASL, "mechanism": "OAUTHBEARER"}
     # When the source starts, then it receives
     await _receives(upstream, stage)
+    # And a token that is none is refused
+    async with raising("kafka", stage.block, secrets=upstream.secrets) as sentence:
+        assert "refuses the token" in sentence and PASSWORD not in sentence
 
 
 async def test_a_role_of_amazon_shows_its_token_by_tls(

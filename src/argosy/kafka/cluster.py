@@ -189,9 +189,11 @@ def _explained(cluster: Cluster, error: Exception) -> tuple[str, bool]:
     """What an answer means, as the end of a sentence, and whether it will last."""
     from aiokafka import errors
 
-    said = str(error)
-    if cluster.login:
-        said = said.replace(cluster.login.password, "…") if cluster.login.password else said
+    login, said = cluster.login, str(error)
+    if login is not None and login.password:
+        said = said.replace(login.password, "…")
+    if (refused := _refused_login(login, error)) is not None:
+        return refused, False
     for kinds, text, lasting in (
         ((errors.UnknownTopicOrPartitionError,), "has no such topic, or hides it from us", True),
         ((errors.InvalidTopicError,), "does not allow a topic of this name", True),
@@ -209,20 +211,24 @@ def _explained(cluster: Cluster, error: Exception) -> tuple[str, bool]:
             return text, lasting
     if isinstance(error.__cause__, ArgosyError):
         return f"cannot be logged in to: {error.__cause__}", False
-    if _refuses_login(error) and cluster.login and cluster.login.token:
-        return "refuses the role; let it connect (kafka-cluster:Connect), or correct 'region'", False
-    if _refuses_login(error):
-        return "refuses the user or the password; correct 'userSecret' and 'passwordSecret'", False
     if isinstance(error, errors.KafkaConnectionError):
         return "cannot be reached, or hung up", False
     return f"answers {type(error).__name__}: {said}", False
 
 
-def _refuses_login(error: Exception) -> bool:
-    # 58, SASL_AUTHENTICATION_FAILED; a SCRAM that the server cannot prove fails in the library itself.
+def _refused_login(login: Login | None, error: Exception) -> str | None:
     from aiokafka import errors
 
-    return getattr(error, "errno", None) == 58 or isinstance(error, errors.AuthenticationFailedError)
+    # 58 is SASL_AUTHENTICATION_FAILED; a SCRAM that the server cannot prove fails in the library itself.
+    refused = getattr(error, "errno", None) == 58 or isinstance(error, errors.AuthenticationFailedError)
+    if login is not None and login.mechanism == "OAUTHBEARER":
+        # The library does not hear that a token is refused, and asks on.
+        if not refused and not isinstance(error, errors.IllegalSaslStateError):
+            return None
+        if login.token is not None:
+            return "refuses the role; let it connect (kafka-cluster:Connect), or correct 'region'"
+        return "refuses the token; correct 'passwordSecret'"
+    return "refuses the user or the password; correct 'userSecret' and 'passwordSecret'" if refused else None
 
 
 _PIECES = (
