@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 
 from argosy.bus.memory import MemoryBus
 from argosy.errors import Rejected, TriggerError
@@ -24,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Session.login_data is deprecated:DeprecationWarning"),
 ]
 
+_CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "argo-events-examples"
 PASSWORD = "s3cr3t-pass"
 SECRETS = {("smtp", "password"): PASSWORD}
 MAIL: dict[str, Json] = {
@@ -325,6 +328,47 @@ async def test_tls_is_verified_and_used_before_the_password(
         assert (len(server.taken), server.seen_passwords) == (1, [])
         await send({**plain, "tls": {"insecureSkipVerify": True}})
         assert len(server.taken) == 2
+
+
+async def test_the_example_of_argo_events_is_sent_as_it_stands(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given Argo Events' own sensor, and a server with the name that it has, whom the machine trusts
+    path = _CORPUS / "sensors" / "email-trigger.yaml"
+    if not path.exists():
+        pytest.skip(f"the corpus is not here: {path}")
+    sensor, problems = parse_sensor(yaml.safe_load(path.read_text()))
+    assert sensor is not None, problems
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*a_certificate(certificates, tmp_path, "smtp.example.net"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.crt"))
+    async with SmtpServer(context, user="username") as server:
+        server.password = PASSWORD
+        monkeypatch.setenv("ARGOSY_RESOLVE", f"smtp.example.net:587=127.0.0.1:{server.port}")
+        # When its event comes
+        events = {"test-dep": event({"body": {"to": "ann@example.com", "name": "Ann"}})}
+        rendered = rendering.complete(rendering.prepare(sensor.triggers[0], events), None, events)
+        block = rendered.config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        await send(block, secrets={("smtp-secret", "password"): PASSWORD})
+    # Then the mail arrived, encrypted and from the user
+    (taken,) = server.taken
+    assert (taken.recipients, taken.encrypted, taken.user) == (["ann@example.com"], True, "username")
+    assert str(taken.mail["Subject"]) == "Hello There"
+    lines = taken.mail.get_content().splitlines()
+    assert lines == ["Hi Ann,", "", "\tHello There.", "", "Thanks,", "Obi"]
+
+
+def a_certificate(authority: Path, folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for a host, and its key, of the authority in a folder."""
+    key, request, certificate, names = (folder / each for each in ("key", "csr", "crt", "names"))
+    names.write_text(f"subjectAltName=DNS:{name}\n")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    made = ["openssl", "req", *curve, "-keyout", str(key), "-out", str(request), "-subj", f"/CN={name}"]
+    subprocess.run(made, check=True, capture_output=True)
+    signed = ["openssl", "x509", "-req", "-in", str(request), "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+    signed += ["-out", str(certificate), "-days", "2", "-extfile", str(names)]
+    subprocess.run(signed, cwd=authority, check=True, capture_output=True)
+    return certificate, key
 
 
 async def test_a_host_that_is_led_elsewhere_keeps_its_name(
