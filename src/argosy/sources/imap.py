@@ -33,7 +33,7 @@ _IDLE_SECONDS = 300.0
 """So often IDLE is begun anew: routers forget a connection on which nothing is said for longer."""
 _CURSOR = "cursor"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PLACE = "%d-%b-%Y %H:%M:%S %z"
+_TIME = "%d-%b-%Y %H:%M:%S %z"
 
 
 class ImapConfig(SourceConfig):
@@ -193,7 +193,11 @@ class About:
 
     @property
     def when(self) -> dt.datetime:
-        return dt.datetime.strptime(self.received.strip(), _PLACE).astimezone(dt.UTC)
+        """When the server received it; the epoch where it says nothing that can be read."""
+        try:
+            return dt.datetime.strptime(self.received.strip(), _TIME).astimezone(dt.UTC)
+        except ValueError:
+            return dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 def _event(config: ImapConfig, about: About, text: bytes) -> bytes:

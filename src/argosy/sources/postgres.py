@@ -22,7 +22,8 @@ _NAME = r"^[a-z0-9_]{1,63}$"
 
 
 class PostgresReplication(Model):
-    """Changes of tables, out of a replication slot. The server needs ``wal_level = logical``, the role ``REPLICATION``."""
+    """Changes of tables, out of a replication slot. The server (13 or newer) needs ``wal_level = logical``, the role the attribute
+    ``REPLICATION``, and, where ``tables`` are named, to own them."""
 
     slot: str = Field(pattern=_NAME)
     """The replication slot, of this event alone; made where it is missing. The server keeps its log for a slot until it is read:

@@ -74,7 +74,7 @@ class PostgreSQL(Server):
             "unix_socket_directories": str(self.home),
             "wal_level": "logical",
             "max_replication_slots": "40",
-            "max_wal_senders": "0",
+            "max_wal_senders": "2",
             "autovacuum": "off",
             "fsync": "off",
             "full_page_writes": "off",
@@ -110,6 +110,13 @@ class PostgreSQL(Server):
                 self.kill()
                 raise RuntimeError(f"psql -c {text!r} failed: {done.stderr}")
             time.sleep(0.02)  # its port answers before it does, and before its socket is there
+
+    def reader(self, slot: str, publication: str) -> subprocess.Popen[bytes]:
+        """A process that holds a slot, as another reader of it does."""
+        where = ["-h", str(self.home), "-p", str(self.port), "-U", "admin", "-d", "shop", "--slot", slot]
+        options = ["-o", "proto_version=1", "-o", f"publication_names={publication}", "--start", "-f", "-"]
+        command = [_program("pg_recvlogical"), *where, *options]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
 
     def set_password(self, password: str) -> None:
         self.password = password
