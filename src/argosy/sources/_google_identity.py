@@ -10,7 +10,6 @@ Sources: developers.google.com "Using OAuth 2.0 for Server to Server Application
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from argosy.errors import ConfigError, SourceError
+from argosy.json_web_token import signed
 from argosy.manifests.fields import SecretKeySelector
 from argosy.sources._base import SourceContext
 from argosy.sources._http_client import HttpClient
@@ -125,20 +125,9 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def _assertion(key: dict[str, Any], audience: str, scope: str, now: int) -> str:
     """The JSON Web Token by which a service account asks for a token."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-    try:
-        private = serialization.load_pem_private_key(str(key.get("private_key", "")).encode(), password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError("the service account's private_key is no PEM key") from error
-    if not isinstance(private, rsa.RSAPrivateKey):
-        raise ConfigError("the service account's private_key is no RSA key")
-    head = {"alg": "RS256", "typ": "JWT", "kid": key.get("private_key_id", "")}
     claims = {"iss": key.get("client_email", ""), "scope": scope, "aud": audience, "iat": now, "exp": now + 3600}
-    text = b".".join(_encoded(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
-    return b".".join((text, _encoded(private.sign(text, padding.PKCS1v15(), hashes.SHA256())))).decode()
-
-
-def _encoded(part: bytes) -> bytes:
-    return base64.urlsafe_b64encode(part).rstrip(b"=")
+    private, name = str(key.get("private_key", "")), str(key.get("private_key_id", ""))
+    try:
+        return signed(claims, private, what="the key of a Google service account", key_id=name)
+    except ValueError as error:
+        raise ConfigError(f"the service account's private_key is {error}") from error

@@ -6,13 +6,12 @@ installation".
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from argosy.errors import ConfigError, ExtraMissing
+from argosy.errors import ConfigError
+from argosy.json_web_token import signed
 from argosy.sources._base import SourceContext
 from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
@@ -100,22 +99,9 @@ def _base(given: str) -> str:
 
 def _assertion(app: GithubApp, private_key: str, now: float) -> str:
     """The JSON Web Token by which an app says who it is."""
-    try:
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-    except ImportError as error:
-        raise ExtraMissing("'githubApp'", "crypto") from error
-    try:
-        key = serialization.load_pem_private_key(private_key.encode(), None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError("githubApp.privateKey holds no unencrypted PEM key") from error
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigError("githubApp.privateKey is no RSA key, which GitHub's are")
     # A minute back, for clocks differ; ten minutes is the longest that GitHub takes.
     claims = {"iat": int(now) - 60, "exp": int(now) + 480, "iss": str(app.app_id)}
-    text = b".".join(_packed(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-    return (text + b"." + _packed(key.sign(text, padding.PKCS1v15(), hashes.SHA256()))).decode()
-
-
-def _packed(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+    try:
+        return signed(claims, private_key, what="'githubApp'")
+    except ValueError as error:
+        raise ConfigError(f"githubApp.privateKey holds {error}") from error

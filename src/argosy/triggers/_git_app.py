@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from argosy.connecting import mounts
-from argosy.errors import ExtraMissing, Rejected, TriggerError
+from argosy.errors import Rejected, TriggerError
 from argosy.event import parse_time
+from argosy.json_web_token import signed
 from argosy.manifests.fields import GithubApp
 from argosy.triggers import _http
 
@@ -91,10 +92,6 @@ def _api(repository: str) -> str:
 
 def _signed(key: str, claims: dict[str, object]) -> str:
     try:
-        import jwt
-    except ModuleNotFoundError as error:
-        raise ExtraMissing("source.git.githubApp", "crypto") from error
-    try:
-        return str(jwt.encode(claims, key, algorithm="RS256"))
-    except (ValueError, TypeError, jwt.PyJWTError) as error:
-        raise Rejected("source.git.githubApp.privateKey is no RSA key in PEM") from error
+        return signed(claims, key, what="source.git.githubApp")
+    except ValueError as error:
+        raise Rejected(f"source.git.githubApp.privateKey is {error}") from error

@@ -296,7 +296,7 @@ class TestGithubApp:
         with pytest.raises(Rejected, match="needs privateKey, appID and installationID"):
             await fetch("https://github.com/a/b", githubApp={"appID": 7})
         secrets["git", "app"] = "nonsense"
-        with pytest.raises(Rejected, match="no RSA key in PEM"):
+        with pytest.raises(Rejected, match="is no unencrypted key in PEM"):
             await fetch("https://github.com/a/b", githubApp=app)
 
     def test_the_api_is_the_repositorys_servers(self) -> None:
