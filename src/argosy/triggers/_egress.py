@@ -13,6 +13,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -70,8 +71,9 @@ class Egress:
     @classmethod
     def of(cls, config: EgressConfig | None, *, link_local: bool, proxied: bool) -> Egress:
         """What the manifest says, else the process. ``link_local`` is what ``allowLinkLocal`` said before there was ``egress``."""
-        config = config or EgressConfig()
-        to = config.to or _of_process()
+        if config is None:
+            return _plain("any" if link_local else of_process(), proxied)
+        to = config.to or of_process()
         if link_local and config.to is None:
             to = "any"
         names, networks = [], []
@@ -82,7 +84,7 @@ class Egress:
                 names.append(entry.lower().rstrip("."))
         return cls(to, tuple(names), tuple(networks), proxied)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What tells the rules from others: a connection that one request made serves only others of the same rules."""
         return repr((self.to, self.names, self.networks))
@@ -142,7 +144,13 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _of_process() -> To:
+@cache
+def _plain(to: To, proxied: bool) -> Egress:
+    return Egress(to, proxied=proxied)
+
+
+def of_process() -> To:
+    """What holds for triggers that say nothing. Raises Rejected if nobody can read it."""
     said = os.environ.get(_VARIABLE, "")
     for to in _ALL:
         if said == to:

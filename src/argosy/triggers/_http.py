@@ -14,7 +14,7 @@ import contextlib
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from argosy.connecting import Connecting
@@ -72,6 +72,7 @@ def uncoated(
     return inside or address
 
 
+@lru_cache(maxsize=256)
 def place(url: str) -> str:
     """The URL as it may be shown: without user, password, query and fragment."""
     import httpx2

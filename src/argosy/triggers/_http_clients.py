@@ -10,6 +10,7 @@ import ssl
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _CLIENTS = 8
+_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Tls:
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of it."""
         parts = (str(self.verified), self.authority, self.certificate, self.key)
@@ -77,10 +79,20 @@ class Proxy:
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A hash of it."""
         return hashlib.sha256("\0".join((self.url, self.user, self.password)).encode()).hexdigest()
+
+
+NO_PROXY = Proxy()
+NO_TLS = Tls()
+"""The machine's authorities, and no certificate of ours."""
+
+
+def any_proxy() -> bool:
+    """Whether the process's environment names any proxy."""
+    return any(map(os.environ.get, _VARIABLES))
 
 
 def of_environment(url: str) -> Proxy:
@@ -88,10 +100,10 @@ def of_environment(url: str) -> Proxy:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return Proxy()  # the client says what is wrong with the URL
+        return NO_PROXY  # the client says what is wrong with the URL
     found = urllib.request.getproxies_environment()
     if urllib.request.proxy_bypass_environment(parts.netloc.rpartition("@")[2], found):  # type: ignore[attr-defined]
-        return Proxy()
+        return NO_PROXY
     named = found.get(parts.scheme) or found.get("all") or ""
     return Proxy(named if "://" in named or not named else f"http://{named}")
 

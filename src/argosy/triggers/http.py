@@ -30,7 +30,7 @@ from argosy.triggers import _cloudevents, _http, _responses
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 from argosy.triggers._egress import Egress
 from argosy.triggers._http_auth import Answered, Asked, AwsAuth, OAuth2, Tokens
-from argosy.triggers._http_clients import Clients, Proxy, Tls, of_environment
+from argosy.triggers._http_clients import NO_PROXY, NO_TLS, Clients, Proxy, Tls, any_proxy, of_environment
 from argosy.triggers._http_config import HttpConfig, Redirects, SecureHeader
 from argosy.triggers._http_head import Head, traceparent
 
@@ -44,6 +44,7 @@ _TOKEN_BYTES = 64 * 1024
 _EXCERPT = 500
 _TRY_AGAIN = frozenset((408, 425, 429))
 _CHAINS = 16
+_ALL, _NONE = Redirects(), Redirects(follow="none")
 
 
 class _Read(NamedTuple):
@@ -110,6 +111,7 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
+        self._any_proxy = any_proxy()
         self._clients = Clients()
         self._tokens = Tokens(ctx.clock)
         self._held = contextlib.AsyncExitStack()
@@ -129,9 +131,9 @@ spec:
         proxy = self._proxy(config, url)
         egress = Egress.of(config.egress, link_local=config.allow_link_local, proxied=bool(proxy.url))
         head, body = self._head(config, action)
-        redirects = config.redirects or Redirects()
+        redirects = config.redirects or _ALL
         if config.auth is not None and config.auth.aws is not None:
-            redirects = Redirects(follow="none")
+            redirects = _NONE
         call = _Call(what, method, url, head, body, egress, redirects)
         async with self._clients.use(self._tls(config), proxy, egress.digest) as client:
             response = await self._answer(client, config, call)
@@ -259,14 +261,14 @@ spec:
 
     def _proxy(self, config: HttpConfig, url: str) -> Proxy:
         if config.proxy is None:
-            return of_environment(url)
+            return of_environment(url) if self._any_proxy else NO_PROXY
         user, password = self._pair(config.proxy.auth) if config.proxy.auth is not None else ("", "")
         return Proxy(config.proxy.url, user, password)
 
     def _tls(self, config: HttpConfig) -> Tls:
         tls = config.tls
         if tls is None:
-            return Tls()
+            return NO_TLS
         secret = self.ctx.secret
         return Tls(
             verified=not tls.insecure_skip_verify,
