@@ -21,7 +21,7 @@ from argosy.sources._base import Source, SourceConfig
 from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
-LATER_SOURCES = frozenset(["mns"])
+LATER_SOURCES: frozenset[str] = frozenset()
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
