@@ -93,6 +93,16 @@ async def test_bytes_stand_in_base64_and_a_deleted_value_is_null(upstream: Produ
     assert [event.data["body"] for event in events] == [base64.b64encode(b"\x00\xff").decode(), "", None]
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_messages_that_were_packed_are_read(upstream: Producer, stage: Stage, codec: str) -> None:
+    # Given a source, when a producer packs its messages, then they are events
+    await stage.start()
+    async with AIOKafkaProducer(**upstream.server.client(), compression_type=codec) as producer:
+        await producer.send_and_wait(upstream.topic, _value("x" * 2000), partition=0)
+    await stage.events(1)
+    assert _texts(stage) == ["x" * 2000]
+
+
 async def test_a_new_group_begins_with_the_next_message_and_leaves_out_none_from_then_on(
     upstream: Producer, stage: Stage
 ) -> None:

@@ -67,19 +67,16 @@ class NameNode:
 
     async def listing(self, directory: str) -> AsyncIterator[Status]:
         """What a directory holds. Raises SourceError; FileNotFoundError if it is not there."""
-        after = b""
-        while True:
+        after: bytes | None = b""
+        while after is not None:
             request = _field(1, directory.encode()) + _field(2, after) + _number(3, 0)
-            answer = _fields(await self._call("getListing", request))
-            if 1 not in answer:
-                raise FileNotFoundError(directory)
-            listed = _fields(answer[1][0])
-            for entry in listed.get(1, ()):
-                status = _fields(entry)
-                after = status[2][0]
-                yield _status(directory, status)
-            if not listed.get(2, [0])[0]:
-                return
+            answer = await self._call("getListing", request)
+            try:
+                statuses, after = _listed(directory, answer)
+            except (IndexError, KeyError) as error:
+                raise SourceError(f"{self.where} answers what is no listing of {directory!r}") from error
+            for status in statuses:
+                yield status
 
     async def _call(self, method: str, request: bytes) -> bytes:
         self._calls += 1
@@ -124,6 +121,17 @@ async def connected(where: Address, user: str) -> AsyncIterator[NameNode]:
         yield node
     finally:
         await closed(writer)
+
+
+def _listed(directory: str, answer: bytes) -> tuple[list[Status], bytes | None]:
+    """What an answer lists, and the name after which the next page begins; None at the end."""
+    found = _fields(answer)
+    if 1 not in found:
+        raise FileNotFoundError(directory)
+    listed = _fields(found[1][0])
+    entries = [_fields(entry) for entry in listed.get(1, ())]
+    more = bool(entries) and bool(listed.get(2, [0])[0])
+    return [_status(directory, entry) for entry in entries], entries[-1][2][0] if more else None
 
 
 def _status(directory: str, fields: dict[int, list[Any]]) -> Status:

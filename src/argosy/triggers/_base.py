@@ -38,6 +38,11 @@ class TriggerConfig(Model):
     that ``fetch`` returned, or on this block itself where ``fetch`` returns None) and ``payload`` (``Action.payload``).
     """
 
+    @property
+    def no_effect(self) -> Mapping[str, str]:
+        """Fields that change nothing as they are written, each with the reason as a clause; ``argosy lint`` says so."""
+        return {}
+
 
 ConfigT = TypeVar("ConfigT", bound=TriggerConfig)
 

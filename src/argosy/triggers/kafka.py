@@ -95,6 +95,14 @@ class KafkaTriggerConfig(TriggerConfig):
                 raise ValueError(f"secureHeaders {secure.name!r} needs one of secretKeyRef and configMapKeyRef")
         return self
 
+    @property
+    def no_effect(self) -> dict[str, str]:
+        return (
+            {"partition": "'partition' is read by nobody, upstream included; 'partitioningKey' leads to one"}
+            if self.partition
+            else {}
+        )
+
 
 @dataclass
 class _Open:
