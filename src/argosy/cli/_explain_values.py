@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 
+from argosy.errors import Rejected
 from argosy.lang import gojson
 from argosy.manifests.fields import Json
 from argosy.sensor.explaining_stories import hidden, payload_value
 from argosy.sensor.rendering import Rehearsal
+from argosy.triggers._http_url import filled
 
 
 def one_line(text: str, most: int) -> str:
@@ -135,14 +137,38 @@ def sent(done: Rehearsal) -> tuple[list[str], set[int]]:
 
 def _request(done: Rehearsal) -> list[str]:
     block = hidden(done.block)
-    lines = [f"{block.get('method') or 'POST'} {block.get('url', '')}"]
+    lines = [f"{block.get('method') or 'POST'} {_url(block)}"]
     headers = {**(block.get("headers") or {}), **(block.get("dynamicHeaders") or {})}
     lines += [f"{name}: {value}" for name, value in headers.items()]
     for secure in block.get("secureHeaders") or ():
         lines.append(f"{secure.get('name')}: {_reference(secure.get('valueFrom') or {})}")
     if block.get("basicAuth"):
         lines.append("Authorization: Basic (out of a Secret)")
+    if isinstance(auth := block.get("auth"), dict):
+        lines.append(f"Authorization: {_authorization(auth)}")
+    if isinstance(event := block.get("cloudEvent"), dict):
+        lines.append(f"(a CloudEvent in {event.get('mode') or 'binary'} mode)")
     return [*lines, "", *_pretty(done.payload)] if done.payload else lines
+
+
+def _url(block: Mapping[str, Json]) -> str:
+    path, query = block.get("pathParameters") or {}, block.get("queryParameters") or {}
+    url = str(block.get("url", ""))
+    if not isinstance(path, dict) or not isinstance(query, dict):
+        return url
+    try:
+        return filled(url, path.items(), query.items())
+    except Rejected as error:
+        return f"{url} ({error})"
+
+
+def _authorization(auth: Mapping[str, Json]) -> str:
+    if isinstance(bearer := auth.get("bearer"), dict):
+        return f"Bearer {_reference({'secretKeyRef': bearer.get('tokenSecret')})}"
+    if isinstance(oauth := auth.get("oauth2"), dict):
+        return f"Bearer (a token that is asked for at {oauth.get('tokenUrl')})"
+    aws = auth.get("aws") or {}
+    return f"AWS4-HMAC-SHA256 (a signature for {aws.get('service')} in {aws.get('region')})"
 
 
 def _reference(place: Mapping[str, Json]) -> str:

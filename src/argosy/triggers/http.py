@@ -18,7 +18,6 @@ import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
-from urllib.parse import quote
 
 from argosy import retry_after
 from argosy.aws.client import AwsError, Client
@@ -33,6 +32,7 @@ from argosy.triggers._http_auth import Answered, Asked, AwsAuth, OAuth2, Tokens
 from argosy.triggers._http_clients import NO_PROXY, NO_TLS, Clients, Proxy, Tls, any_proxy, of_environment
 from argosy.triggers._http_config import HttpConfig, Redirects, SecureHeader
 from argosy.triggers._http_head import Head, traceparent
+from argosy.triggers._http_url import filled
 
 if TYPE_CHECKING:
     import httpx2
@@ -304,26 +304,11 @@ async def _form(client: httpx2.AsyncClient, egress: Egress, url: str, headers: d
 
 
 def _url(config: HttpConfig, action: Action) -> str:
-    """The URL with its path's parameters and the parameters of its query, quoted. Raises Rejected if one of the path's cannot stand there."""
-    url, _, fragment = config.url.partition("#")
-    url, mark, query = url.partition("?")
-    for entry in config.path_parameters:
-        place = "{" + entry.dest + "}"
-        if place not in url:
-            raise Rejected(f"pathParameters: the path of the URL has no {place}")
-        value = _value(entry, action)
-        if value in (None, "", ".", ".."):
-            said = "has no value" if value is None else f"is {value!r}, which leads elsewhere"
-            raise Rejected(f"pathParameters: {place} {said}")
-        url = url.replace(place, quote(str(value), safe=""))
-    pairs = [
-        f"{quote(entry.dest, safe='')}={quote(value, safe='')}"
-        for entry in config.query_parameters
-        if (value := _value(entry, action)) is not None
-    ]
-    if pairs:
-        mark, query = "?", "&".join([*([query] if query else []), *pairs])
-    return f"{url}{mark}{query}" + (f"#{fragment}" if fragment else "")
+    if not config.path_parameters and not config.query_parameters:
+        return config.url
+    path = [(entry.dest, _value(entry, action)) for entry in config.path_parameters]
+    query = [(entry.dest, _value(entry, action)) for entry in config.query_parameters]
+    return filled(config.url, path, query)
 
 
 def _value(entry: TriggerParameter, action: Action) -> str | None:
