@@ -188,6 +188,13 @@ RULES = (
         "Count the entries from 0, or write -1 to append.",
     ),
     Rule(
+        "workflow-args",
+        ("error",),
+        "'args' of an argoWorkflow trigger hold an option that its operation does not take, or that Argosy cannot honour.",
+        "Every action of the trigger would be rejected.",
+        "Give an option that the message names; wait for a Workflow by policy.k8s and not by --wait.",
+    ),
+    Rule(
         "unknown-workflow-template",
         ("warning",),
         "The WorkflowTemplate named is not among the manifests.",

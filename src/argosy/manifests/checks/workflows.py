@@ -1,5 +1,5 @@
 """Workflows that triggers submit, against the WorkflowTemplates that they name: whether the template is there,
-and whether the arguments are those that it asks for.
+and whether the arguments are those that it asks for. And ``args``: whether the operation takes them.
 
 The rules are those of Argo Workflows (``workflow/validate/validate.go``): an argument without a value is
 refused when the Workflow is submitted, a value outside ``enum`` as well; an argument that nobody asked for is
@@ -62,6 +62,8 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Templates that are not there, and arguments that do not fit them."""
     for key, sensor in sensors_by_key(bundle):
         for loc, trigger in each_trigger(sensor):
+            for problem in _options(trigger):
+                yield key, problem.inside(*loc)
             submission = _submission(trigger, key.namespace, says_namespace(sensor.raw))
             if submission is None or trigger.writes(submission.at[1:]):
                 continue
@@ -70,9 +72,23 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                     yield key, problem.inside(*loc)
 
 
+def _options(trigger: TriggerSpec) -> Iterator[Problem]:
+    loc: Loc = ("template", trigger.kind, "args")
+    if trigger.kind != "argoWorkflow" or trigger.writes(loc[1:]) or trigger.writes((trigger.kind, "operation")):
+        return
+    try:
+        _workflow_args.parse(getattr(trigger.config, "args", ()), _operation(trigger))
+    except ArgosyError as error:
+        yield Problem("workflow-args", str(error), loc, "error")
+
+
+def _operation(trigger: TriggerSpec) -> str:
+    return getattr(trigger.config, "operation", "") or ("create" if trigger.kind == "k8s" else "submit")
+
+
 def _submission(trigger: TriggerSpec, namespace: str, sensor_placed: bool) -> _Submission | None:
     held = held_object(trigger)
-    operation = getattr(trigger.config, "operation", "") or ("create" if trigger.kind == "k8s" else "submit")
+    operation = _operation(trigger)
     if held is None or operation not in ("create", "update", "patch", "submit", "submit-from"):
         return None
     body = _with_parameters(trigger, held.body)
@@ -150,7 +166,7 @@ def _collect_options(found: _Submission, trigger: TriggerSpec) -> None:
     if trigger.writes(loc[1:]):
         found.certain = False
     try:
-        options = _workflow_args.parse(args, getattr(trigger.config, "operation", "") or "submit")
+        options = _workflow_args.parse(args, _operation(trigger))
     except ArgosyError:
         found.certain = False
         return
