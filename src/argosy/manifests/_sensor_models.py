@@ -21,6 +21,7 @@ from argosy.event import parse_time
 from argosy.manifests._action_models import ApprovalOrWord, Emit, ForEachOrPath
 from argosy.manifests._collecting_models import MOST_COUNTED, Absent, Batch, Debounce
 from argosy.manifests.fields import (
+    OURS,
     Backoff,
     Duration,
     Json,
@@ -191,7 +192,7 @@ class RateLimit(Model):
 
     unit: Literal["", "Second", "Minute", "Hour"] = "Second"
     requests_per_unit: int = Field(ge=1)
-    burst: int = Field(1, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
+    burst: int = Field(1, ge=1, le=1_000_000, json_schema_extra=OURS)
     """How many attempts may follow each other at once after a quiet time (ours). Attempts are evenly spaced with 1; with more there are at
     most ``requestsPerUnit + burst - 1`` in any span of one unit.
     """
@@ -242,21 +243,21 @@ class TriggerTemplate(Model):
     conditions: str = ""
     conditions_reset: list[ConditionsReset] = Field(default_factory=list)
     correlate: dict[str, Annotated[str, Field(min_length=1)]] | None = Field(
-        default=None, min_length=1, json_schema_extra={"x-argosy": True}
+        default=None, min_length=1, json_schema_extra=OURS
     )
     """Dependencies and gjson paths into their (transformed) data, such as ``{order: body.id, payment: body.order.id}`` (ours): only events
     with the same value belong together, and what the condition has collected is kept for each value. Every dependency of the condition
     needs a path. An event without a value there is not taken in.
     """
-    within: Duration | None = Field(default=None, gt=0, json_schema_extra={"x-argosy": True})
+    within: Duration | None = Field(default=None, gt=0, json_schema_extra=OURS)
     """An event counts for so long, as ``10m``; by the times at which the events were stored (ours)."""
     count: dict[str, Annotated[int, Field(ge=1, le=MOST_COUNTED)]] | None = Field(
-        default=None, min_length=1, json_schema_extra={"x-argosy": True}
+        default=None, min_length=1, json_schema_extra=OURS
     )
     """How often an event of a dependency has to come until the dependency holds, as ``{login-failed: 3}`` (ours). The action sees the newest."""
-    absent: Absent | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    absent: Absent | None = Field(default=None, json_schema_extra=OURS)
     """The trigger runs when its condition holds and then another dependency does *not* follow in time (ours)."""
-    max_pending: int = Field(default=10_000, ge=1, le=1_000_000, json_schema_extra={"x-argosy": True})
+    max_pending: int = Field(default=10_000, ge=1, le=1_000_000, json_schema_extra=OURS)
     """For how many values of ``correlate`` a condition collects at a time (ours). Beyond that the value that has waited longest is
     given up, and that is told.
     """
@@ -271,21 +272,21 @@ class TriggerBlock(Model):
     retry_strategy: Backoff | None = None
     rate_limit: RateLimit | None = None
     at_least_once: bool | None = None
-    queue: ActionQueue | None = Field(None, json_schema_extra={"x-argosy": True})
+    queue: ActionQueue | None = Field(None, json_schema_extra=OURS)
     """How the actions leave their queue: how many at a time, in which order, how long after their event (ours)."""
-    batch: Batch | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    batch: Batch | None = Field(default=None, json_schema_extra=OURS)
     """Gathers what the condition lets through and runs one action for all of it (ours). The event that the action sees has all of them as its
     data, in the JSON Batch Format of CloudEvents: ``#`` counts them, ``#.data.body.id`` lists a value of each.
     """
-    debounce: Debounce | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    debounce: Debounce | None = Field(default=None, json_schema_extra=OURS)
     """Waits until it has become quiet and runs one action for the last event (ours)."""
-    for_each: ForEachOrPath | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    for_each: ForEachOrPath | None = Field(default=None, json_schema_extra=OURS)
     """Runs one action for each element of an array in the event, such as ``body.alerts`` (ours). Each has an id, tries and a dead letter of its own;
     parameters find the element under ``dependencyName: item``.
     """
-    emit: Emit | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    emit: Emit | None = Field(default=None, json_schema_extra=OURS)
     """Publishes what an action came to as an event, so that another sensor can go on from there (ours)."""
-    approval: ApprovalOrWord | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    approval: ApprovalOrWord | None = Field(default=None, json_schema_extra=OURS)
     """``required``: each action waits in the queue until ``argosy actions approve`` lets it run, or ``deny`` ends it (ours)."""
     dlq_trigger: TriggerBlock | None = None
 
@@ -338,15 +339,15 @@ class SensorSpec(Model):
     start: Annotated[
         Annotated[Literal["new", "earliest"], Tag("word")] | Annotated[StartAt, Tag("place")],
         Discriminator(_word_or_place),
-    ] = Field("new", json_schema_extra={"x-argosy": True})
+    ] = Field("new", json_schema_extra=OURS)
     """Where a sensor begins that the bus has never seen (ours): ``new`` (with what comes), ``earliest`` (with all that the log still has),
     ``{time: …}`` or ``{event: ID}``. A sensor that has read before goes on where it was, whatever stands here.
     """
-    shadow: bool = Field(False, json_schema_extra={"x-argosy": True})
+    shadow: bool = Field(False, json_schema_extra=OURS)
     """The sensor decides and says what it would do, and fires nothing (ours). ``argosy actions list --shadow`` shows it. What it would have
     done is not made up for when this is taken away; ``argosy replay`` does that.
     """
-    strict: bool = Field(False, json_schema_extra={"x-argosy": True})
+    strict: bool = Field(False, json_schema_extra=OURS)
     """Filters and scripts mean what they seem to say where upstream's meaning is a trap (ours): every value of ``!=``
     must differ, a regular expression must match the whole text, what is no number or boolean passes no
     clause of that type, a filter that could not be decided does not outvote one that passed, and scripts see arrays whole.

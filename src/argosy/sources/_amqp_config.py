@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
-from pydantic.config import JsonDict
 
 from argosy.errors import ConfigError
 from argosy.manifests import _yaml
-from argosy.manifests.fields import Backoff, BasicAuth, Model, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OURS, Backoff, BasicAuth, Model, SecretKeySelector, TLSConfig
 from argosy.sources._amqp_connection import Broker, at, parse
 from argosy.sources._base import SourceConfig
-
-_OURS: JsonDict = {"x-argosy": True}
 
 
 class ExchangeDeclare(Model):
@@ -36,7 +33,7 @@ class ExchangeDeclare(Model):
     """Only other exchanges may publish to it."""
     no_wait: bool = False
     """Accepted; the answer is always waited for, so that a refusal can be said."""
-    passive: bool = Field(default=False, json_schema_extra=_OURS)
+    passive: bool = Field(default=False, json_schema_extra=OURS)
     """Make nothing: the exchange must be there, and is taken as it is."""
 
 
@@ -58,7 +55,7 @@ class QueueDeclare(Model):
     """Accepted; the answer is always waited for."""
     arguments: str = ""
     """A YAML mapping, as text: ``x-queue-type: quorum``."""
-    passive: bool = Field(default=False, json_schema_extra=_OURS)
+    passive: bool = Field(default=False, json_schema_extra=OURS)
     """Make nothing: the queue must be there, and is taken as it is."""
 
     @field_validator("arguments")
@@ -107,7 +104,7 @@ class AmqpConfig(SourceConfig):
     """``amqp://user:password@host:port/vhost``, or ``amqps://``."""
     url_secret: SecretKeySelector | None = None
     """The URL, where it is kept in a Secret."""
-    hosts: list[str] = Field(default_factory=list, json_schema_extra=_OURS)
+    hosts: list[str] = Field(default_factory=list, json_schema_extra=OURS)
     """More hosts of the same cluster (``host`` or ``host:port``), tried in turn after the URL's own."""
     exchange_name: str = ""
     """Empty is the broker's default exchange, which brings a queue the messages that carry its name."""
@@ -115,7 +112,7 @@ class AmqpConfig(SourceConfig):
     """``direct``, ``fanout``, ``topic`` or ``headers``."""
     routing_key: str = ""
     """The key by which the queue is bound to the exchange."""
-    routing_keys: list[str] = Field(default_factory=list, json_schema_extra=_OURS)
+    routing_keys: list[str] = Field(default_factory=list, json_schema_extra=OURS)
     """More routing keys to bind."""
     exchange_declare: ExchangeDeclare = ExchangeDeclare(durable=True)
     """How the exchange is made."""
@@ -137,11 +134,11 @@ class AmqpConfig(SourceConfig):
     """
     json_body: bool = False
     """The body is JSON, and stands in the event as such; else it is base64."""
-    oslo: bool = Field(default=False, json_schema_extra=_OURS)
+    oslo: bool = Field(default=False, json_schema_extra=OURS)
     """The messages are notifications of oslo.messaging: the body is the notification without its envelope,
     and its ``message_id`` is the event's id.
     """
-    prefetch: int = Field(default=64, ge=1, le=65535, json_schema_extra=_OURS)
+    prefetch: int = Field(default=64, ge=1, le=65535, json_schema_extra=OURS)
     """How many messages the broker hands over before the first of them is acknowledged."""
 
     @field_validator("url")

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic.types import JsonValue
-
 from argosy.errors import EventInvalid
 from argosy.lang import gojson
 from argosy.manifests.fields import OWN_NAMESPACE, Json
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
 NAMESPACE_DROPPED = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 """The field ``namespace`` beside references, which old manifests carry."""
-
-OURS: dict[str, JsonValue] = {"x-argosy": True}
-"""``json_schema_extra`` of a field that Argo Events does not have."""
 
 
 class HookedConfig(SourceConfig):

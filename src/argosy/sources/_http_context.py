@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import SourceError
-from argosy.manifests.fields import Model, SecretKeySelector, ValueFrom
+from argosy.manifests.fields import OURS, Model, SecretKeySelector, ValueFrom
 from argosy.sources import _verify, _verify_signature
 from argosy.sources._http_routes import header_name
 from argosy.sources._http_tls import Texts
@@ -52,7 +52,7 @@ class WebhookContext(Model):
     """The bearer token that requests must carry."""
     max_payload_size: int = Field(1024 * 1024, ge=0)
     """Bytes."""
-    verify: Verify | None = Field(None, json_schema_extra={"x-argosy": True})
+    verify: Verify | None = Field(None, json_schema_extra=OURS)
     """What requests must prove, beside what their kind asks for."""
 
     @field_validator("port")

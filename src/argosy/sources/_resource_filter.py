@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from argosy.errors import EventInvalid, LangError
 from argosy.event import parse_time
 from argosy.lang import gjson, regex
-from argosy.manifests.fields import EventFilter, Model
+from argosy.manifests.fields import OURS, EventFilter, Model
 
 Object = dict[str, Any]
 EventType = Literal["ADD", "UPDATE", "DELETE"]
@@ -83,7 +83,7 @@ class FieldSelector(Model):
 class ResourceFilter(EventFilter):
     """What must hold for an object's event to be emitted."""
 
-    expression: str = Field("", json_schema_extra={"x-argosy": True})
+    expression: str = Field("", json_schema_extra=OURS)
     """An [expr](languages/expr.md) expression over the event's data, as every other kind has it, such as
     ``body.spec.replicas > 3``. It decides last, and costs more than what stands below."""
     prefix: str = ""

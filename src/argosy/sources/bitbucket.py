@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 
 from argosy.errors import EventInvalid
-from argosy.manifests.fields import BasicAuth, Model, SecretKeySelector
+from argosy.manifests.fields import OURS, BasicAuth, Model, SecretKeySelector
 from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import OURS, HookedConfig
+from argosy.sources._hooked import HookedConfig
 from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw, Wrapped
 

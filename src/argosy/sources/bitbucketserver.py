@@ -17,10 +17,10 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import ConfigError
 from argosy.lang import gojson
-from argosy.manifests.fields import Duration, Model, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OURS, Duration, Model, SecretKeySelector, TLSConfig
 from argosy.sources import _hooked
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import OURS, HookedConfig
+from argosy.sources._hooked import HookedConfig
 from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw, Wrapped
 from argosy.sources.bitbucket import check_signature

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from argosy.errors import EventInvalid
 from argosy.lang import gojson
-from argosy.manifests.fields import Model, SecretKeySelector
+from argosy.manifests.fields import OURS, Model, SecretKeySelector
 from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
+from argosy.sources._hooked import NAMESPACE_DROPPED, HookedConfig
 from argosy.sources._raw import Raw, Wrapped
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from argosy.errors import EventInvalid
-from argosy.manifests.fields import SecretKeySelector
+from argosy.manifests.fields import OURS, SecretKeySelector
 from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
+from argosy.sources._hooked import NAMESPACE_DROPPED, HookedConfig
 from argosy.sources._http_body import raw_json
 from argosy.sources._raw import Raw, Wrapped
 

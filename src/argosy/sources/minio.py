@@ -29,7 +29,7 @@ from argosy.aws import s3
 from argosy.aws.client import AwsError, Client
 from argosy.aws.credentials import Chain, Named
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
-from argosy.manifests.fields import OWN_NAMESPACE, EventFilter, Model, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OURS, OWN_NAMESPACE, EventFilter, Model, SecretKeySelector, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._in_flight import InFlight
@@ -55,7 +55,7 @@ class MinioBucket(Model):
 class MinioFilter(EventFilter):
     """Which objects count, by their keys; MinIO itself leaves the others out."""
 
-    expression: str = Field("", json_schema_extra={"x-argosy": True})
+    expression: str = Field("", json_schema_extra=OURS)
     """An [expr](languages/expr.md) expression over the event's data, as every other kind has it."""
     prefix: str = ""
     suffix: str = ""
@@ -80,7 +80,7 @@ class MinioConfig(SourceConfig):
     """Such as ``s3:ObjectCreated:Put`` and ``s3:ObjectRemoved:*``; none means all that create or remove objects."""
     ca_certificate: SecretKeySelector | None = None
     """Who must have signed the server's certificate, where it is nobody whom the machine trusts."""
-    catch_up: bool = Field(False, json_schema_extra={"x-argosy": True})
+    catch_up: bool = Field(False, json_schema_extra=OURS)
     """After a gap, list the bucket (which the keys must allow) and tell of each object that was last put meanwhile, as
     ``s3:ObjectCreated:Put`` with ``source.userAgent`` ``argosy/catch-up``. An object may be told twice then, once by each way."""
 

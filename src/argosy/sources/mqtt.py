@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
-from argosy.manifests.fields import Backoff, BasicAuth, TLSConfig
+from argosy.manifests.fields import OURS, Backoff, BasicAuth, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._mqtt_address import address, encrypted
@@ -44,7 +44,7 @@ class MqttConfig(SourceConfig):
     client_id: str = Field(min_length=1)
     """The name by which the broker knows this source and keeps its messages. No other client may have it, and
     messages that wait are lost to the source when it changes."""
-    qos: Literal[0, 1] = Field(default=1, json_schema_extra={"x-argosy": True})
+    qos: Literal[0, 1] = Field(default=1, json_schema_extra=OURS)
     """1: at least once, with a session that waits for the source. 0: at most once, as Argo Events has it: what is
     published while the source is away is lost."""
     connection_backoff: Backoff | None = None

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
-from argosy.manifests.fields import Backoff, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OURS, Backoff, SecretKeySelector, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_client import HttpClient
@@ -52,7 +52,7 @@ class NsqConfig(SourceConfig):
     """Whether the message is JSON, and stands as such in ``body``; else ``body`` is its bytes in base64."""
     tls: TLSConfig | None = None
     """With this block the connections to the nsqds are encrypted."""
-    auth_secret: SecretKeySelector | None = Field(default=None, json_schema_extra={"x-argosy": True})
+    auth_secret: SecretKeySelector | None = Field(default=None, json_schema_extra=OURS)
     """What nsqd shows to its authentication server (``nsqd --auth-http-address``)."""
 
     @field_validator("host_address")

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
+from argosy.manifests.fields import OURS
 from argosy.pulsar.access import PulsarAccess
 from argosy.pulsar.client import Client
 from argosy.pulsar.greeting import PulsarError
@@ -38,7 +39,7 @@ class PulsarConfig(PulsarAccess, SourceConfig):
 
     topics: list[str] = Field(default_factory=list)
     """Names such as ``orders`` or ``persistent://tenant/namespace/orders``."""
-    topics_pattern: str = Field(default="", json_schema_extra={"x-argosy": True})
+    topics_pattern: str = Field(default="", json_schema_extra=OURS)
     """Instead of ``topics``: a regular expression over the whole name, such as
     ``persistent://public/default/order-.*``. New topics are found within a minute."""
     type: Literal["exclusive", "shared", "failover", "key_shared"] = "exclusive"

@@ -30,7 +30,7 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, LangError, Rejected, RetryAfter, SourceError, TriggerError
 from argosy.lang import gjson, gojson
-from argosy.manifests.fields import Json
+from argosy.manifests.fields import OURS, Json
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._raw import Raw, Wrapped
 from argosy.sources._resource_filter import EventType, Object, ResourceFilter, label_selector, predicate
@@ -61,7 +61,7 @@ class ResourceConfig(SourceConfig):
     """Which changes become events."""
     filter: ResourceFilter | None = None
     """Which objects and changes count."""
-    metadata_only: bool = Field(False, json_schema_extra={"x-argosy": True})
+    metadata_only: bool = Field(False, json_schema_extra=OURS)
     """Objects are asked for and told with their ``metadata`` alone: what a Secret holds stays where it is. The copy
     of everything that ``kubectl apply`` keeps in an annotation is left out, too."""
 

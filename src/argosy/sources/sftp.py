@@ -23,11 +23,10 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import ConfigError, SourceError
 from argosy.lang import regex
-from argosy.manifests.fields import Duration, SecretKeySelector
+from argosy.manifests.fields import OURS, Duration, SecretKeySelector
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._file_memory import FileMemory, Mark
 from argosy.sources._finishing import to_the_end
-from argosy.sources._hooked import OURS
 from argosy.sources._reaching import Address, host_and_port
 from argosy.sources._ssh import connected, public_keys
 from argosy.sources.file import WatchPathConfig

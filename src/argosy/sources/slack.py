@@ -16,10 +16,10 @@ from pydantic import Field
 
 from argosy.errors import EventInvalid
 from argosy.lang import gojson
-from argosy.manifests.fields import SecretKeySelector
+from argosy.manifests.fields import OURS, SecretKeySelector
 from argosy.sources import _hooked, _verify
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import NAMESPACE_DROPPED, OURS, HookedConfig
+from argosy.sources._hooked import NAMESPACE_DROPPED, HookedConfig
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import unauthorized
 from argosy.sources._raw import Raw, Wrapped, tail

@@ -17,10 +17,10 @@ from pydantic import Field
 
 from argosy.errors import EventInvalid
 from argosy.lang import gojson
-from argosy.manifests.fields import EventFilter, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OURS, EventFilter, SecretKeySelector, TLSConfig
 from argosy.sources import _hooked
 from argosy.sources._base import Source, SourceContext
-from argosy.sources._hooked import OURS, HookedConfig
+from argosy.sources._hooked import HookedConfig
 from argosy.sources._raw import Raw, Wrapped, tail
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from argosy.errors import EventInvalid
 from argosy.event import new_id
 from argosy.lang import gojson
+from argosy.manifests.fields import OURS
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._http_context import WebhookContext, route
@@ -30,7 +31,7 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class WebhookConfig(WebhookContext, SourceConfig):
     """One endpoint. An empty ``method`` means POST."""
 
-    reply: Reply | None = Field(None, json_schema_extra={"x-argosy": True})
+    reply: Reply | None = Field(None, json_schema_extra=OURS)
     """What is answered once the event is kept; without it ``success``."""
 
     @field_validator("method")

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
-from pydantic.config import JsonDict
 
-from argosy.manifests.fields import BasicAuth, Model, TLSConfig, TriggerParameter, ValueFrom
+from argosy.manifests.fields import OURS, BasicAuth, Model, TLSConfig, TriggerParameter, ValueFrom
 from argosy.triggers._base import TriggerConfig
 from argosy.triggers._egress import EgressConfig
 from argosy.triggers._http import Follow
 from argosy.triggers._http_auth import HttpAuth
 
-_OURS: JsonDict = {"x-argosy": True}
 MOST_RESPONSE_BYTES = 1024 * 1024
 
 
@@ -75,25 +73,25 @@ class HttpConfig(TriggerConfig):
     """Seconds for the whole request with its redirects; 0 means 60."""
     host: str = ""
     """The ``Host`` header, where it is not the URL's."""
-    allow_link_local: bool = Field(False, json_schema_extra=_OURS)
+    allow_link_local: bool = Field(False, json_schema_extra=OURS)
     """Ours: allow link-local and metadata addresses; ``egress`` says it more precisely."""
-    path_parameters: list[TriggerParameter] = Field(default_factory=list, json_schema_extra=_OURS)
+    path_parameters: list[TriggerParameter] = Field(default_factory=list, json_schema_extra=OURS)
     """Values out of events for the ``{name}`` in the URL's path, ``dest`` is the name (ours). They are quoted: whatever an event holds stays one step of the
     path.
     """
-    query_parameters: list[TriggerParameter] = Field(default_factory=list, json_schema_extra=_OURS)
+    query_parameters: list[TriggerParameter] = Field(default_factory=list, json_schema_extra=OURS)
     """Values out of events that are added to the URL's query, quoted; ``dest`` is the name (ours)."""
-    auth: HttpAuth | None = Field(None, json_schema_extra=_OURS)
+    auth: HttpAuth | None = Field(None, json_schema_extra=OURS)
     """In whose name requests are made, beyond ``basicAuth`` (ours)."""
-    redirects: Redirects | None = Field(None, json_schema_extra=_OURS)
+    redirects: Redirects | None = Field(None, json_schema_extra=OURS)
     """What becomes of redirects (ours); all are followed if nothing is said, and with ``auth.aws`` none."""
-    proxy: ProxyConfig | None = Field(None, json_schema_extra=_OURS)
+    proxy: ProxyConfig | None = Field(None, json_schema_extra=OURS)
     """The proxy that requests go through (ours); the environment's (``HTTPS_PROXY``, ``NO_PROXY`` …) if nothing is said."""
-    egress: EgressConfig | None = Field(None, json_schema_extra=_OURS)
+    egress: EgressConfig | None = Field(None, json_schema_extra=OURS)
     """Where requests may go (ours); everywhere but to link-local and metadata addresses if nothing is said."""
-    cloud_event: CloudEventPayload | None = Field(None, json_schema_extra=_OURS)
+    cloud_event: CloudEventPayload | None = Field(None, json_schema_extra=OURS)
     """Sends a CloudEvent (ours)."""
-    max_response_bytes: int = Field(64 * 1024, ge=0, le=MOST_RESPONSE_BYTES, json_schema_extra=_OURS)
+    max_response_bytes: int = Field(64 * 1024, ge=0, le=MOST_RESPONSE_BYTES, json_schema_extra=OURS)
     """How much of an answer is read (ours). JSON up to that size is kept with the action as ``detail.json``, for ``emit`` and ``policy.response``."""
 
     @model_validator(mode="after")

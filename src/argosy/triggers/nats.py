@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from argosy.connecting import target
 from argosy.errors import ConfigError, ExtraMissing, Rejected, TriggerError
-from argosy.manifests.fields import BasicAuth, Model, SecretKeySelector, TLSConfig, TriggerParameter
+from argosy.manifests.fields import OURS, BasicAuth, Model, SecretKeySelector, TLSConfig, TriggerParameter
 from argosy.tls import client_context
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._kept import Held, Kept, digest
@@ -71,7 +71,7 @@ class NatsTriggerConfig(TriggerConfig):
     """With this block TLS is demanded; without it, it is spoken where the server wants it."""
     auth: NatsTriggerAuth | None = None
     """Credentials; what the URL says of them does not count then."""
-    jet_stream: bool = Field(default=False, json_schema_extra={"x-argosy": True})
+    jet_stream: bool = Field(default=False, json_schema_extra=OURS)
     """Whether a stream must have stored the message; without a stream for the subject the action is rejected then."""
 
     @field_validator("url")
