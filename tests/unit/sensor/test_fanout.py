@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from argosy.event import Event
 from argosy.lang import gojson
@@ -79,6 +82,41 @@ class TestElements:
         fanned = _fan({"a": event("a1", {}), "b": event("b1", ALERTS)}, dependencyName="b", item="alert")
 
         assert [list(part.events) for part in fanned.parts] == [["a", "b", "alert"]] * 3
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    before=st.dictionaries(st.text().filter(lambda key: key != "body"), _JSON, max_size=3),
+    beside=st.dictionaries(st.text().filter(lambda key: key != "items"), _JSON, max_size=3),
+    elements=st.lists(_JSON, min_size=1, max_size=5),
+    indent=st.sampled_from([None, 1]),
+    ascii_=st.booleans(),
+)
+@settings(deadline=None)
+def test_whatever_stands_around_the_array_each_action_keeps_it_and_its_own_element(
+    before: dict[str, Any], beside: dict[str, Any], elements: list[Any], indent: int | None, ascii_: bool
+) -> None:
+    data = {**before, "body": {**beside, "items": elements}}
+    text = json.dumps(data, indent=indent, ensure_ascii=ascii_).encode("utf-8", "surrogatepass")
+    if not gojson.valid(text):
+        return  # half a surrogate is no JSON that a bus would carry
+    came = Event(**{**vars(event("a1")), "data": text})
+
+    parts = _fan({"a": came}, path="body.items").parts
+
+    assert [json.loads(part.events["item"].data) for part in parts] == json.loads(text)["body"]["items"]
+    for part, element in zip(parts, json.loads(text)["body"]["items"], strict=True):
+        kept = json.loads(part.events["a"].data)
+        assert kept["body"].pop("items") == [element]
+        wanted = json.loads(text)
+        del wanted["body"]["items"]
+        assert kept == wanted
 
 
 class TestIds:

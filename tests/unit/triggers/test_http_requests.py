@@ -485,3 +485,25 @@ class TestProxy:
         async with _opened() as (fire, _):
             with pytest.raises(Rejected, match="is no http, https or socks5 URL"):
                 await fire({"url": server.url, "proxy": {"url": "gopher://127.0.0.1"}})
+
+
+class TestConnections:
+    async def test_a_thousand_actions_one_after_the_other_need_one_connection(
+        self, server: HttpServer, fire: Any
+    ) -> None:
+        for number in range(1000):
+            await fire({}, id=f"a-{number}")
+
+        assert (len(server.requests), server.connections) == (1000, 1)
+
+    async def test_side_by_side_they_need_as_many_as_run_at_a_time(self, server: HttpServer, fire: Any) -> None:
+        places = asyncio.Semaphore(8)
+
+        async def one(number: int) -> None:
+            async with places:
+                await fire({}, id=f"a-{number}")
+
+        await asyncio.gather(*(one(number) for number in range(1000)))
+
+        assert len(server.requests) == 1000
+        assert server.connections <= 8
