@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import ssl
 import uuid
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
-from argosy.manifests.fields import Backoff, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import OWN_NAMESPACE, Backoff, SecretKeySelector, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._mqtt_address import Ports, address, encrypted
@@ -33,6 +34,7 @@ class EmitterConfig(SourceConfig):
     """One channel of a broker."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 
     broker: str
     """``tcp://host:8080``, or ``ssl://host:443`` for TLS."""
