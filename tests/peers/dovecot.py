@@ -142,6 +142,8 @@ namespace inbox {{
         if self._child is not None:
             # The master would start anew what dies, with its ports.
             _signal(self._child.pid, signal.SIGSTOP)
+            while Path(f"/proc/{self._child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "TtZ":
+                time.sleep(0.001)
             for pid in [*descendants(self._child.pid)]:
                 _signal(pid, signal.SIGKILL)
         super().kill()

@@ -9,10 +9,12 @@ import base64
 import imaplib
 import itertools
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
 from typing import Any, ClassVar, Self
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -23,6 +25,7 @@ from argosy.sources._raw import Raw
 from tests.brokers.sources.suite import BrokerSuite, BrokerUpstream
 from tests.conformance.source import DictBucket, SourceSuite, Stage, eventually, on_stage, raising
 from tests.peers.dovecot import PASSWORD, USER, Dovecot
+from tests.unit.triggers.receivers import Answer, HttpServer
 
 _numbers = itertools.count(1)
 _SECRETS = {("mail", "password"): PASSWORD}
@@ -137,13 +140,14 @@ class TestImap(BrokerSuite, SourceSuite):
     nobody: ClassVar[dict[str, Json]] = {"hostAddress": "127.0.0.1:9"}
     by_tls = "imaps://{}:993"
     login_refused = "refuses the user"
-    impatient: ClassVar[dict[str, float]] = {"_imap._ANSWER_SECONDS": 1.0, "imap._IDLE_SECONDS": 0.3}
+    impatient: ClassVar[dict[str, float]] = {"_imap._ANSWER_SECONDS": 1.0, "_imap_folder._IDLE_SECONDS": 0.3}
     bounded = False
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         *(({key: value for key, value in _LOGIN.items() if key != gone}, gone) for gone in _LOGIN),
         ({**_LOGIN, "hostAddress": "imaps://mail"}, "address"),
         ({**_LOGIN, "security": "ssl"}, "security"),
-        ({**_LOGIN, "oauthToken": {"name": "s", "key": "t"}}, "either password or oauthToken"),
+        ({**_LOGIN, "oauthToken": {"name": "s", "key": "t"}}, "one of password, oauthToken and oauth"),
+        ({**_LOGIN, "oauth": {"tokenUrl": "login.example.com", "clientId": {"name": "s", "key": "i"}}}, "tokenUrl"),
         ({**_LOGIN, "moveTo": "Done", "delete": True}, "moveTo and delete"),
         ({**_LOGIN, "folder": "a\r\nA1 LOGOUT"}, "control characters"),
         ({**_LOGIN, "search": "ALL\r\nA1 LOGOUT"}, "control characters"),
@@ -454,6 +458,41 @@ async def test_an_oauth_token_logs_in_and_a_wrong_one_does_not(upstream: Mailbox
     wrong = base64.b64encode(b"no token").decode()
     async with raising("imap", block, secrets={("mail", "token"): wrong}) as sentence:
         assert "refuses the user" in sentence and wrong not in sentence
+
+
+@pytest.mark.parametrize("grant", ["refresh_token", "client_credentials"])
+async def test_an_access_token_is_asked_for_at_each_connection(
+    upstream: Mailbox, grant: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    names = {"clientId": "id-1", "clientSecret": "s3cr3t", "refreshToken": "r3fr3sh"}
+    secrets = {("app", name): value for name, value in names.items()}
+    async with HttpServer() as tokens:
+        oauth: dict[str, Json] = {"tokenUrl": f"{tokens.url}/token", "scopes": ["mail", "offline_access"]}
+        wanted = names if grant == "refresh_token" else {"clientId": "id-1", "clientSecret": "s3cr3t"}
+        oauth |= {name: {"name": "app", "key": name} for name in wanted}
+        block = {key: value for key, value in upstream.block.items() if key != "password"} | {"oauth": oauth}
+        async with on_stage("imap", block, secrets=secrets) as stage:
+            # Given an endpoint that refuses first, and says the secret back
+            refusal = json.dumps({"error": "invalid_grant", "error_description": f"{names}"}).encode()
+            tokens.queue.append(Answer(400, body=refusal))
+            given = json.dumps({"access_token": upstream.server.token(), "expires_in": 600}).encode()
+            tokens.default = Answer(body=given)
+            # When the source starts, then it comes in by what the next answer brings
+            await stage.start()
+            await upstream.send("one")
+            await stage.events(1)
+            form = dict(parse_qsl(tokens.requests[-1].body.decode()))
+            assert (form["grant_type"], form["client_id"], form["scope"]) == (grant, "id-1", "mail offline_access")
+            assert form.get("refresh_token") == ("r3fr3sh" if grant == "refresh_token" else None)
+            # And a restart asks for another one
+            asked = len(tokens.requests)
+            await stage.stop()
+            await stage.start()
+            assert len(tokens.requests) == asked + 1
+        said = f"{stage.errors} {caplog.text}"
+        assert "invalid_grant" in said and "check the secrets of 'oauth'" in said
+        assert not [secret for secret in ("s3cr3t", "r3fr3sh", upstream.server.token()[:40]) if secret in said]
 
 
 async def test_refusals_are_sentences(upstream: Mailbox, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

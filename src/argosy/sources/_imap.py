@@ -107,7 +107,7 @@ class Imap:
             await asking
         except Refusal as error:
             raise SourceError(
-                f"{self.where} refuses the user; check 'username' and the secret of 'password' or 'oauthToken'"
+                f"{self.where} refuses the user; check 'username' and the secrets of 'password', 'oauthToken' or 'oauth'"
             ) from error
         await self.ask_capabilities()
 

@@ -72,7 +72,7 @@ async def connected(ctx: SourceContext[Any]) -> AsyncIterator[asyncpg.Connection
     """A connection by the secrets as they are now. Raises SourceError if there is none to be had, or it breaks."""
     import asyncpg
 
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config: PostgresServer = ctx.config
     host, port = target(config.where.host, config.where.port)
