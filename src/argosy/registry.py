@@ -25,7 +25,7 @@ LATER_SOURCES: frozenset[str] = frozenset()
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "azureEventHubs azureServiceBus custom openWhisk".split()  # noqa: SIM905
+    "custom openWhisk".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 

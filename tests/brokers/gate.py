@@ -12,10 +12,10 @@ class Gate:
     While it holds, a connection gets no more answers once its client has sent ``marker``: the greeting passes.
     """
 
-    def __init__(self, target: int, marker: bytes) -> None:
+    def __init__(self, target: int, marker: bytes, port: int = 0) -> None:
         self.target = target
         self.marker = marker
-        self.port = 0
+        self.port = port
         self.connections = 0
         self.refusing = False
         self._answers = asyncio.Event()
@@ -25,7 +25,7 @@ class Gate:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

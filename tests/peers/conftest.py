@@ -7,10 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from tests.peers.kafka_server import KafkaServer
+from tests.peers.pulsar_server import PulsarServer
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A running Kafka; each test uses topics and groups of its own."""
     with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pulsar_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
+    """A running Pulsar; each test uses topics of its own."""
+    with PulsarServer(tmp_path_factory.mktemp("pulsar")) as server:
         yield server

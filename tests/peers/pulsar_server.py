@@ -26,11 +26,14 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class PulsarServer(Server):
-    """One Pulsar, which lets in by token (``port``) or by token or certificate over TLS (``tls_port``)."""
+    """One Pulsar, which lets in by token (``port``) or by token or certificate over TLS (``tls_port``).
+
+    Who comes by ``back_port`` is sent to ``gate_port``, where a test may have a gate.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.admin_port = 0
+        self.admin_port = self.back_port = self.gate_port = 0
         self._key = "k" * 32
 
     def ports(self) -> list[int]:
@@ -47,7 +50,8 @@ class PulsarServer(Server):
         return f"{head}.{claims}.{_url(signed)}"
 
     def command(self) -> list[str]:
-        self.admin_port = self.admin_port or free_port()
+        if not self.admin_port:
+            self.admin_port, self.back_port, self.gate_port = free_port(), free_port(), free_port()
         config = self.folder / "standalone.conf"
         config.write_text("\n".join(f"{name}={value}" for name, value in self._properties().items()) + "\n")
         return [
@@ -56,7 +60,6 @@ class PulsarServer(Server):
             "-Dio.netty.tryReflectionSetAccessible=true", "-cp", f"{built('pulsar')}/*",
             "org.apache.pulsar.PulsarStandaloneStarter", "--config", str(config), "--metadata-dir", f"{self.folder}/metadata",
             "--bookkeeper-dir", f"{self.folder}/bookie", "--bookkeeper-port", "0", "--num-bookies", "1", "-nfw", "-nss",
-            "-a", "127.0.0.1",
         ]  # fmt: skip
 
     def _starting(self) -> Iterator[None]:
@@ -87,7 +90,13 @@ class PulsarServer(Server):
             **one,
             "clusterName": "standalone",
             "bindAddress": "127.0.0.1",
-            "advertisedAddress": "127.0.0.1",
+            "allowLoopback": "true",
+            "advertisedListeners": (
+                f"own:pulsar://127.0.0.1:{self.port},own:pulsar+ssl://127.0.0.1:{self.tls_port},"
+                f"gate:pulsar://127.0.0.1:{self.gate_port}"
+            ),
+            "internalListenerName": "own",
+            "bindAddresses": f"gate:pulsar://127.0.0.1:{self.back_port}",
             "brokerServicePort": self.port,
             "brokerServicePortTls": self.tls_port,
             "webServicePort": self.admin_port,

@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,12 +25,6 @@ from tests.brokers.sources.suite import BrokerSuite
 from tests.conformance.source import SourceSuite, Stage, eventually, on_stage, raising
 from tests.peers.pulsar_publisher import TOKEN, Publisher
 from tests.peers.pulsar_server import PulsarServer
-
-
-@pytest.fixture(scope="module")
-def pulsar_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
-    with PulsarServer(tmp_path_factory.mktemp("pulsar")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -104,6 +104,15 @@ class Client:
             raise PulsarError(sentence, hopeless=name in _HOPELESS) from error
 
 
+def login_of(access: PulsarAccess, secret: Callable[[SecretKeySelector], str]) -> list[object]:
+    """All that makes one client differ from another, by the secrets as they are now."""
+    tls = access.tls
+    selectors = [access.tls_trust_certs_secret, access.auth_token_secret, access.auth_athenz_secret]
+    selectors += [tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret] if tls else []
+    insecure = access.tls_allow_insecure_connection or bool(tls and tls.insecure_skip_verify)
+    return [insecure, access.auth_athenz_params, *(secret(each) if each else "" for each in selectors)]
+
+
 class _Material:
     """What the library is told of TLS and of us. ``lent`` are the descriptors of memory files, to be closed after it."""
 
