@@ -285,6 +285,15 @@ spec:
           payload: [{{src: {{dependencyName: post, dataKey: body.id}}, dest: id}}]
       debounce: {{quiet: 300ms, key: {{dependencyName: post, dataKey: body.id}}}}
       retryStrategy: *often
+    - template:
+        name: apart
+        conditions: post
+        http:
+          url: {receiver}/apart
+          payload: [{{src: {{dependencyName: item, dataKey: data.body.id}}, dest: id}}]
+      batch: {{window: 300ms, maxEvents: 5}}
+      forEach: {{path: "@this", key: id}}
+      retryStrategy: *often
 """
 
 HANDLER = '''
@@ -324,6 +333,7 @@ def _everything(log: Sequence[str], numbers: Mapping[str, int]) -> dict[str, lis
             ports, lambda id: "odd" if numbers.get(id, 1) % 2 else "even", lambda id: numbers.get(id, 1) // 10
         ),
         "calm": posts,
+        "apart": posts,
     }
 
 
@@ -333,12 +343,12 @@ EVERYTHING = Rules(
     queues=PORTS.queues
     | {name: f"default/posts/{name}" for name in ("post", "called", "mixed", "shaped", "refused")}
     | {"mourned": "default/posts/refused/dlq", "chained": "default/chained/chained"}
-    | {name: f"default/late/{name}" for name in ("gathered", "lonely", "met", "calm")},
+    | {name: f"default/late/{name}" for name in ("gathered", "lonely", "met", "calm", "apart")},
     wanted=_everything,
     first="each",
     prompt=["each", "post"],
     refused=["refused"],
-    unordered=["gathered", "calm"],
+    unordered=["gathered", "calm", "apart"],
 )
-"""Notifications and posts, and fifteen triggers: filters, a transform, conditions, also by a value, a batch, a debounce, an absence, HTTP, Python, what
-another trigger emitted, and a dead-letter trigger."""
+"""Notifications and posts, and sixteen triggers: filters, a transform, conditions, also by a value, a batch, the elements of one, a debounce, an absence,
+HTTP, Python, what another trigger emitted, and a dead-letter trigger."""
