@@ -109,3 +109,33 @@ async def _azure_service_bus(scene: Scene) -> AsyncIterator[Send]:
         scene.secrets[selector["name"], selector["key"]] = bus.connection_string
         await bus.set(queues=[queue], lock_seconds=30.0)
         yield lambda stage: bus.put(queue, payload(scene), id="one")
+
+
+@player("hdfs", needs="peers")
+async def _hdfs(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.hadoop_server import Files, Hadoop
+
+    directory = scene.block["directory"].rstrip("/")
+    scene.block["checkInterval"] = "50ms"
+    with Hadoop(scene.folder / "hadoop") as server:
+        for address in scene.block["addresses"]:
+            scene.leads(address, 8020, server.port)
+        files = Files(server)
+        await files.make(directory)
+        yield lambda stage: files.write(f"{directory}/{scene.block.get('path') or 'abc.txt'}", b"")
+
+
+@player("azureEventsHub", needs="peers")
+async def _azure_events_hub(scene: Scene) -> AsyncIterator[Send]:
+    from tests.peers.azure_bus import KEY, AzureBus, by_tls
+
+    host, hub = scene.block["fqdn"], scene.block["hubName"]
+    for field, value in (("sharedAccessKeyName", "root"), ("sharedAccessKey", KEY)):
+        selector = scene.block[field]
+        scene.secrets[selector["name"], selector["key"]] = value
+    with AzureBus(scene.folder / "azure-hubs") as bus:
+        async with by_tls(bus, f"DNS:{host}") as port:
+            scene.environment["SSL_CERT_FILE"] = str(bus.folder / "ca.crt")
+            scene.leads(host, 5671, port)
+            await bus.set(hubs={hub: 2})
+            yield lambda stage: bus.put(f"{hub}/Partitions/0", payload(scene), id="one")

@@ -228,12 +228,17 @@ def payload(scene: Scene) -> bytes:
     return b'{"text":"one"}' if scene.block.get("jsonBody") else b"one"
 
 
-@player("mqtt")
+@player("mqtt", "emitter")
 async def _mqtt(scene: Scene) -> AsyncIterator[Send]:
     broker = Mosquitto(scene.folder / "mosquitto")
     broker.anonymous = True
     with broker:
-        scene.leads(scene.block["url"], 1883, broker.port)
+        if "broker" in scene.block:  # Emitter's protocol is MQTT, with the key before the channel
+            scene.leads(scene.block["broker"], 8080, broker.port)
+            topic = f"{scene.block['channelKey']}/{scene.block['channelName'].strip('/')}/"
+        else:
+            scene.leads(scene.block["url"], 1883, broker.port)
+            topic = scene.block["topic"].replace("+", "one").replace("#", "one")
 
         async def send(stage: Stage) -> None:
             await asyncio.to_thread(publish)
@@ -242,7 +247,6 @@ async def _mqtt(scene: Scene) -> AsyncIterator[Send]:
             client = paho.Client(CallbackAPIVersion.VERSION2)
             client.connect("127.0.0.1", broker.port)
             client.loop_start()
-            topic = scene.block["topic"].replace("+", "one").replace("#", "one")
             client.publish(topic, payload(scene), qos=1).wait_for_publish(20)
             client.disconnect()
             client.loop_stop()
