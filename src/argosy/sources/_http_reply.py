@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import LangError
-from argosy.lang import gojson, gotemplate
+from argosy.lang import gojson
 from argosy.manifests.fields import Model
 from argosy.sources._http_messages import SUCCESS, Response
 
@@ -60,6 +60,8 @@ class Reply(Model):
 
     @model_validator(mode="after")
     def _templates(self) -> Reply:
+        from argosy.lang import gotemplate  # not loaded for webhooks without a reply
+
         for name, text in {
             "body": self.body,
             **{f"headers.{name}": text for name, text in self.headers.items()},
@@ -81,6 +83,8 @@ class Replies:
 
     def to(self, id: str, data: bytes) -> Response:
         """The reply to the request that has become this event."""
+        from argosy.lang import gotemplate
+
         seen: dict[str, Any] = {**gojson.loads(data), "id": id}
         rule = self._rule
         try:
