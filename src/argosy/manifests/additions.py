@@ -23,6 +23,7 @@ UPSTREAM_SOURCES = frozenset(
     "resource sftp slack sns sqs storageGrid stripe webhook".split()
 )
 """The 32 kinds of event source of upstream v1.9."""
+_METHODS = ("", "GET", "DELETE", "PATCH", "POST", "PUT")
 
 
 def additions(bundle: Bundle) -> list[Finding]:
@@ -49,6 +50,8 @@ def _sensor(sensor: Sensor) -> Iterator[tuple[str, Loc]]:
             yield f"kind '{trigger.kind}' is Argosy's own", (*loc, "template", trigger.kind)
         if trigger.config:
             yield from _fields(trigger.config, (*loc, "template", trigger.kind))
+            if trigger.kind == "http" and (method := getattr(trigger.config, "method", "")) not in _METHODS:
+                yield f"upstream does not know the method {method}", (*loc, "template", "http", "method")
         if trigger.retry_strategy and trigger.at_least_once is None:
             yield (
                 "'retryStrategy' is followed by upstream only where atLeastOnce: true is written",

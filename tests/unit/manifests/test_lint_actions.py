@@ -270,3 +270,13 @@ def test_the_schema_takes_the_path_alone_and_the_block() -> None:
         "null",
     }
     assert beside["forEach"]["x-argosy"] is True
+
+
+@pytest.mark.parametrize(("method", "said"), [("HEAD", 1), ("OPTIONS", 1), ("PUT", 0)])
+def test_strict_upstream_names_methods_that_only_we_send(method: str, said: int) -> None:
+    sensor = _sensor("first", "web/a")
+    sensor["spec"]["triggers"][0]["template"] = {"name": "t", "http": {"url": "http://a", "method": method}}
+
+    found = additions(from_objects([sensor]))
+
+    assert [one.path for one in found] == [AT + "template.http.method"] * said

@@ -52,7 +52,7 @@ parameters:
         assert end.dead == []
 
     def test_that_make_it_wrong_are_a_dead_letter_that_says_what(self) -> None:
-        world, end = self._fired("value: HEAD", "http.method")
+        world, end = self._fired("value: TRACE", "http.method")
 
         assert world.fired == []
         assert end.dead[0][0] == "1"

@@ -151,7 +151,7 @@ def test_the_sensor_that_is_changed_below_is_good() -> None:
         (("triggers", 1, "policy", "k8s"), {}),
         ((*HTTP, "url"), ""),
         ((*HTTP, "url"), GONE),
-        ((*HTTP, "method"), "HEAD"),
+        ((*HTTP, "method"), "TRACE"),
         ((*HTTP, "method"), "post"),
         ((*HTTP, "parameters", 0, "dest"), ""),
         ((*HTTP, "parameters", 0, "src"), GONE),
