@@ -25,7 +25,7 @@ LATER_SOURCES: frozenset[str] = frozenset()
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
 LATER_TRIGGERS = frozenset(
-    "custom openWhisk".split()  # noqa: SIM905
+    "openWhisk".split()  # noqa: SIM905
 )
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 
