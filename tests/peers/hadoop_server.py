@@ -27,6 +27,7 @@ class Hadoop(Server):
             *fresh, "-datanodes", "1", "-nnport", str(self.port), "-httpport", str(self.tls_port),
             "-D", f"hdfs.minidfs.basedir={data}", "-D", "dfs.replication=1",
             "-D", "dfs.namenode.safemode.threshold-pct=0", "-D", "dfs.ls.limit=5",
+            "-D", "dfs.namenode.redundancy.considerLoad=false",
         ]  # fmt: skip
 
     def set_password(self, password: str) -> None:
@@ -45,9 +46,16 @@ class Files:
 
     async def write(self, path: str, content: bytes = b"content") -> None:
         """A file, anew where it is there."""
-        async with await self._client.create(path, WriteOptions(overwrite=True, replication=1)) as file:
-            if content:
-                await file.write(content)
+        for attempt in range(3):
+            try:
+                async with await self._client.create(path, WriteOptions(overwrite=True, replication=1)) as file:
+                    if content:
+                        await file.write(content)
+                return
+            except RuntimeError as error:
+                # The client gives the only DataNode up when the machine is slow for a moment.
+                if "could only be written to" not in str(error) or attempt == 2:
+                    raise
 
     async def append(self, path: str, content: bytes) -> None:
         async with await self._client.append(path) as file:

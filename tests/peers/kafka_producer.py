@@ -9,6 +9,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from argosy.manifests.fields import Json
 from tests.brokers.sources.suite import BrokerUpstream
@@ -83,6 +84,12 @@ class Producer(BrokerUpstream):
         """How far the group has read each partition."""
         offsets = await self.admin.list_consumer_group_offsets(self.topic)
         return {place.partition: entry.offset for place, entry in offsets.items() if entry.offset >= 0}
+
+    async def forget_group(self) -> None:
+        """Kafka drops the group and its offsets."""
+        node = self.producer.client.get_random_node()
+        answer = await self.producer.client.send(node, DeleteGroupsRequest([self.topic]))
+        assert answer.results == [(self.topic, 0)], answer
 
     async def acknowledged(self) -> int:
         try:

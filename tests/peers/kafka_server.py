@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.brokers.sources.server import Server, built, program
-from tests.conformance.source import free_port
+from tests.cli.running import free_port
 
 PASSWORD = "p@ss/w:rd%41"
 _CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
@@ -23,7 +23,7 @@ class KafkaServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.password = PASSWORD
-        self.open_port = self.certified_port = 0
+        self.open_port = self.certified_port = self._tried = 0
         self.advertised = "127.0.0.1"
         """The host by which the broker calls itself to those who come by TLS."""
 
@@ -37,8 +37,8 @@ class KafkaServer(Server):
             "-Xshare:auto", "-cp", f"{jars}/*",
         ]  # fmt: skip
         properties = self.folder / "server.properties"
-        if not self.open_port:
-            self.open_port, self.certified_port = free_port(), free_port()
+        if self._tried != self.port:  # The other ports were tried and are not free, or this is the first try.
+            self._tried, self.open_port, self.certified_port = self.port, free_port(), free_port()
         properties.write_text(self._properties(free_port()))
         if not (self.folder / "data").exists():
             pem = (self.folder / "server.key").read_text() + (self.folder / "server.crt").read_text()

@@ -263,6 +263,31 @@ async def test_a_partition_that_is_added_is_read_from_its_beginning(upstream: Pr
     assert sorted(_texts(stage)) == ["early", "late"]
 
 
+async def test_a_group_that_kafka_has_forgotten_leaves_out_nothing(
+    upstream: Producer, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a group that begins with the next message, and is away
+    stage.block["consumerGroup"] = {"groupName": upstream.topic}
+    await upstream.send("old")
+    await stage.start()
+    await stage.stop()
+    # When Kafka drops its offsets, as it does after a week, and a message comes
+    await upstream.forget_group()
+    await upstream.send("meanwhile")
+    await stage.start()
+    # Then it is an event, and what Kafka did is said
+    await eventually(lambda: "meanwhile" in _texts(stage))
+    assert "has forgotten how far it has read partition 0" in caplog.text
+    # And another group begins with the next message
+    await stage.stop()
+    stage.block["consumerGroup"] = {"groupName": f"{upstream.topic}-other"}
+    before = len(stage.emitted)
+    await stage.start()
+    await upstream.send("new")
+    await stage.events(before + 1)
+    assert _texts(stage)[before:] == ["new"]
+
+
 async def test_one_partition_is_read_without_a_group_and_goes_on_where_it_stopped(four: Producer) -> None:
     # Given a partition with an old message
     block = {name: value for name, value in four.block.items() if name != "consumerGroup"} | {"partition": "2"}

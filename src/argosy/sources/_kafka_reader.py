@@ -60,6 +60,9 @@ class Reader:
         self._cluster = cluster
         self._consumer = consumer
         self._topic = ctx.config.topic
+        group = ctx.config.consumer_group
+        self._who = f"group {group.group_name!r}" if group else f"partition {ctx.config.partition}"
+        self._about = f"{self._who}\n{self._topic}"
         self._tenures: dict[Any, Tenure] = {}
         self._in_flight = InFlight()
         self._settled = asyncio.Event()
@@ -195,8 +198,13 @@ class Reader:
         for place in places:
             read = await self._read_so_far(place)
             if read is None:
-                oldest = begins_with_oldest(self._ctx.config) or (known is not None and place.partition >= known)
+                oldest = known is not None or begins_with_oldest(self._ctx.config)
                 start = pinned[place] = first[place] if oldest else end[place]
+                if known is not None and place.partition < known:
+                    self._ctx.log.warning(
+                        "%s has forgotten how far it has read partition %d of topic %r; read from its start",
+                        self._who, place.partition, place.topic
+                    )  # fmt: skip
             else:
                 start = self._start(place, read, first[place], end[place])
             consumer.seek(place, start)
@@ -221,15 +229,16 @@ class Reader:
         return first
 
     async def _known(self) -> int | None:
-        """How many partitions the topic had when we last looked. One that was added since is read from its beginning."""
+        """How many partitions the topic had when we last looked; None at the first time. From then on nothing is left out: a
+        partition that was added is read from its beginning, and so is one whose offset Kafka has dropped."""
         entry = await self._ctx.bucket.get(_PARTITIONS_KEY)
-        topic, _, count = entry.value.decode().rpartition("\n") if entry else ("", "", "")
-        return int(count) if entry and topic == self._topic else None
+        about, _, count = entry.value.decode().rpartition("\n") if entry else ("", "", "")
+        return int(count) if about == self._about else None
 
     async def _remember(self, known: int | None) -> None:
         count = len(self._consumer.partitions_for_topic(self._topic) or ())
         if count and count != known:
-            await self._ctx.bucket.put(_PARTITIONS_KEY, f"{self._topic}\n{count}".encode())
+            await self._ctx.bucket.put(_PARTITIONS_KEY, f"{self._about}\n{count}".encode())
 
     async def give_up(self) -> None:
         """All partitions are dealt out anew."""
