@@ -3,7 +3,7 @@
 Plural and scope of a kind are asked of the server, so every kind it serves can be used (upstream guesses
 them). ``create`` makes one object per action however often it is tried; the other operations may be repeated
 without harm. The rights that it needs are those of the operation: create; get, update and create; get, patch
-and create; delete; patch and create for apply. A label policy needs get.
+and create; delete; patch and create for apply. A policy needs get, and watch where it shall see at once.
 """
 
 from __future__ import annotations

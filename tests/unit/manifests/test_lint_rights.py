@@ -100,6 +100,7 @@ def found(*objects: dict[str, Any]) -> list[tuple[str, str]]:
         (sensor(operation="update"), account(), role("get", "update"), binding()),
         (sensor(operation="update"), account(), role("get", "update", "create"), binding()),
         (sensor(operation="delete"), account(), role("delete"), binding()),
+        (sensor(operation="apply"), account(), role("patch", "create"), binding()),
         # Somebody else holds the role, too, and may need more.
         (sensor(), account(), role("create", "delete"), binding(), binding(name="other") | {"metadata": {"name": "b"}}),
     ],

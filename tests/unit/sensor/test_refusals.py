@@ -159,7 +159,7 @@ def test_the_sensor_that_is_changed_below_is_good() -> None:
         ((*HTTP, "payload", 0, "src", "dependencyName"), ""),
         ((*HTTP, "payload", 0, "operation"), "add"),
         ((*K8S, "source"), GONE),
-        ((*K8S, "operation"), "apply"),
+        ((*K8S, "operation"), "replace"),
         ((*K8S, "parameters", 0, "dest"), GONE),
         ((*FLOW, "source"), GONE),
         ((*FLOW, "operation"), "start"),

@@ -24,6 +24,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "update": (("get", "update"), ("create",)),
     "patch": (("get", "patch"), ("create",)),
     "delete": (("delete",), ("get",)),
+    "apply": (("patch",), ("create",)),
 }
 """Of each operation: the verbs that it always needs, and those that it may need."""
 _WORKFLOW = ("create", "get", "list", "watch", "update", "patch", "delete")
