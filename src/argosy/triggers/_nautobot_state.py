@@ -42,8 +42,8 @@ def different(wanted: Object, there: Object, decimals: frozenset[str]) -> dict[s
             continue
         shown = there[name]
         if name in MERGED and isinstance(value, dict) and isinstance(shown, dict):
-            within = _within if name == "relationships" else same
-            entries = {key: each for key, each in value.items() if key in shown and not within(each, shown[key])}
+            alike = _related if name == "relationships" else same
+            entries = {key: each for key, each in value.items() if key in shown and not alike(each, shown[key])}
             if entries:
                 found[name] = entries
         elif not (_same_number(value, shown) if name in decimals else same(value, shown)):
@@ -121,11 +121,16 @@ def _has(there: Json, path: list[str], value: Json) -> bool:
     return same(value, there)
 
 
-def _within(wanted: Json, there: Json) -> bool:
-    """Whether all that ``wanted`` says of a relationship is so."""
-    if isinstance(wanted, dict) and isinstance(there, dict) and not is_object(there):
-        return all(key in there and _within(value, there[key]) for key, value in wanted.items())
-    return same(wanted, there)
+def _related(wanted: Json, there: Json) -> bool:
+    """Whether a relationship has the objects that ``wanted`` names, on each side that it names."""
+    return (
+        isinstance(wanted, dict)
+        and all(isinstance(side, dict) for side in wanted.values())
+        and all(
+            isinstance(there.get(name), dict) and same(side.get("objects"), there[name].get("objects"))
+            for name, side in wanted.items()
+        )
+    )
 
 
 def _same_members(wanted: list[Json], there: list[Json]) -> bool:
