@@ -205,6 +205,13 @@ class TestApproval:
         assert (finding.severity, finding.path) == ("error", AT + path)
         assert words in finding.message
 
+    def test_what_is_told_of_approval_has_no_effect_without_it(self) -> None:
+        emit = {"after": ["done", "asked", "denied"]}
+
+        assert findings(approval="required", emit=emit) == []
+        found = [(one.code, one.path) for one in findings(emit=emit)]
+        assert found == [("no-effect", f"{AT}emit.after[1]"), ("no-effect", f"{AT}emit.after[2]")]
+
     def test_a_key_has_an_effect_beside_it_also_without_concurrency(self) -> None:
         key = {"dependencyName": "a", "dataKey": "k"}
 

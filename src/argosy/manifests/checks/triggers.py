@@ -31,6 +31,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                 *_sources(trigger, names, condition, item),
                 *_without_effect(trigger, condition),
                 *_queue(trigger, loc),
+                *_emit(trigger),
             )
             for problem in found:
                 if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
@@ -96,6 +97,15 @@ def _queue(trigger: TriggerSpec, at: Loc) -> Iterator[Problem]:
     if queue.suspend and at[-1] == "dlqTrigger":
         text = "a dead-letter trigger is suspended together with the trigger above it, never by itself"
         yield Problem("no-effect", text, ("queue", "suspend"), "warning", True)
+
+
+def _emit(trigger: TriggerSpec) -> Iterator[Problem]:
+    if trigger.emit is None or trigger.approval is not None:
+        return
+    for index, word in enumerate(trigger.emit.after):
+        if word in ("asked", "denied"):
+            text = f"nobody is asked for approval, so '{word}' never happens; write 'approval: required'"
+            yield Problem("no-effect", text, ("emit", "after", index), "warning")
 
 
 def _without_effect(trigger: TriggerSpec, condition: Condition | None) -> Iterator[Problem]:
