@@ -24,9 +24,7 @@ from argosy.triggers._base import Trigger
 LATER_SOURCES: frozenset[str] = frozenset()
 """Kinds of upstream that Argosy knows by name and does not run yet."""
 
-LATER_TRIGGERS = frozenset(
-    "openWhisk".split()  # noqa: SIM905
-)
+LATER_TRIGGERS: frozenset[str] = frozenset()
 """Trigger kinds of upstream that Argosy knows by name and does not run yet."""
 
 

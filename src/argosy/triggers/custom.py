@@ -48,7 +48,10 @@ class CustomConfig(TriggerConfig):
     """The ``custom`` block."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
-    dropped: ClassVar[Mapping[str, str]] = {"certFilePath": "1.5; write 'certSecret'"}
+    dropped: ClassVar[Mapping[str, str]] = {
+        "certFilePath": "1.5; write 'certSecret'",
+        "triggerBody": "1.0; write 'spec'",
+    }
 
     server_url: str = Field(alias="serverURL")
     """The gRPC server, ``host:port``."""
