@@ -4,8 +4,10 @@ shared, and what is lost when something dies (nothing).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime as dt
+import signal
 from collections.abc import AsyncIterator
 
 import orjson
@@ -17,7 +19,7 @@ from argosy.errors import EventInvalid, SourceError
 from argosy.manifests.fields import Json
 from argosy.registry import wrap
 from argosy.sources._raw import Raw
-from tests.conformance.source import Stage, eventually, on_stage
+from tests.conformance.source import Stage, ended, eventually, on_stage
 from tests.peers.kafka_producer import Producer
 from tests.peers.kafka_server import KafkaServer
 
@@ -391,6 +393,31 @@ async def test_a_killed_broker_is_come_back_to_and_nothing_is_missing(upstream: 
     await eventually(lambda: _is(upstream, {0: 2}))
     assert len({event.id for event in stage.emitted}) == 2
     assert all("127.0.0.1" in str(error) for error in stage.errors)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+async def test_a_source_ends_and_leaves_nothing_behind_though_the_broker_stands_still(
+    upstream: Producer, stage: Stage, grouped: bool
+) -> None:
+    # Given a source with something that the broker does not know yet, and a broker that stands still
+    if not grouped:
+        del stage.block["consumerGroup"]
+        stage.block["partition"] = "0"
+    before = asyncio.all_tasks()
+    await stage.start()
+    stage.close_gate()
+    await upstream.send("one")
+    await eventually(lambda: stage.under_way == 1)
+    upstream.server.signal(signal.SIGSTOP)
+    try:
+        # When the source is told to end
+        ending = stage.begin_stop()
+        stage.open_gate()
+        await ended(ending)
+        # Then it does, and none of its tasks goes on
+        await eventually(lambda: asyncio.all_tasks() <= before, f"{asyncio.all_tasks() - before}")
+    finally:
+        upstream.server.signal(signal.SIGCONT)
 
 
 async def _is(producer: Producer, committed: dict[int, int]) -> bool:

@@ -28,7 +28,7 @@ from argosy.errors import ArgosyError
 PORT = 9092
 ANSWER_SECONDS = 30.0
 """How long a broker may take to answer, as sarama's ``Net.ReadTimeout``."""
-_END_SECONDS = 1.0
+_END_SECONDS = 0.5
 
 
 class Broker(NamedTuple):
@@ -254,10 +254,9 @@ async def closing(client: Any) -> AsyncIterator[None]:
             # It waits for an answer, and then for the next. What it waited in was cancelled; the rest ends piece by piece.
             inner = getattr(client, "_client", None) or client.client
             transports = [each._writer.transport for each in inner._conns.values() if each._writer is not None]
-            for path in _PIECES:
-                owner, name = path.split(".")
-                if hasattr(piece := getattr(client, owner, None), name):
-                    await _within(getattr(piece, name))
+            pieces = [path.split(".") for path in _PIECES]
+            owners = [(getattr(client, owner, None), name) for owner, name in pieces]
+            await asyncio.gather(*(_within(getattr(owner, name)) for owner, name in owners if hasattr(owner, name)))
             for transport in transports:
                 transport.abort()
 

@@ -28,7 +28,7 @@ _HAND_OVER_SECONDS = 10.0
 _WATCH_SECONDS = 5.0
 """How often a partition's leader is asked, and how long it may take before the cluster is looked at."""
 _ANSWER_SECONDS = ANSWER_SECONDS
-_TELL_SECONDS = 1.0
+_TELL_SECONDS = 0.5
 """How long the last word may take when the source ends."""
 _PARTITIONS_KEY = "partitions"
 
