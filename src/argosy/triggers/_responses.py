@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 
-from argosy.errors import LangError
+from argosy.errors import LangError, Rejected, TriggerError
 from argosy.lang import expr, jsonpath
-from argosy.manifests.fields import Json, ResponsePolicy
+from argosy.manifests.fields import Json, ResponsePolicy, TriggerPolicy
 
 _SHOWN = 200
+
+
+def require(policy: TriggerPolicy | None, said: str, document: Json, unread: str = "") -> None:
+    """Return if the answer says what ``policy.response`` wants, or if nothing is wanted.
+
+    ``said`` begins the sentence of a failure; ``unread`` says why there is no document, where there is none. Raises TriggerError, or Rejected where
+    the policy says so.
+    """
+    response = policy.response if policy is not None else None
+    if response is None:
+        return
+    if why := unread or mismatch(response, document):
+        sentence = f"{said}, and policy.response is not met: {why}"
+        raise Rejected(sentence) if response.otherwise == "reject" else TriggerError(sentence)
 
 
 def mismatch(policy: ResponsePolicy, document: Json) -> str:

@@ -24,6 +24,7 @@ from argosy.aws.client import REGION, AwsError, Client, endpoint
 from argosy.aws.credentials import Chain, Named
 from argosy.errors import ConfigError, Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import OWN_NAMESPACE, Json, SecretKeySelector, TriggerParameter
+from argosy.triggers import _responses
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 
 if TYPE_CHECKING:
@@ -137,7 +138,10 @@ spec:
             allowed = ", ".join(map(str, policy.allow))
             raise TriggerError(f"{what} answered {status}, which policy.status does not allow ({allowed})")
         said = {"Event": "has the payload", "DryRun": "could be invoked"}.get(kind, "returned")
-        return Outcome(f"{what} {said} ({status})", {"status": status, "body": _result(answer.text)})
+        body = _result(answer.text)
+        if kind == "RequestResponse":  # else the function has not run yet
+            _responses.require(action.policy, f"{what} answered {status}", body)
+        return Outcome(f"{what} {said} ({status})", {"status": status, "body": body})
 
     async def _invoke(self, config: AwsLambdaConfig, action: Action, kind: str) -> httpx2.Response:
         assert self._client is not None, "the trigger must have been entered"

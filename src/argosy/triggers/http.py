@@ -362,13 +362,7 @@ def _judge(response: httpx2.Response, said: str, read: _Read, action: Action, re
 
 
 def _judge_body(said: str, read: _Read, action: Action) -> None:
-    policy = action.policy.response if action.policy else None
-    if policy is None:
-        return
-    why = _responses.mismatch(policy, read.document) if read.is_json else _no_document(read)
-    if why:
-        sentence = f"{said}, and policy.response is not met: {why}"
-        raise Rejected(sentence) if policy.otherwise == "reject" else TriggerError(sentence)
+    _responses.require(action.policy, said, read.document, "" if read.is_json else _no_document(read))
 
 
 def _no_document(read: _Read) -> str:

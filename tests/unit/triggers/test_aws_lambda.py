@@ -354,3 +354,15 @@ async def test_a_function_that_thinks_is_waited_for(
     assert not task.done()
     server.release()
     assert (await task).detail["status"] == 200
+
+
+async def test_what_the_function_returned_must_say_what_the_policy_wants(server: HttpServer, fire: Any) -> None:
+    policy = {"response": {"match": [{"path": "$.state", "value": "done"}]}}
+    server.default = Answer(200, body=b'{"state":"done"}')
+    assert (await fire(policy=policy)).detail["body"] == {"state": "done"}
+    server.default = Answer(200, body=b'{"state":"late"}')
+    with pytest.raises(TriggerError, match=r'policy.response is not met: \$.state is "late", not "done"'):
+        await fire(policy=policy)
+    # One that was only handed over has returned nothing yet
+    server.default = Answer(202)
+    await fire({"invocationType": "Event"}, policy=policy)

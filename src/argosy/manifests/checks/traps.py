@@ -44,7 +44,7 @@ _POLICIES = {
     "log": "",
     "email": "",
 }
-_ALSO = {"http": "response"}
+_ALSO = {"http": "response", "awsLambda": "response"}
 """What of ours a kind follows beside that."""
 """Which policy each of upstream's kinds follows; our own kinds say for themselves what counts as a success."""
 
