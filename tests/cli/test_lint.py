@@ -24,7 +24,7 @@ spec:
 """
 BAD = GOOD.replace("endpoint", "endpiont").replace("shop", "bad")
 WARNED = GOOD.replace("spec:", "spec:\n  type: webhook")
-LATER = GOOD.replace("toyHook", "mns")
+LATER = GOOD.replace("toyHook", "toyLater")
 
 
 def lint(*arguments: str, stdin: str | None = None) -> Result:
@@ -67,7 +67,7 @@ def test_kinds_that_are_not_run_yet_are_told_and_do_not_fail(folder: Path) -> No
     (folder / "a.yaml").write_text(LATER)
     result = lint("--strict", str(folder))
     assert result.exit_code == 0
-    assert "later: kind 'mns' is not run by this version; event 'order' is left out" in result.stdout
+    assert "later: kind 'toyLater' is not run by this version; event 'order' is left out" in result.stdout
     assert result.stdout.endswith("1 file with 1 EventSource: 1 not run by this version\n")
 
 
