@@ -143,6 +143,8 @@ def test_actions_wait_for_a_person_over_a_kill_and_the_person_is_kept(system: Sy
     for words in ("state    unapproved", "approval wanted until", "argosy actions approve", 'number = "1"'):
         assert words in page
     assert "it waits for approval" in system.argosy("actions", "retry", asked[0]["id"], fails=True)
+    told = system.argosy("explain", asked[0]["events"][0]["id"])
+    assert "waits for somebody to approve it" in told
     assert "--comment" in system.argosy("actions", "deny", asked[0]["id"], fails=True)
     # When one is approved, the process is killed, another is approved and the last one denied
     system.argosy("actions", "approve", asked[2]["id"][:10], "--comment", "go ahead", "--by", "alice")

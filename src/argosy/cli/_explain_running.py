@@ -21,6 +21,10 @@ Happened = Mapping[str, Mapping[str, Any]]
 """What became of actions, by their id."""
 
 
+_AT_ONCE = 500
+"""So many actions are asked about at a time; one event may have become more."""
+
+
 @dataclass(frozen=True)
 class Fetched:
     """What the run told. ``events`` are in the order in which they came, the one asked for last; ``more``: the log has older ones."""
@@ -49,7 +53,11 @@ def happened(client: Client, world: World, told: Sequence[Explanation]) -> Happe
     ]
     if not wanted:
         return {}
-    answers = client.post("/outcomes", {"actions": wanted})["actions"]
+    answers = [
+        answer
+        for begin in range(0, len(wanted), _AT_ONCE)
+        for answer in client.post("/outcomes", {"actions": wanted[begin : begin + _AT_ONCE]})["actions"]
+    ]
     return {
         one["id"]: {**answer, "shadow": (one["namespace"], one["sensor"]) in shadows}
         for one, answer in zip(wanted, answers, strict=True)
@@ -74,6 +82,7 @@ def sentence(became: Mapping[str, Any]) -> str:
         "dead": f"dead letter since {at}{said}; 'argosy actions redrive' revives it",
         "discarded": f"discarded {at}{said}",
         "held": f"running now, put {at}{tries}",
+        "unapproved": f"waits for somebody to approve it, put {at}; 'argosy actions approve' lets it run",
         "resting": f"waits for another try, put {at}{tries}{due}{said}",
         "waiting": f"waits in its queue since {at}{tries}",
     }

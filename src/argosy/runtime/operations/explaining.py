@@ -17,7 +17,8 @@ from argosy.manifests.sensor import Sensor
 from argosy.runtime.operations import _log
 from argosy.runtime.operations._base import Ask, Operation, System
 from argosy.runtime.operations._log import Choice
-from argosy.runtime.operations._queues import message_of
+from argosy.runtime.operations._queues import Found, Place, message_of, with_approval
+from argosy.runtime.sensors import queues_of
 
 _MOST_BEFORE = 1000
 _MOST_ACTIONS = 1000
@@ -110,13 +111,18 @@ async def outcomes(system: System, ask: Ask) -> dict[str, Any]:
     async def ask_for(one: dict[str, Any]) -> dict[str, Any]:
         sensor = system.sensor(str(one.get("sensor", "")), str(one.get("namespace", "")))
         async with gate:
-            item = await (await system.queue(sensor, str(one.get("trigger", "")))).find(str(one.get("id", "")))
-        if item is None:
-            return {"state": "never"}
-        told: dict[str, Any] = {"state": item.state, "at": _log.spoken(item.at), "failures": item.failures}
+            trigger = str(one.get("trigger", ""))
+            queue = await system.queue(sensor, trigger)
+            item = await queue.find(str(one.get("id", "")))
+            if item is None:
+                return {"state": "never"}
+            spec = dict(queues_of(sensor)).get(trigger)
+            place = Place(sensor.metadata.namespace, sensor.metadata.name, trigger, queue, sensor, spec)
+            state = (await with_approval(system, Found(place, item))).state
+        told: dict[str, Any] = {"state": state, "at": _log.spoken(item.at), "failures": item.failures}
         if item.error:
             told["error"] = item.error
-        if item.not_before:
+        if item.not_before and state != "unapproved":
             told["notBefore"] = _log.spoken(item.not_before)
         if item.outcome:
             told["message"] = message_of(item)
