@@ -30,10 +30,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from proton import Array, Condition, Data, Delivery, Described, Endpoint, Message, symbol, timestamp, ulong
+from proton import UNDESCRIBED, Array, Condition, Data, Delivery, Described, Endpoint, Message, symbol, timestamp, ulong
 from proton.handlers import IncomingMessageHandler, MessagingHandler, OutgoingMessageHandler
 from proton.reactor import Container
 
+_CREDIT = 100
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(sequence-number|offset) (>=?) '([^']*)'")
 
 
@@ -65,7 +66,7 @@ class Double(MessagingHandler):  # type: ignore[misc]
     """The reactor's side; every attribute belongs to its thread."""
 
     def __init__(self, port: int, file: Path, commands: queue.Queue[Any]) -> None:
-        super().__init__(prefetch=100)
+        super().__init__(prefetch=0)
         # Deliveries are handled as they are: a batch is no message that the usual handler could decode.
         usual = (IncomingMessageHandler, OutgoingMessageHandler)
         self.handlers = [each for each in self.handlers if not isinstance(each, usual)]
@@ -126,6 +127,8 @@ class Double(MessagingHandler):  # type: ignore[misc]
         link.max_message_size = ulong(1024 * 1024)  # a limit of the standard tier
         address = (link.remote_source if link.is_sender else link.remote_target).address or ""
         if address.endswith(("$cbs", "$management")):
+            if link.is_receiver:
+                link.flow(_CREDIT)
             return
         path = re.sub(r"^amqps?://[^/]*/", "", address)
         if not self._allowed(event.connection, path):
@@ -136,6 +139,9 @@ class Double(MessagingHandler):  # type: ignore[misc]
             self._end(link, "amqp:not-found", f"The messaging entity '{path}' could not be found.")
         elif link.is_sender:
             self._readers[link] = {"path": path, "after": self._after(link, path), "out": {}}
+        else:
+            # Who is not let in gets no credit either.
+            link.flow(_CREDIT)
 
     def on_link_closing(self, event: Any) -> None:
         self._readers.pop(event.link, None)
@@ -163,6 +169,7 @@ class Double(MessagingHandler):  # type: ignore[misc]
             return
         raw = link.recv(delivery.pending)
         link.advance()
+        link.flow(1)
         address = link.remote_target.address or ""
         if not address.endswith(("$cbs", "$management")):
             self._judge(delivery, re.sub(r"^amqps?://[^/]*/", "", address), raw)
@@ -196,12 +203,14 @@ class Double(MessagingHandler):  # type: ignore[misc]
         if self.settings["hold"]:
             self._held.append((delivery, (path, raw)))
             return
+        if self._place(path) is None or not self._allowed(delivery.link.connection, path):
+            return  # its link is about to end
         condition = self.settings["answer"]
         if condition == "drop":
             delivery.link.connection.transport.close_tail()
             delivery.link.connection.close()
         elif condition:
-            delivery.local.condition = Condition(condition, f"the double says {condition}")
+            delivery.local.condition = _condition(condition, f"the double says {condition}")
             delivery.update(Delivery.REJECTED)
             delivery.settle()
         else:
@@ -371,7 +380,7 @@ class Double(MessagingHandler):  # type: ignore[misc]
                 entry.until = until
             self.renewed += len(mine)
             if len(mine) == len(tokens):
-                times = Array(None, Data.TIMESTAMP, *(timestamp(int(until * 1000)) for _ in mine))
+                times = Array(UNDESCRIBED, Data.TIMESTAMP, *(timestamp(int(until * 1000)) for _ in mine))
                 self._reply(event, {"statusCode": 200, "statusDescription": "OK"}, {"expirations": times})
                 return
         said = {"statusCode": 410, "statusDescription": "The lock supplied is invalid."}
@@ -387,7 +396,7 @@ class Double(MessagingHandler):  # type: ignore[misc]
         said = {"status-code": 200, "status-description": "OK"}
         partition = asked.properties.get("partition")
         if partition is None:
-            names = Array(None, Data.STRING, *(str(number) for number in range(len(hub))))
+            names = Array(UNDESCRIBED, Data.STRING, *(str(number) for number in range(len(hub))))
             body = {"name": name, "created_at": timestamp(0), "partition_count": len(hub), "partition_ids": names}
         else:
             entries = hub[int(partition)]
@@ -413,8 +422,8 @@ class Double(MessagingHandler):  # type: ignore[misc]
             link = link.next(0)
 
     def _end(self, link: Any, name: str, description: str) -> None:
-        # Attached first and then detached with the reason, as Azure does; Proton wants a turn in between.
-        self._ending.append((link, Condition(name, description)))
+        # Attached first and then detached with the reason; Proton wants a turn in between.
+        self._ending.append((link, _condition(name, description)))
 
     # The control port
 
@@ -429,7 +438,8 @@ class Double(MessagingHandler):  # type: ignore[misc]
         for name in queues:
             self.kept.queues.setdefault(name, [])
         for name, count in hubs.items():
-            self.kept.hubs.setdefault(name, [[] for _ in range(count)])
+            partitions = self.kept.hubs.setdefault(name, [])
+            partitions += [[] for _ in range(count - len(partitions))]
         self.settings |= settings
         if settings.get("hold") is False:
             held, self._held = self._held, []
@@ -460,6 +470,11 @@ class Double(MessagingHandler):  # type: ignore[misc]
         beside = self._file.with_suffix(".new")
         beside.write_bytes(pickle.dumps(self.kept))
         os.replace(beside, self._file)
+
+
+def _condition(name: str, description: str) -> Any:
+    # With all three fields, as Azure's: the libraries count on the last one.
+    return Condition(name, description, {symbol("tracking-id"): "0"})
 
 
 def _new_tag() -> bytes:

@@ -19,10 +19,8 @@ from argosy.registry import wrap
 from argosy.sources._in_flight import LIMIT
 from argosy.sources._raw import Raw
 from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage, raising
-from tests.peers.azure_bus import HOST, KEY, AzureBus, by_tls
+from tests.peers.azure_bus import HOST, KEY, AzureBus, by_tls, collect_quietly
 from tests.unit.triggers.receivers import Answer, HttpServer
-
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning:azure")
 
 _numbers = itertools.count(1)
 _SECRET = ("azure", "connection")
@@ -69,6 +67,13 @@ class Sender(Upstream):
 
     async def look(self) -> dict[str, Any]:
         return await self.bus.look(self.queue)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Outlives the test's event loop."""
+    yield
+    collect_quietly()
 
 
 @pytest.fixture(scope="module")

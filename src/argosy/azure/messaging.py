@@ -60,6 +60,19 @@ def parse(text: str) -> Namespace:
     return Namespace(host, port or usual, text.strip(), parts.get("entitypath", ""), emulated)
 
 
+def namespace(fqdn: str) -> Namespace:
+    """The namespace that a manifest names. Raises ValueError."""
+    text = fqdn.removeprefix("sb://").rstrip("/")
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.netloc != text or parts.username is not None or any(letter.isspace() for letter in text):
+        raise ValueError(f"{fqdn!r} is no name of a namespace; write for example name.servicebus.windows.net")
+    return Namespace(host, port or PORT)
+
+
 def connection_string(host: str, key_name: str, key: str, entity: str) -> str:
     """The connection string of a shared access key."""
     return f"Endpoint=sb://{host}/;SharedAccessKeyName={key_name};SharedAccessKey={key};EntityPath={entity}"
@@ -160,7 +173,32 @@ def sentence(namespace: Namespace, what: str, error: BaseException) -> str:
         return f"{namespace} refuses us {what}: check the key or the identity, its rights, and the clock"
     if "timeout" in name.lower() or "timeout" in condition.lower() or isinstance(error, TimeoutError):
         return f"{namespace} has not answered in time ({what})"
+    if condition == "unknown-error":
+        return f"{namespace} ended the link to {what}; is it there, and may we use it?"
     return f"{namespace} failed with {condition or name} ({what})"
+
+
+_LASTING = (
+    "not-found", "messagingentitynotfounderror", "unauthorized-access", "not-allowed", "not-implemented", "size-exceeded",
+    "messagesizeexceedederror", "link:message-size-exceeded", "entity-disabled", "servicebusauthenticationerror",
+    "servicebusauthorizationerror", "authenticationerror", "messagingentitydisablederror", "argument-error",
+)  # fmt: skip
+_BUSY = ("server-busy", "servicebusserverbusyerror", "quota-exceeded", "servicebusquotaexceedederror")
+_BUSY_SECONDS = 10.0  # what Microsoft's documents advise
+
+
+def lasting(error: BaseException) -> bool:
+    """Whether the same again would fail the same way."""
+    named = (type(error).__name__.lower(), _condition(error).lower())
+    return any(word in named or any(each.endswith(word) for each in named) for word in _LASTING) or isinstance(
+        error, ValueError
+    )
+
+
+def pause_seconds(error: BaseException) -> float | None:
+    """How long the service wants to be left alone; None where it does not say."""
+    named = (type(error).__name__.lower(), _condition(error).lower())
+    return _BUSY_SECONDS if any(each in _BUSY for each in named) else None
 
 
 def _reason(text: str) -> str:

@@ -30,7 +30,7 @@ from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._http_body import raw_json
 from argosy.sources._in_flight import InFlight
 from argosy.sources._raw import Raw, Wrapped, known, tail
-from argosy.sources._tls import client_context
+from argosy.tls import client_context
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusReceivedMessage
