@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,13 +20,21 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass
 class Held(Generic[T]):
-    """An open connection. Set ``broken``, and nobody else will get it; ``users`` are the actions under way."""
+    """A connection, open or being opened. Set ``broken``, and nobody else will get it."""
 
-    connection: T
-    users: int = 0
-    broken: bool = False
+    def __init__(self) -> None:
+        self.broken = False
+        self.users = 0
+        """The actions under way."""
+        self.opening = asyncio.Lock()
+        self.opened: list[T] = []
+        """The one connection, once it is open."""
+
+    @property
+    def connection(self) -> T:
+        """The connection, for those who are inside ``Kept.use``."""
+        return self.opened[0]
 
 
 class Kept(Generic[T]):
@@ -36,17 +43,18 @@ class Kept(Generic[T]):
     def __init__(self, close: Callable[[T], Awaitable[None]]) -> None:
         self._close = close
         self._open: dict[str, Held[T]] = {}
-        self._opening = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def use(self, name: str, begin: Callable[[], Awaitable[T]]) -> AsyncIterator[Held[T]]:
         """The connection of this name, made by ``begin`` where there is none; raises what ``begin`` raises."""
-        async with self._opening:
-            held = self._open.get(name)
-            if held is None or held.broken:
-                held = self._open[name] = Held(await begin())
-            held.users += 1
+        held = self._open.get(name)
+        if held is None or held.broken:
+            held = self._open[name] = Held()
+        held.users += 1
         try:
+            async with held.opening:  # one opens it for all who came; a server that is silent holds up nobody else's
+                if not held.opened:
+                    held.opened.append(await begin())
             yield held
         finally:
             held.users -= 1
@@ -55,14 +63,18 @@ class Kept(Generic[T]):
     async def close(self) -> None:
         """Close all."""
         while self._open:
-            await self._close(self._open.popitem()[1].connection)
+            await self._end(self._open.popitem()[1])
 
     async def _tidy(self, name: str, held: Held[T]) -> None:
         """Close what broke once nobody uses it, and of the others the oldest that are too many."""
-        if held.broken and not held.users:
+        if (held.broken or not held.opened) and not held.users:
             if self._open.get(name) is held:
                 del self._open[name]
-            await self._close(held.connection)
+            await self._end(held)
         idle = [name for name, other in self._open.items() if not other.users]
         for old in idle[:-_MOST]:
-            await self._close(self._open.pop(old).connection)
+            await self._end(self._open.pop(old))
+
+    async def _end(self, held: Held[T]) -> None:
+        while held.opened:
+            await self._close(held.opened.pop())

@@ -10,32 +10,18 @@ Different from upstream: an action waits for the server; TLS is demanded where t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import importlib
-import importlib.util
-import socket
-import ssl
-from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from argosy.connecting import target
-from argosy.errors import ConfigError, ExtraMissing, Rejected, TriggerError
+from argosy.errors import ConfigError, Rejected
 from argosy.manifests.fields import OURS, BasicAuth, Model, SecretKeySelector, TLSConfig, TriggerParameter
 from argosy.tls import client_context
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._kept import Held, Kept, digest
-
-if TYPE_CHECKING:
-    from nats.aio.client import Client
-
-T = TypeVar("T")
-_ANSWER_SECONDS = 15
-_CLOSE_SECONDS = 1.0
-_MESSAGE_ID = "Nats-Msg-Id"
+from argosy.triggers._nats_link import Link, servers
 
 
 class NatsTriggerAuth(Model):
@@ -77,7 +63,7 @@ class NatsTriggerConfig(TriggerConfig):
     @field_validator("url")
     @classmethod
     def _readable(cls, url: str) -> str:
-        _servers(url)
+        servers(url)
         return url
 
     @field_validator("subject")
@@ -130,7 +116,7 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._kept: Kept[_Link] = Kept(lambda link: link.close())
+        self._kept: Kept[Link] = Kept(lambda link: link.close())
 
     async def __aexit__(self, *exc: object) -> None:
         await self._kept.close()
@@ -147,8 +133,8 @@ spec:
             *(self.ctx.secret(each) for each in (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret) if each),
         ])  # fmt: skip
 
-        async def begin() -> _Link:
-            return await _Link.begin(config.url, login, context, f"argosy {self.ctx.sensor}/{self.ctx.trigger}")
+        async def begin() -> Link:
+            return await Link.begin(config.url, login, context, f"argosy {self.ctx.sensor}/{self.ctx.trigger}")
 
         payload = action.payload or b""
         async with self._kept.use(name, begin) as held:
@@ -179,7 +165,7 @@ spec:
 
 
 @contextlib.contextmanager
-def _breaking(held: Held[_Link]) -> Iterator[None]:
+def _breaking(held: Held[Link]) -> Iterator[None]:
     """A connection that an action failed on, or was cancelled on, is not used again, unless it is what was sent that is wrong."""
     try:
         yield
@@ -188,222 +174,3 @@ def _breaking(held: Held[_Link]) -> Iterator[None]:
     except BaseException:
         held.broken = True
         raise
-
-
-class _Link:
-    """A connection that was let in. ``where`` is its server."""
-
-    def __init__(self, client: Client, where: str, faults: list[Exception], lost: asyncio.Event) -> None:
-        self._client = client
-        self.where = where
-        self._faults = faults
-        self._lost = lost
-
-    @classmethod
-    async def begin(cls, url: str, login: dict[str, str], tls: ssl.SSLContext | None, name: str) -> _Link:
-        """Connect to the first server that lets us in. Raises Rejected or TriggerError with what each of them says."""
-        reasons = []
-        for scheme, host, port, of_url in _servers(url):
-            try:
-                return await cls._begin(scheme, host, port, login or of_url, tls, name)
-            except TriggerError as error:
-                reasons.append(error)
-        lasting = all(isinstance(reason, Rejected) for reason in reasons)
-        raise (Rejected if lasting else TriggerError)("; ".join(map(str, reasons))) from reasons[-1]
-
-    @classmethod
-    async def _begin(
-        cls, scheme: str, host: str, port: int, login: dict[str, str], tls: ssl.SSLContext | None, name: str
-    ) -> _Link:
-        where = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-        faults: list[Exception] = []
-        lost = asyncio.Event()
-
-        async def failed(error: Exception) -> None:
-            faults.append(error)
-
-        async def gone() -> None:
-            lost.set()
-
-        given: dict[str, Any] = dict(login)
-        if "user_credentials" in given:
-            given["user_credentials"] = importlib.import_module("nats.aio.client").RawCredentials(
-                given["user_credentials"]
-            )
-        if {"user_credentials", "nkeys_seed_str"} & set(given) and importlib.util.find_spec("nkeys") is None:
-            raise ExtraMissing("a key of NATS", "nkeys")
-        demanded = tls is not None or scheme == "tls"
-        import nats.errors
-
-        client = _client(demanded)
-        led_host, led_port = target(host, port)
-        led = f"[{led_host}]:{led_port}" if ":" in led_host else f"{led_host}:{led_port}"
-        try:
-            await client.connect(
-                servers=[f"nats://{led}"],
-                error_cb=failed,
-                disconnected_cb=gone,
-                closed_cb=gone,
-                name=name,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0.02,
-                connect_timeout=_ANSWER_SECONDS,
-                ping_interval=30,
-                tls=tls or ssl.create_default_context(),
-                tls_hostname=host,
-                **given,
-            )
-        except BaseException as error:
-            await _closed(client)
-            if not isinstance(error, Exception):
-                raise
-            # Where the library has given up, the reason is what it told us before.
-            cause = faults[-1] if isinstance(error, nats.errors.NoServersError) and faults else error
-            raise _unreachable(where, cause) from cause
-        return cls(client, where, faults, lost)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await _closed(self._client)
-
-    async def publish(self, subject: str, payload: bytes, id: str) -> None:
-        """Return once the server has the message. Raises Rejected or TriggerError."""
-        import nats.errors
-
-        before = len(self._faults)
-        try:
-            await self._client.publish(subject, payload, headers={_MESSAGE_ID: id})
-            # The first ping may overtake what waits to be written; when it is answered, that is written.
-            await self._unless_lost(self._client.flush(_ANSWER_SECONDS))
-            await self._unless_lost(self._client.flush(_ANSWER_SECONDS))
-        except nats.errors.MaxPayloadError as error:
-            raise Rejected(f"{self.where} takes no message of {len(payload)} bytes") from error
-        except (nats.errors.Error, TimeoutError, OSError, ssl.SSLError) as error:
-            raise TriggerError(
-                f"{self.where} did not confirm a message to subject {subject!r}: {_said(error)}"
-            ) from error
-        self._allowed(subject, before)
-
-    async def store(self, subject: str, payload: bytes, id: str) -> dict[str, Any]:
-        """Where a stream has stored the message. Raises Rejected or TriggerError."""
-        import nats.errors
-        import nats.js.errors
-
-        before = len(self._faults)
-        try:
-            storing = self._client.jetstream().publish(
-                subject, payload, timeout=_ANSWER_SECONDS, headers={_MESSAGE_ID: id}
-            )
-            found = await self._unless_lost(storing)
-        except nats.errors.MaxPayloadError as error:
-            raise Rejected(f"{self.where} takes no message of {len(payload)} bytes") from error
-        except nats.js.errors.NoStreamResponseError as error:
-            raise Rejected(
-                f"{self.where} has no stream for subject {subject!r}; make one, or leave jetStream out"
-            ) from error
-        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError, OSError, ssl.SSLError) as error:
-            self._allowed(subject, before)
-            raise TriggerError(
-                f"{self.where} did not store a message to subject {subject!r}: {_said(error)}"
-            ) from error
-        return {"stream": found.stream, "seq": found.seq, "duplicate": bool(found.duplicate)}
-
-    async def _unless_lost(self, answer: Coroutine[Any, Any, T]) -> T:
-        """What ``answer`` yields; the library would wait for it on a connection that is gone, too."""
-        task, lost = asyncio.create_task(answer), asyncio.create_task(self._lost.wait())
-        try:
-            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise ConnectionResetError("the connection was lost")
-            return task.result()
-        finally:
-            task.cancel()
-            lost.cancel()
-            await asyncio.gather(task, lost, return_exceptions=True)
-
-    def _allowed(self, subject: str, before: int) -> None:
-        for fault in map(str, self._faults[before:]):
-            if "permissions violation" in fault.lower() and f'"{subject.lower()}"' in fault.lower():
-                raise Rejected(f"{self.where} does not let us publish to {subject!r}; grant the user the right to")
-        del self._faults[:-20]
-
-
-def _client(demanded: bool) -> Any:
-    from nats.aio.client import Client
-    from nats.errors import Error
-
-    class Demanding(Client):
-        async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-            # Before anything secret is sent. The library speaks TLS only where the server demands it.
-            if initial_connection and demanded and not info.get("tls_required"):
-                raise Error("it does not demand TLS, which the manifest does")
-            await super()._process_info(info, initial_connection=initial_connection)
-
-    return Demanding()
-
-
-async def _closed(client: Any) -> None:
-    """Close a client, whatever has become of it."""
-    writer = getattr(client._transport, "_io_writer", None)
-    with contextlib.suppress(Exception):  # where it is half open, it breaks at any of its steps
-        # On a connection that failed in its TLS handshake the library would wait for ever.
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await client.close()
-    if writer is not None:
-        writer.transport.abort()
-
-
-def _said(error: Exception) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
-
-
-def _unreachable(where: str, error: Exception) -> TriggerError:
-    """What a failure to connect means, as a sentence."""
-    text = str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return TriggerError(
-            f"the certificate of {where} is not trusted: {error.verify_message}; check tls.caCertSecret"
-        )
-    if isinstance(error, ssl.SSLError):
-        return TriggerError(f"{where} does not take our TLS ({error.reason}); does it want tls.clientCertSecret?")
-    if isinstance(error, socket.gaierror):
-        return TriggerError(f"no host of {where} is known")
-    if isinstance(error, ConnectionRefusedError):
-        return TriggerError(f"nothing listens at {where}; is the server running, is the port right?")
-    if "authorization" in text.lower() or "authentication" in text.lower():
-        return TriggerError(f"{where} does not accept our credentials ({text}); correct 'auth'")
-    if "demand TLS" in text:
-        return Rejected(f"{where}: {text}")
-    if isinstance(error, TimeoutError):
-        return TriggerError(f"{where} does not greet; is it a NATS port?")
-    if isinstance(error, ConnectionError):
-        return TriggerError(f"{where} hung up while greeting; is it a NATS port, does it want tls.clientCertSecret?")
-    if isinstance(error, OSError):
-        return TriggerError(f"{where} cannot be reached: {error.strerror or text}")
-    # Its words may quote what a key or a credentials file says.
-    return TriggerError(f"{where} does not let us in ({type(error).__name__}); is it a NATS port, is 'auth' right?")
-
-
-def _servers(url: str) -> list[tuple[str, str, int, dict[str, str]]]:
-    """Scheme, host, port and login of each server of a URL. Raises ValueError, without the URL's text."""
-    found = []
-    for each in url.split(","):
-        scheme, given, rest = each.strip().partition("://")
-        if not given:
-            scheme, rest = "nats", each.strip()
-        if scheme not in ("nats", "tls"):
-            raise ValueError("must begin with nats:// or tls://")
-        try:
-            parts = urlsplit(f"//{rest}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if not host or parts.path.strip("/") or parts.query:
-            raise ValueError("cannot be read; write for example nats://nats.messaging:4222")
-        user, password = unquote(parts.username or ""), parts.password
-        login = (
-            {} if not user else {"token": user} if password is None else {"user": user, "password": unquote(password)}
-        )
-        found.append((scheme, host, port or 4222, login))
-    return found
