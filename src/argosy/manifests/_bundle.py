@@ -63,7 +63,9 @@ class WorkflowTemplate:
 
 @dataclass(frozen=True)
 class AccessObject:
-    """A ServiceAccount, or a Role or binding of Kubernetes' access control, as it was read."""
+    """An object that says who may do what, or which kinds there are, as it was read: a ServiceAccount, a Role or binding, a
+    CustomResourceDefinition, a User or Permission of RabbitMQ's operator.
+    """
 
     kind: str
     metadata: Metadata
@@ -84,6 +86,10 @@ class Bundle:
     workflow_templates: list[WorkflowTemplate] = field(default_factory=list)
     access: list[AccessObject] = field(default_factory=list, compare=False)
     """What tells who may do what in a cluster; only checked against, never run."""
+    definitions: list[AccessObject] = field(default_factory=list, compare=False)
+    """The CustomResourceDefinitions."""
+    broker_access: list[AccessObject] = field(default_factory=list, compare=False)
+    """Users and Permissions of RabbitMQ, as its topology operator knows them."""
     findings: list[Finding] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
     ignored: Counter[str] = field(default_factory=Counter, compare=False)

@@ -39,8 +39,12 @@ _ACCESS = {
     "ClusterRole": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",
     "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+    "CustomResourceDefinition": "apiextensions.k8s.io/v1",
+    "User": "rabbitmq.com/v1beta1",
+    "Permission": "rabbitmq.com/v1beta1",
 }
-_CLUSTER_WIDE = ("ClusterWorkflowTemplate", "ClusterRole", "ClusterRoleBinding")
+_OF_BROKER = ("User", "Permission")
+_CLUSTER_WIDE = ("ClusterWorkflowTemplate", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
 
 _Object = EventSource | EventBus | Sensor | Values | WorkflowTemplate | AccessObject
 
@@ -120,7 +124,10 @@ class _Reader:
         bundle.sensors = [one for one in objects if isinstance(one, Sensor)]
         bundle.event_buses = [one for one in objects if isinstance(one, EventBus)]
         bundle.workflow_templates = [one for one in objects if isinstance(one, WorkflowTemplate)]
-        bundle.access = [one for one in objects if isinstance(one, AccessObject)]
+        access = [one for one in objects if isinstance(one, AccessObject)]
+        bundle.definitions = [one for one in access if one.kind == "CustomResourceDefinition"]
+        bundle.broker_access = [one for one in access if one.kind in _OF_BROKER]
+        bundle.access = [one for one in access if one.kind not in ("CustomResourceDefinition", *_OF_BROKER)]
         values = [(key, one) for key, one in kept.items() if isinstance(one, Values)]
         bundle.secrets = {(key.namespace, key.name): one for key, one in values if key.kind == "Secret"}
         bundle.config_maps = {(key.namespace, key.name): one for key, one in values if key.kind == "ConfigMap"}

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from argosy.bus._base import Bucket
 from argosy.clock import Clock
+from argosy.kubernetes.rights import Asking, Rights
 from argosy.manifests.fields import ConfigMapKeySelector, EventFilter, Json, Model, SecretKeySelector
 from argosy.sources._raw import Raw, Wrapped
 
@@ -126,6 +127,13 @@ class Source(ABC, Generic[ConfigT]):
         Raises EventInvalid where ``run`` would refuse the message.
         """
         return None
+
+    @classmethod
+    def rights(cls, config: ConfigT, asking: Asking) -> Rights:
+        """What it must be allowed for this event: the service account in the Kubernetes API, the user in RabbitMQ. Most kinds
+        need nothing. Pure: told from the manifest. Secrets and ConfigMaps are mounted and need no right.
+        """
+        return Rights()
 
     @abstractmethod
     async def run(self, ctx: SourceContext[ConfigT]) -> None:

@@ -21,9 +21,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
+from argosy.kubernetes.rights import Asking, Rights
 from argosy.sources._amqp_config import AmqpConfig, arguments_of
 from argosy.sources._amqp_connection import Broker, at, connected, parse, refusal, words
 from argosy.sources._amqp_message import Reading, read, recorded
+from argosy.sources._amqp_rights import broker_right
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._raw import Raw, Wrapped
 from argosy.sources._reaching import patiently
@@ -76,6 +78,10 @@ spec:
     @classmethod
     def wrap(cls, config: AmqpConfig, raw: Raw) -> Wrapped:
         return Wrapped(*read(recorded(raw), _reading(config)))
+
+    @classmethod
+    def rights(cls, config: AmqpConfig, asking: Asking) -> Rights:
+        return Rights(broker=[broker_right(config)])
 
     async def run(self, ctx: SourceContext[AmqpConfig]) -> None:
         async with _reached(ctx) as (connection, broker):

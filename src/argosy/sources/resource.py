@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import EventInvalid, EventTooLarge, LangError, Rejected, RetryAfter, SourceError, TriggerError
+from argosy.kubernetes.rights import EVERYWHERE, Asking, Right, Rights
 from argosy.lang import gjson, gojson
 from argosy.manifests.fields import OURS, Json
 from argosy.sources._base import Source, SourceConfig, SourceContext
@@ -136,6 +137,11 @@ spec:
         if config.metadata_only:
             item = metadata_only(item)
         return Wrapped(_data(change, gojson.dumps(item), None, _tail(config)), None)
+
+    @classmethod
+    def rights(cls, config: ResourceConfig, asking: Asking) -> Rights:
+        where = config.namespace or EVERYWHERE
+        return Rights([Right(verb, config.group, config.resource, where) for verb in ("list", "watch")])
 
     async def run(self, ctx: SourceContext[ResourceConfig]) -> None:
         from argosy.kubernetes.client import shared

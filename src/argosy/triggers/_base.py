@@ -17,6 +17,7 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 from argosy.bus._base import Bucket
 from argosy.clock import Clock
 from argosy.event import Event
+from argosy.kubernetes.rights import Asking, Rights
 from argosy.manifests.fields import (
     ConfigMapKeySelector,
     Json,
@@ -132,6 +133,14 @@ class Trigger(ABC, Generic[ConfigT]):
 
     def __init__(self, ctx: TriggerContext) -> None:
         self.ctx = ctx
+
+    @classmethod
+    def rights(cls, config: ConfigT, asking: Asking) -> Rights:
+        """What the sensor's service account must be allowed in the Kubernetes API for this block; most kinds ask it nothing.
+
+        Pure: told from the manifest, without a cluster. Secrets and ConfigMaps are mounted and need no right.
+        """
+        return Rights()
 
     async def __aenter__(self) -> Self:
         """Open what is shared by all actions. Must not wait for the outside world: that belongs to ``fire``."""

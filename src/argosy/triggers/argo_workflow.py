@@ -21,13 +21,16 @@ from pydantic import Field
 
 from argosy.errors import Rejected
 from argosy.kubernetes.client import Conflict, NotFound
+from argosy.kubernetes.rights import EVERYWHERE, Asking, Right, Rights
 from argosy.manifests.fields import Json
 from argosy.triggers import _workflow_again, _workflow_args, _workflow_nodes
 from argosy.triggers._base import Action, Outcome
 from argosy.triggers._objects import KubernetesTrigger, Object, ObjectConfig, Target, drawn_name, required_name
+from argosy.triggers._rights import about, acted
 from argosy.triggers._workflow_args import SubmitOptions
 
-_API = "argoproj.io/v1alpha1"
+_GROUP = "argoproj.io"
+_API = f"{_GROUP}/v1alpha1"
 _LABEL = _workflow_nodes.LABEL
 _INSTANCE = f"{_LABEL}controller-instanceid"  # which controller a CronWorkflow, and so its Workflow, belongs to
 _DONE = ("Succeeded", "Failed", "Error")
@@ -94,6 +97,43 @@ spec:
                 dataKey: body.file
               dest: spec.arguments.parameters.0.value
 """
+
+    @classmethod
+    def rights(cls, config: ArgoWorkflowConfig, asking: Asking) -> Rights:
+        what = about(config, asking)
+        if isinstance(what, str):
+            return acted(Rights(unknown=[what]), config, asking)
+        operation = config.operation or "submit"
+        try:
+            options = _workflow_args.parse(config.args, operation)
+        except Rejected as error:
+            return Rights(unknown=[str(error)])
+        space = asking.namespace if what.namespace == EVERYWHERE else what.namespace
+        drawn = bool(options.generate_name)
+
+        def workflow(verb: str, name: str = "") -> Right:
+            return Right(verb, _GROUP, "workflows", space, name)
+
+        if operation in ("submit", "submit-from"):
+            name = options.name or ("" if drawn or operation == "submit-from" else what.name)
+            rights = Rights([workflow("create")], [workflow("get", name)] if name else [])
+            if operation == "submit-from":
+                rights.required.insert(0, what.right("get"))
+        elif operation == "resubmit":
+            name = ""
+            rights = Rights([workflow("get", what.name), workflow("create")])
+        else:
+            name = what.name
+            nodes = operation == "stop" and options.node_field_selector
+            writes = "update" if operation in ("resume", "retry") or nodes else "patch"
+            # What is as it shall be already is not written; a retry begins with the pods of the nodes that are run again.
+            rights = Rights([workflow("get", name)], [workflow(writes, name)])
+            if operation == "retry":
+                rights.sometimes.append(Right("delete", "", "pods", space))
+        if asking.policy is not None and not config.dry_run:
+            rights.required.append(workflow("get", name))
+            rights.sometimes.append(workflow("watch", name))
+        return acted(rights, config, asking)
 
     async def fetch(self, config: ArgoWorkflowConfig) -> Json | None:
         return await self.objects.fetch(config.source)

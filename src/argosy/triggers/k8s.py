@@ -13,10 +13,13 @@ from typing import ClassVar, Literal, get_args
 
 from argosy.errors import Rejected
 from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound, PatchStrategy
+from argosy.kubernetes.rights import Asking, Rights
 from argosy.manifests.fields import Json
 from argosy.triggers._base import Action, Outcome
 from argosy.triggers._objects import KubernetesTrigger, Object, ObjectConfig, Target, required_name
+from argosy.triggers._rights import about, acted, made
 
+_APPLY: PatchStrategy = "application/apply-patch+yaml"
 _MERGE: PatchStrategy = "application/merge-patch+json"
 _UPDATE_TRIES = 5  # of reading, merging and writing, when others write at the same time
 
@@ -73,6 +76,26 @@ spec:
               dest: data.version
 """
 
+    @classmethod
+    def rights(cls, config: K8sConfig, asking: Asking) -> Rights:
+        what = about(config, asking)
+        if isinstance(what, str):
+            return acted(Rights(unknown=[what]), config, asking)
+        creates = what.right("create", named=False)
+        operation = config.operation or "create"
+        if operation == "delete":
+            return acted(Rights([what.right("delete")]), config, asking)
+        if operation == "create":
+            rights = made(what)
+        elif operation == "apply" or (operation == "patch" and config.patch_strategy == _APPLY):
+            rights = Rights([what.right("patch")], [creates])
+        else:
+            rights = Rights([what.right("get"), what.right(operation)], [creates])
+        if asking.policy is not None and not config.dry_run:
+            rights.required.append(what.right("get"))
+            rights.sometimes.append(what.right("watch"))
+        return acted(rights, config, asking)
+
     async def fetch(self, config: K8sConfig) -> Json | None:
         found = await self.objects.fetch(config.source)
         if not (config.live_object and config.operation == "update"):
@@ -114,13 +137,13 @@ spec:
                 continue
             try:
                 merged = _merged(current, target.body)
-                made = await target.client.replace(target.resource, name, merged, target.namespace)
+                stored = await target.client.replace(target.resource, name, merged, target.namespace)
             except Conflict:
                 # An object that names its version wants to be refused when that version is gone.
                 if pinned or tried == _UPDATE_TRIES:
                     raise
                 continue
-            return self.outcome("updated", target._replace(body=made))
+            return self.outcome("updated", target._replace(body=stored))
         raise Conflict(f"{target} is made and removed by others all the time; it could not be updated")
 
     async def _patch(self, target: Target, action: Action, strategy: PatchStrategy) -> Outcome:
@@ -130,20 +153,19 @@ spec:
                 f"patchStrategy {strategy} wants a list of changes, the source holds an object; use one of "
                 + ", ".join(each for each in get_args(PatchStrategy) if each != strategy)
             )
-        if strategy != "application/apply-patch+yaml":  # which creates what is missing
+        if strategy != _APPLY:  # which creates what is missing
             try:
                 await target.client.get(target.resource, name, target.namespace)
             except NotFound:
                 with contextlib.suppress(AlreadyExists):
                     return await self.make(target, action, labelled=False)
-        made = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
-        return self.outcome("patched", target._replace(body=made))
+        stored = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
+        return self.outcome("patched", target._replace(body=stored))
 
     async def _apply(self, target: Target) -> Outcome:
         name = required_name(target, "apply")
-        strategy: PatchStrategy = "application/apply-patch+yaml"
-        made = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=strategy)
-        return self.outcome("applied", target._replace(body=made))
+        applied = await target.client.patch(target.resource, name, target.body, target.namespace, strategy=_APPLY)
+        return self.outcome("applied", target._replace(body=applied))
 
     async def _delete(self, target: Target) -> Outcome:
         name = required_name(target, "delete")

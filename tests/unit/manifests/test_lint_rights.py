@@ -141,7 +141,7 @@ def test_no_account_is_a_warning_where_accounts_are_and_a_note_elsewhere() -> No
 
 def test_objects_that_do_not_say_their_namespace_are_not_compared_with_those_that_do() -> None:
     # Given a role and its binding as kustomize reads them, and a sensor that names its namespace
-    parts = account(), role("get"), binding()
+    parts = account(), role("list"), binding()
     for one in parts:
         one["metadata"].pop("namespace")
     # Then nobody knows whether they meet

@@ -11,12 +11,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from argosy.kubernetes.rights import EVERYWHERE, Right
 from argosy.manifests._bundle import AccessObject, Bundle, Key
 from argosy.manifests.checks._walk import mapping, says_namespace
 from argosy.manifests.findings import Loc
-
-EVERYWHERE = ""
-"""The namespace of rights that hold in the whole cluster."""
 
 
 class Account(NamedTuple):
@@ -31,21 +29,6 @@ class Account(NamedTuple):
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
-@dataclass(frozen=True)
-class Right:
-    """One verb on the objects of one resource (plural, without the API's version) in one namespace."""
-
-    verb: str
-    group: str
-    resource: str
-    namespace: str
-
-    @property
-    def what(self) -> str:
-        """``workflows.argoproj.io``"""
-        return f"{self.resource}.{self.group}" if self.group else self.resource
-
-
 def same_resource(one: str, other: str) -> bool:
     """Whether two plurals are of one kind; how a kind forms its own is known to the cluster alone."""
     return one == other or _PLURAL.sub("", one) == _PLURAL.sub("", other)
@@ -56,17 +39,19 @@ _PLURAL = re.compile(r"(ies|es|s|y)$")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a role. ``loc`` is its place in the role's object."""
+    """One rule of a role. ``names`` binds it to single objects where there are any. ``loc`` is its place in the role's object."""
 
     groups: frozenset[str]
     resources: frozenset[str]
     verbs: frozenset[str]
+    names: frozenset[str]
     loc: Loc
 
     def covers(self, right: Right) -> bool:
-        """Whether the rule gives the right; rules for single names count, too."""
+        """Whether the rule gives the right. One for single names may give a right whose name the event decides."""
         return (
-            bool({right.verb, "*"} & self.verbs)
+            (not self.names or not right.name or right.name in self.names)
+            and bool({right.verb, "*"} & self.verbs)
             and bool({right.group, "*"} & self.groups)
             and ("*" in self.resources or any(same_resource(right.resource, one) for one in self.resources))
         )
@@ -150,7 +135,13 @@ def _place(one: AccessObject) -> tuple[str, str]:
 def _role(one: AccessObject) -> Role:
     entries = one.raw.get("rules")
     rules = [
-        Rule(_words(entry, "apiGroups"), _words(entry, "resources"), _words(entry, "verbs"), ("rules", index))
+        Rule(
+            _words(entry, "apiGroups"),
+            _words(entry, "resources"),
+            _words(entry, "verbs"),
+            _words(entry, "resourceNames"),
+            ("rules", index),
+        )
         for index, entry in enumerate(entries if isinstance(entries, list) else ())
         if isinstance(entry, dict) and entry.get("resources")
     ]

@@ -1,48 +1,37 @@
-"""The rights that an object's pod needs: of a Sensor for its ``k8s`` and ``argoWorkflow`` triggers, of an
-EventSource for its ``resource`` events.
+"""The rights that an object's pod needs, part by part: a Sensor's triggers, an EventSource's events.
 
-``required`` are rights without which an action fails for certain, ``used`` are those that Argosy or upstream
-make use of beside them. Where the manifest does not say what an action is about (an object from git, a kind
-that the event decides), the needs are not ``complete``.
+The plug-ins say what they ask (``Trigger.rights``, ``Source.rights``). ``used`` adds what upstream makes use of where
+Argosy does not: roles that were written for both have no surplus. Where the manifest does not tell what an action is
+about (an object from git, a kind that the event decides), the needs are not ``complete``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
-from argosy.manifests.checks._grants import EVERYWHERE, Right
+from argosy import registry
+from argosy.errors import ConfigError
+from argosy.kubernetes.kinds import Kinds, Served
+from argosy.kubernetes.rights import Asking, Right, Rights
+from argosy.manifests._bundle import Bundle
 from argosy.manifests.checks._walk import each_trigger, held_object, mapping
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.triggers._base import Trigger
 
-_VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "create": (("create",), ()),
-    "update": (("get", "update"), ("create",)),
-    "patch": (("get", "patch"), ("create",)),
-    "delete": (("delete",), ("get",)),
-    "apply": (("patch",), ("create",)),
-}
-"""Of each operation: the verbs that it always needs, and those that it may need."""
 _WORKFLOW = ("create", "get", "list", "watch", "update", "patch", "delete")
-_CLUSTER_SCOPED = frozenset(
-    (
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "StorageClass",
-        "PriorityClass",
-        "CustomResourceDefinition",
-        "ClusterWorkflowTemplate",
-    )
-)
-_DECIDES = re.compile(r"^(kind|apiVersion|metadata|metadata\.namespace)$")
-"""Parameters to these places make the event decide what the action is about."""
+_TEMPLATES = ("workflowtemplates", "clusterworkflowtemplates", "cronworkflows")
+
+
+class Part(NamedTuple):
+    """What one trigger or event needs. ``what`` names it, ``loc`` is its place in the object."""
+
+    loc: Loc
+    what: str
+    rights: Rights
 
 
 @dataclass
@@ -55,99 +44,84 @@ class Needs:
     used: list[Right] = field(default_factory=list)
     complete: bool = True
 
-
-def sensor_needs(sensor: Sensor) -> Needs:
-    """The rights of a Sensor's pod."""
-    needs = Needs()
-    for loc, trigger in each_trigger(sensor):
-        if trigger.kind in ("k8s", "argoWorkflow"):
-            if not needs.at:
-                needs.at, needs.what = (*loc, "template", trigger.kind), f"trigger '{trigger.name}'"
-            _add(needs, trigger, sensor.metadata.namespace)
-    if sensor.not_run:
-        needs.complete = False
-    return needs
+    def take(self, rights: Rights) -> None:
+        """Add the rights of a part."""
+        self.required += rights.required
+        self.used += rights.all
+        self.complete = self.complete and not rights.unknown
 
 
-def source_needs(source: EventSource) -> Needs:
-    """The rights of an EventSource's pod."""
-    needs = Needs()
-    for event in source.events:
-        if event.kind == "calendar" and getattr(event.config, "persistence", None):
-            # Upstream keeps the last schedule in a ConfigMap; Argosy on the bus.
-            space = source.metadata.namespace
-            needs.used += [Right(verb, "", "configmaps", space) for verb in ("get", "create", "update", "patch")]
-        if event.kind != "resource":
-            continue
-        if not needs.at:
-            needs.at, needs.what = ("spec", event.kind, event.name), f"event '{event.name}'"
-        config: Any = event.config
-        for verb in ("list", "watch"):
-            right = Right(verb, config.group, config.resource, config.namespace or EVERYWHERE)
-            needs.required.append(right)
-            needs.used.append(right)
-    if source.not_run:
-        needs.complete = False
-    return needs
+def kinds_of(bundle: Bundle) -> Kinds:
+    """The kinds that the set's CustomResourceDefinitions define, beside those that are known."""
+    found: dict[tuple[str, str], Served] = {}
+    for one in bundle.definitions:
+        spec = mapping(one.raw, "spec")
+        names = mapping(spec, "names")
+        group, kind, word = spec.get("group"), names.get("kind"), names.get("plural")
+        if isinstance(group, str) and isinstance(kind, str) and isinstance(word, str):
+            found[group, kind] = Served(word, spec.get("scope") != "Cluster")
+    return Kinds(found)
 
 
-def _add(needs: Needs, trigger: TriggerSpec, namespace: str) -> None:
-    held, config = held_object(trigger), trigger.config
-    writes = [parameter.dest for parameter in getattr(config, "parameters", ())]
-    if (
-        held is None
-        or any(_DECIDES.match(dest) for dest in writes)
-        or any(parameter.dest.split(".")[0] == trigger.kind for parameter in trigger.parameters)
-    ):
-        needs.complete = False
-        return
-    kind, version = held.body.get("kind"), held.body.get("apiVersion")
-    space = mapping(held.body, "metadata").get("namespace") or namespace
-    if not isinstance(kind, str) or not isinstance(version, str) or not isinstance(space, str):
-        needs.complete = False
-        return
-    group = version.split("/")[0] if "/" in version else ""
-    where = EVERYWHERE if kind in _CLUSTER_SCOPED else space
-    for verb, required in _verbs(trigger, getattr(config, "operation", "")):
-        resource = plural(kind)
-        if trigger.kind == "argoWorkflow" and (verb in ("create", "patch") or not required):
-            resource = "workflows"
-        right = Right(verb, group, resource, where if resource == plural(kind) else space)
-        needs.used.append(right)
-        if required:
-            needs.required.append(right)
-    if trigger.kind == "argoWorkflow":
-        for resource in ("workflowtemplates", "clusterworkflowtemplates", "cronworkflows"):
-            needs.used += [Right(verb, group, resource, space) for verb in ("get", "list", "watch")]
-
-
-def _verbs(trigger: TriggerSpec, operation: str) -> Iterator[tuple[str, bool]]:
-    """The verbs of a trigger, and whether it fails without."""
-    if trigger.kind == "k8s":
-        always, sometimes = _VERBS[operation or "create"]
-        yield from ((verb, True) for verb in always)
-        yield from ((verb, False) for verb in sometimes)
-        if getattr(trigger.config, "live_object", False):
-            yield "get", True
+def parts(one: Sensor | EventSource, kinds: Kinds) -> Iterator[Part]:
+    """What each trigger of a Sensor (dead-letter triggers included) or each event of an EventSource needs."""
+    space = one.metadata.namespace
+    if isinstance(one, Sensor):
+        for loc, trigger in each_trigger(one):
+            yield Part((*loc, "template", trigger.kind), f"trigger '{trigger.name}'", _trigger(trigger, space, kinds))
     else:
-        if operation in ("", "submit"):
-            yield "create", True
-        elif operation == "submit-from":
-            yield "get", True
-            yield "create", True
-        yield from ((verb, False) for verb in _WORKFLOW)
-    if trigger.policy and trigger.policy.k8s and trigger.kind == "k8s" and operation != "delete":
-        yield "get", True
-        yield "watch", False
+        for event in one.events:
+            loc = ("spec", event.kind, event.name)
+            plugin = registry.source(event.kind)
+            rights = plugin.rights(event.config, Asking(space, kinds)) if plugin else Rights()
+            yield Part(loc, f"event '{event.name}'", rights)
 
 
-def plural(kind: str) -> str:
-    """The resource's name of a kind, as nearly all APIs form it."""
-    word = kind.lower()
-    if word in ("eventbus", "endpoints"):
-        return word
-    if word.endswith(("s", "x", "z", "ch", "sh")):
-        return word + "es"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + "s"
+def _trigger(trigger: TriggerSpec, namespace: str, kinds: Kinds) -> Rights:
+    try:
+        plugin = registry.trigger(trigger.kind)
+    except ConfigError as error:
+        return Rights(unknown=[str(error)])
+    if plugin is None:
+        return Rights()
+    if plugin.rights.__func__ is Trigger.rights.__func__:  # type: ignore[attr-defined]
+        return Rights()
+    if trigger.config is None or any(one.dest.split(".")[0] == trigger.kind for one in trigger.parameters):
+        return Rights(unknown=["the trigger's own parameters decide what it does"])
+    policy = trigger.policy.k8s if trigger.policy else None
+    return plugin.rights(trigger.config, Asking(namespace, kinds, policy))
+
+
+def needs(one: Sensor | EventSource, kinds: Kinds) -> dict[str, Needs]:
+    """What the object's own service account (``""``) needs, and the others in whose name it acts."""
+    found = {"": Needs(complete=not one.not_run)}
+    for loc, what, rights in parts(one, kinds):
+        own = found[""]
+        if not own.at and not rights.nothing:
+            own.at, own.what = loc, what
+        own.take(rights)
+        for account, acted in rights.acting.items():
+            found.setdefault(account, Needs(loc, what)).take(acted)
+    found[""].used += _upstream(one, found[""].used)
+    return found
+
+
+def _upstream(one: Sensor | EventSource, used: list[Right]) -> Iterator[Right]:
+    """What upstream asks beside that."""
+    space = one.metadata.namespace
+    if isinstance(one, EventSource):
+        if any(event.kind == "calendar" and getattr(event.config, "persistence", None) for event in one.events):
+            # Upstream keeps the last schedule in a ConfigMap; Argosy on the bus.
+            yield from (Right(verb, "", "configmaps", space) for verb in ("get", "create", "update", "patch"))
+        return
+    for right in [right for right in used if right.verb == "delete"]:
+        yield Right("get", right.group, right.resource, right.namespace)
+    for _, trigger in each_trigger(one):
+        if trigger.kind != "argoWorkflow":
+            continue
+        held = held_object(trigger)
+        place = mapping(held.body, "metadata").get("namespace") if held else None
+        where = place if isinstance(place, str) and place else space
+        yield from (Right(verb, "argoproj.io", "workflows", where) for verb in _WORKFLOW)
+        for resource in _TEMPLATES:
+            yield from (Right(verb, "argoproj.io", resource, where) for verb in ("get", "list", "watch"))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests._yaml import Fault, documents
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import ArtifactLocation, TriggerParameter, TriggerParameterSource
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.triggers._rights import held
 
 
 def key_of(one: EventSource | EventBus | Sensor) -> Key:
@@ -78,17 +78,13 @@ class Held(NamedTuple):
 def held_object(trigger: TriggerSpec) -> Held | None:
     """The object that the trigger is about, where the manifest itself holds it."""
     source = getattr(trigger.config, "source", None)
-    if not isinstance(source, ArtifactLocation) or source.s3:
+    if not isinstance(source, ArtifactLocation):
         return None
-    loc = ("template", trigger.kind, "source")
-    if source.inline:
-        read = list(documents(source.inline))
-        if len(read) == 1 and not isinstance(read[0], Fault) and isinstance(read[0].value, dict):
-            return Held((*loc, "inline"), read[0].value, True)
+    found = held(source)
+    if found is None:
         return None
-    if source.file or source.url or source.git or source.configmap or source.resource is None:
-        return None
-    return Held((*loc, "resource"), source.resource, False)
+    word, body = found
+    return Held(("template", trigger.kind, "source", word), body, word == "inline")
 
 
 def mapping(value: Any, *path: str) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from argosy.kubernetes.rights import EVERYWHERE, Right
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._grants import EVERYWHERE, Account, Grants, Right, Role, Rule, same_resource
-from argosy.manifests.checks._needs import Needs, sensor_needs, source_needs
+from argosy.manifests.checks._grants import Account, Grants, Role, Rule, same_resource
+from argosy.manifests.checks._needs import Needs, kinds_of, needs
 from argosy.manifests.checks._walk import key_of, mapping, says_namespace
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.findings import Problem, Severity
@@ -25,19 +27,22 @@ _ELECTION = "leases"
 def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Accounts that are missing, cannot do what is needed, or can do more."""
     grants = Grants(bundle)
-    needs: dict[Account, list[Needs]] = defaultdict(list)
-    for sensor in bundle.sensors:
-        for problem in _account(grants, sensor, sensor_needs(sensor), needs):
-            yield key_of(sensor), problem
-    for source in bundle.event_sources:
-        for problem in _account(grants, source, source_needs(source), needs):
-            yield key_of(source), problem
+    kinds = kinds_of(bundle)
+    collected: dict[Account, list[Needs]] = defaultdict(list)
+    objects: list[Sensor | EventSource] = [*bundle.sensors, *bundle.event_sources]
+    for one in objects:
+        own = needs(one, kinds)
+        for problem in _account(grants, one, own.pop(""), collected):
+            yield key_of(one), problem
+        for name, acting in own.items():
+            for problem in _acting(grants, Account(one.metadata.namespace, name), acting, collected):
+                yield key_of(one), problem
     # An object with an error may need what the others do not.
     whole = len(bundle.sensors) + len(bundle.event_sources) == sum(
         key.kind in ("Sensor", "EventSource") for key in bundle.origins
     )
     if whole:
-        yield from _surplus(bundle, grants, needs)
+        yield from _surplus(bundle, grants, collected)
 
 
 def _account(
@@ -73,6 +78,14 @@ def _account(
     elif account in grants.accounts and not grants.of(account) and grants.binds and needs.required:
         text = f"no binding gives ServiceAccount '{account.name}' a right, and {_list(needs.required)} is needed"
         yield Problem("missing-right", text, loc, "warning")
+
+
+def _acting(grants: Grants, account: Account, needs: Needs, collected: dict[Account, list[Needs]]) -> Iterator[Problem]:
+    """An account in whose name a trigger acts."""
+    collected[account].append(needs)
+    if grants.known(account):
+        for problem in _missing(grants, account, needs.required):
+            yield replace(problem, loc=(*needs.at, "serviceAccountName"))
 
 
 def _missing(grants: Grants, account: Account, required: Iterable[Right]) -> Iterator[Problem]:
