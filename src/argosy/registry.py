@@ -122,5 +122,9 @@ def event_type(kind: str) -> str:
 def require(plugin: type[Source[Any]] | type[Trigger[Any]]) -> None:
     """Raise ExtraMissing if a library that the plug-in needs is not installed."""
     for module in plugin.requires:
-        if importlib.util.find_spec(module) is None:
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:  # of a dotted name not even the package is there
+            found = None
+        if found is None:
             raise ExtraMissing(f"{plugin.kind!r}", plugin.extra)

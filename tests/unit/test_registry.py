@@ -50,9 +50,10 @@ def test_what_is_known_for_later_is_not_there_yet() -> None:
     assert not registry.LATER_TRIGGERS & set(registry.trigger_kinds())
 
 
-def test_a_missing_library_is_named_with_its_command() -> None:
+@pytest.mark.parametrize("module", ["argosy_no_such_library", "argosy_no_such_package.part"])
+def test_a_missing_library_is_named_with_its_command(module: str) -> None:
     plugin = registry.source("webhook")
     assert plugin is not None
-    needy = type("Needy", (plugin,), {"requires": ("argosy_no_such_library",), "extra": "needy"})
+    needy = type("Needy", (plugin,), {"requires": (module,), "extra": "needy"})
     with pytest.raises(ExtraMissing, match=r"pip install 'argosy\[needy\]'"):
         registry.require(needy)
