@@ -16,6 +16,7 @@ from tests.brokers.gate import Gate
 from tests.brokers.nats_server import connect
 from tests.brokers.sources.nats_server import PASSWORD, NatsServer, operator
 from tests.brokers.sources.server import CLIENT_TLS
+from tests.conformance.sent import text_of
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite, eventually
 
 _PAYLOAD: list[Json] = [{"src": {"dependencyName": "dep", "dataKey": "body"}, "dest": "body"}]
@@ -29,10 +30,13 @@ class Subject(Receiver):
 
     secrets: ClassVar[dict[tuple[str, str], str]] = {("nats", "user"): "argosy", ("nats", "password"): PASSWORD}
     private = (PASSWORD,)
+    never: ClassVar[dict[str, str]] = {"limited": "a NATS server cuts slow readers off and limits no sender"}
+    hastened: ClassVar[dict[str, Json]] = {"argosy.triggers._nats_link._ANSWER_SECONDS": 1}
 
     def __init__(self, server: NatsServer, gate: Gate) -> None:
         self.server = server
         self.gate = gate
+        self.address = f"127.0.0.1:{gate.port}"
         self.subject = f"trigger-{next(_numbers)}"
         self.block = {
             "url": f"nats://127.0.0.1:{gate.port}",
@@ -60,6 +64,14 @@ class Subject(Receiver):
         await self._client.flush()
         await asyncio.sleep(0.02)  # the library hands messages to its callbacks by tasks of its own
         return [message.headers["Nats-Msg-Id"] for message in self.messages]
+
+    async def arrived(self) -> Json:
+        await self.effects()
+        message = self.messages[-1]
+        return {"subject": message.subject, "headers": dict(message.headers), "data": text_of(message.data)}
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "url": f"tls://{self.address}"}
 
     async def knows(self, private: str) -> bool:
         return True  # nobody is let in without the password
@@ -229,3 +241,22 @@ async def test_failures_are_sentences_and_what_is_too_large_is_rejected(receiver
         await stage.fire(trigger, receiver.block)
         await eventually(lambda: len(receiver.messages) == 1)
         assert receiver.gate.connections == 1
+
+
+async def test_a_server_that_does_not_answer_is_tried_again_over_another_connection(
+    receiver: Subject, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server whose answers do not come
+    monkeypatch.setattr("argosy.triggers._nats_link._ANSWER_SECONDS", 1)
+    async with stage.open() as trigger:
+        await receiver.hold()
+        # When actions are fired, then they fail with a sentence
+        for extra in ({}, {"jetStream": True}):
+            with pytest.raises(TriggerError, match="no answer in time") as raised:
+                await stage.fire(trigger, {**receiver.block, **extra})
+            assert not isinstance(raised.value, Rejected)
+        # And the next try does not wait for the old connection
+        before = receiver.gate.connections
+        await receiver.release()
+        await stage.fire(trigger, receiver.block, attempt=2)
+        assert receiver.gate.connections == before + 1

@@ -15,6 +15,7 @@ from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
 from tests.brokers.gate import Gate
 from tests.brokers.sources.server import CLIENT_TLS
+from tests.conformance.sent import text_of
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite
 from tests.peers.pulsar_publisher import TOKEN
 from tests.peers.pulsar_server import PulsarServer
@@ -60,6 +61,15 @@ class Topic(Receiver):
 
     async def effects(self) -> list[str]:
         return [message.properties()["Idempotency-Key"] for message in await self.messages()]
+
+    async def arrived(self) -> Json:
+        message = (await self.messages())[-1]
+        return {
+            "topic": message.topic_name(),
+            "key": message.partition_key(),
+            "properties": message.properties(),
+            "data": text_of(message.data()),
+        }
 
     async def knows(self, private: str) -> bool:
         return True  # nobody is let in without the token
@@ -180,3 +190,16 @@ async def test_failures_are_of_the_right_class_and_say_what_to_do(receiver: Topi
         # And a message above the broker's limit
         with pytest.raises(Rejected, match="larger than it takes"):
             await stage.fire(trigger, receiver.block, payload=b"x" * 6_000_000)
+
+
+async def test_a_broker_that_does_not_answer_is_tried_again_by_another_client(receiver: Topic, stage: Stage) -> None:
+    # Given a broker whose answers do not come
+    async with stage.open() as trigger:
+        await receiver.hold()
+        # When an action is fired, then it fails with a sentence, and the next try succeeds
+        with pytest.raises(TriggerError, match="did not confirm a message to topic") as raised:
+            await stage.fire(trigger, receiver.block)
+        assert not isinstance(raised.value, Rejected)
+        await receiver.release()
+        await stage.fire(trigger, receiver.block, attempt=2)
+    assert set(await receiver.effects()) == {"action-1"}

@@ -185,8 +185,10 @@ spec:
                     raise _Unimplemented(sentence) from error
                 raise (Rejected if code in _LASTING else TriggerError)(sentence) from error
             except (StreamTerminatedError, ProtocolError) as error:
+                held.broken = True
                 raise TriggerError(f"{what} broke {name} off: {error}") from error
             except TimeoutError as error:
+                held.broken = True  # the channel would go on with a server that says nothing
                 raise TriggerError(f"{what} did not answer {name} in time") from error
             except ssl.SSLCertVerificationError as error:
                 raise TriggerError(

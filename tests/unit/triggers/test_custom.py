@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import grpclib
 import pytest
+import yaml
 
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
+from tests.conformance.sent import text_of
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite
 from tests.unit.triggers.custom_server import CustomServer, field
 
@@ -21,12 +23,36 @@ _WHOLE: dict[str, Json] = {"serverURL": "server:9000", "spec": {"a": "b"}}
 
 
 class Server(Receiver):
+    hastened: ClassVar[dict[str, Json]] = {
+        "argosy.triggers.custom._CONNECT_SECONDS": 0.3,
+        "argosy.triggers.custom._FETCH_SECONDS": 0.3,
+    }
+
     def __init__(self, server: CustomServer) -> None:
         self.server = server
+        self.address = f"127.0.0.1:{server.port}"
         self.block = {"serverURL": f"127.0.0.1:{server.port}", "spec": {"what": "run"}, "payload": _PAYLOAD}
 
     async def effects(self) -> list[str]:
         return [name for name, _, _ in self.server.executed]
+
+    async def arrived(self) -> Json:
+        name, resource, payload = self.server.executed[-1]
+        asked = yaml.safe_load(self.server.asked[-1])
+        return {
+            "FetchResource": {"resource": asked},
+            "Execute": {
+                "metadata": {"idempotency-key": name},
+                "resource": text_of(resource),
+                "payload": text_of(payload),
+            },
+        }
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "secure": True}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> None:
+        self.server.failure = {"Execute": grpclib.GRPCError(grpclib.Status.RESOURCE_EXHAUSTED, "slow down")}
 
     async def refuse(self) -> None:
         self.server.failure = {"Execute": grpclib.GRPCError(grpclib.Status.INVALID_ARGUMENT, "no such pipeline")}
@@ -183,3 +209,27 @@ async def test_who_is_not_there_or_silent_is_a_sentence(
         server.close_gate()
         with pytest.raises(TriggerError, match="did not answer Execute in time|DEADLINE_EXCEEDED"):
             await stage.fire(trigger, block)
+
+
+async def test_a_connection_that_is_reset_is_tried_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("argosy.triggers.custom._FETCH_SECONDS", 0.5)
+
+    # Given a server that takes connections and breaks them, and one that speaks no HTTP/2
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.transport.abort()
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n" * 10)
+        await reader.read()
+        writer.close()
+
+    for serve in (reset, babble):
+        other = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = f"127.0.0.1:{other.sockets[0].getsockname()[1]}"
+        async with stage.open() as trigger:
+            # When an action is fired, then another try may help
+            with pytest.raises(TriggerError, match=f"gRPC server '{address}'") as raised:
+                await stage.fire(trigger, {**_WHOLE, "serverURL": address})
+            assert not isinstance(raised.value, Rejected)
+        other.close()
