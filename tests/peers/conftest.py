@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.peers.kafka_server import KafkaServer
+from tests.peers.nautobot_server import NautobotServer
 from tests.peers.pulsar_server import PulsarServer
 
 
@@ -21,4 +22,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 def pulsar_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
     """A running Pulsar; each test uses topics of its own."""
     with PulsarServer(tmp_path_factory.mktemp("pulsar")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nautobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NautobotServer]:
+    """A running Nautobot; each test uses names of its own."""
+    with NautobotServer(tmp_path_factory.mktemp("nautobot")) as server:
         yield server

@@ -5,9 +5,12 @@ What is there decides, so doing it again does nothing. Whoever was faster is res
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+
+import orjson
 
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
@@ -17,8 +20,14 @@ from argosy.triggers._nautobot_api import Api, Object, Refused
 
 _SHOWN_BY_DEFAULT = frozenset(("tags", "content_types", "object_types"))
 """Lists that Nautobot shows without being asked."""
+_IDS = uuid.UUID("6f2a2a52-8a3e-4d0c-9d0b-3c0e7a1c5b7e")
 _MOST_NAMED = 5
 SeenT = TypeVar("SeenT")
+
+
+def id_of(text: str) -> str:
+    """The id that belongs to an action's id, or to a key."""
+    return str(uuid.uuid5(_IDS, text))
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,19 @@ class Key:
             raise Rejected(f"'key' names {said!r}, which is empty")
         return cls(name, path, value)
 
-    def matches(self, wanted: Object, there: Object) -> bool:
-        """Whether an object that passed the filter has the value; for filters also find what is below, or alike."""
+    def matches(self, wanted: Object, there: Object, last: bool) -> bool:
+        """Whether an object that passed the filter has the value; for filters also find what is below, or alike.
+
+        Raises TooShallow, unless it is the ``last`` look: then the filter is believed.
+        """
+        try:
+            return self._matches(wanted, there)
+        except state.TooShallow:
+            if last:
+                return True
+            raise
+
+    def _matches(self, wanted: Object, there: Object) -> bool:
         first, *rest = self.path
         if first not in there:
             return True  # Nautobot knows by its filter what it does not show
@@ -78,8 +98,7 @@ class Wanted:
     keys: Sequence[Key]
     object: Object
     defaults: Object
-    id: str
-    """What is made gets this id, unless it wants one of its own."""
+    action_id: str
     fields: dict[str, Json]
     """What Nautobot tells of the fields of such objects; empty where it does not."""
     dry_run: bool
@@ -122,27 +141,40 @@ class Wanted:
         if self.dry_run:
             said = f"would make an object of {self.endpoint!r}"
             return Outcome(said, {"did": "create", "dryRun": True, "object": state.shown(body)})
-        if not self.fields.get("id", {}).get("read_only"):
-            body.setdefault("id", self.id)
+        ids = [] if "id" in body or self.fields.get("id", {}).get("read_only") else self._ids()
         try:
-            made = await self.api.ask("POST", f"{self.endpoint}/", body=body)
+            made = await self._post({"id": ids[0], **body} if ids else body)
         except Refused as refused:
             if refused.status != 400:
                 raise
-            # Somebody may have made it meanwhile; or this action has, the answer got lost, and it goes by another name now.
-            there = await self._look() if self.keys else None
+            # Somebody may have made it meanwhile, or this action has, and the answer got lost.
+            first = str(ids[0] if ids else body.get("id", ""))
+            there = await self._look() if self.keys else await self._with(first)
             if there is not None:
-                return await self._change(there) if change else _left(there)
-            there = await self._own()
-            if there is None:
+                return await self._change(there) if change and self.keys else _left(there)
+            # What was made by this key once goes by another now: it keeps the id.
+            if len(ids) < 2 or await self._with(first) is None:
                 raise
-            return _told(f"this action has made {_name(there)} before", "nothing", there)
+            made = await self._post({"id": ids[1], **body})
+        _check_custom_fields(body, made)
+        return _told(f"made {_name(made)}", "create", made)
+
+    async def _post(self, body: Object) -> Object:
+        made = await self.api.ask("POST", f"{self.endpoint}/", body=body)
         if not isinstance(made, dict) or "id" not in made:
             raise TriggerError(
                 f"making an object of {self.endpoint!r} was answered with something else than the object"
             )
-        _check_custom_fields(body, made)
-        return _told(f"made {_name(made)}", "create", made)
+        return made
+
+    def _ids(self) -> list[str]:
+        """The ids that an object may get which is made here: that of its key, so that two who make the same at once do not make two where Nautobot
+        would let them; then, as without a key, that of the action, so that it makes no second one when it is tried again.
+        """
+        own = id_of(self.action_id)
+        if not self.keys:
+            return [own]
+        return [id_of(orjson.dumps([self.endpoint, *map(str, self.keys)]).decode()), own]
 
     async def _change(self, there: Object) -> Outcome:
         self._check(self.object)
@@ -170,7 +202,7 @@ class Wanted:
 
         async def matching(depth: int) -> list[Object]:
             found = await self.api.search(self.endpoint, [*filters, *self._opted()], depth)
-            return [each for each in found if all(key.matches(self.object, each) for key in self.keys)]
+            return [each for each in found if all(key.matches(self.object, each, depth > 1) for key in self.keys)]
 
         found = await self._seen(matching)
         if len(found) > 1:
@@ -180,10 +212,10 @@ class Wanted:
             raise Rejected(f"{many}; name more fields in 'key'")
         return found[0] if found else None
 
-    async def _own(self) -> Object | None:
-        """What has the id that this action gives."""
+    async def _with(self, id: str) -> Object | None:
+        """What has this id; None for the empty one."""
         try:
-            return await self._at(self.id, 1)
+            return await self._at(id, 1) if id else None
         except Refused as refused:
             if refused.status == 404:
                 return None
@@ -200,7 +232,7 @@ class Wanted:
 
         async def compared(depth: int) -> dict[str, Json]:
             shown = there if depth == 1 else await self._at(there["id"], depth)
-            return state.different(self.object, shown, decimals)
+            return state.different(self.object, shown, decimals, last=depth > 1)
 
         return await self._seen(compared)
 

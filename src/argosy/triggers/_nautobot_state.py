@@ -31,11 +31,21 @@ class TooShallow(Exception):
     """A related object is shown as a bare reference, where its fields are wanted."""
 
 
-def different(wanted: Object, there: Object, decimals: frozenset[str]) -> dict[str, Json]:
+def different(wanted: Object, there: Object, decimals: frozenset[str], last: bool = False) -> dict[str, Json]:
     """The fields of ``wanted`` that must be written so that the object is as wanted; of those that are ``MERGED`` the entries.
 
-    What Nautobot does not show counts as equal: it cannot be known. ``decimals`` are the fields that hold decimal numbers. Raises TooShallow.
+    What Nautobot does not show counts as equal: it cannot be known. ``decimals`` are the fields that hold decimal numbers. Raises TooShallow,
+    unless it is the ``last`` look: then a reference of which too little is shown counts as different, and Nautobot decides.
     """
+
+    def as_wanted(alike: Callable[[Json, Json], bool], value: Json, shown: Json) -> bool:
+        try:
+            return alike(value, shown)
+        except TooShallow:
+            if last:
+                return False
+            raise
+
     found: dict[str, Json] = {}
     for name, value in wanted.items():
         if name not in there:
@@ -43,10 +53,10 @@ def different(wanted: Object, there: Object, decimals: frozenset[str]) -> dict[s
         shown = there[name]
         if name in MERGED and isinstance(value, dict) and isinstance(shown, dict):
             alike = _related if name == "relationships" else same
-            entries = {key: each for key, each in value.items() if key in shown and not alike(each, shown[key])}
+            entries = {k: each for k, each in value.items() if k in shown and not as_wanted(alike, each, shown[k])}
             if entries:
                 found[name] = entries
-        elif not (_same_number(value, shown) if name in decimals else same(value, shown)):
+        elif not as_wanted(_same_number if name in decimals else same, value, shown):
             found[name] = value
     return found
 

@@ -2,7 +2,7 @@
 
 The object is found by ``key``: the fields that identify it. What is there is compared with what is wanted, and only what differs is written; so an
 action that is performed again, after its answer or its end got lost, changes nothing and leaves nothing in Nautobot's change log. What is made gets an id that
-belongs to the action, so that it is not made twice even where Nautobot would let two of its kind be. Connections are kept between actions.
+follows from its key, so that two actions at once do not make it twice where Nautobot would let them. Connections are kept between actions.
 
 Source: docs.nautobot.com "REST API" (overview, filtering, authentication), and Nautobot 3.2 itself. What is done is in ``_nautobot_object``, the
 comparison in ``_nautobot_state``, the requests in ``_nautobot_api``.
@@ -11,7 +11,6 @@ comparison in ``_nautobot_state``, the requests in ``_nautobot_api``.
 from __future__ import annotations
 
 import re
-import uuid
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -27,7 +26,6 @@ from argosy.triggers._nautobot_object import Key, Wanted
 
 _ENDPOINT = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)+")
 _KEY = re.compile(r"\w+(=\w+(\.\w+)*)?")
-_IDS = uuid.UUID("6f2a2a52-8a3e-4d0c-9d0b-3c0e7a1c5b7e")
 _KNOWN_SECONDS = 300.0
 """How long the fields of an endpoint are believed to stay."""
 _MOST_KNOWN = 64
@@ -166,13 +164,12 @@ spec:
         endpoint = config.endpoint.strip("/").removeprefix("api/")
         base = config.url.rstrip("/").removesuffix("/api") + "/api"
         keys = [Key.of(entry, config.object) for entry in config.key]
-        id = str(config.object.get("id") or config.defaults.get("id") or uuid.uuid5(_IDS, action.id))
         proxy = of_environment(base)
         egress = Egress.of(config.egress, link_local=False, proxied=bool(proxy.url))
         async with self._clients.use(self._tls(config), proxy, egress.digest) as client:
             api = Api(client, base, token, action.traceparent, egress, float(config.timeout or 30))
             fields = {} if config.operation == "delete" else await self._fields(api, endpoint)
-            wanted = Wanted(api, endpoint, keys, config.object, config.defaults, id, fields, config.dry_run)
+            wanted = Wanted(api, endpoint, keys, config.object, config.defaults, action.id, fields, config.dry_run)
             match config.operation:
                 case "upsert":
                     return await wanted.upsert()
