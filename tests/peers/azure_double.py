@@ -5,7 +5,8 @@ What it plays, from Microsoft's "AMQP 1.0 in Azure Service Bus and Event Hubs pr
 checked signatures, and no link without a token for it; queues, topics with subscriptions, locks that end, dispositions,
 ``com.microsoft:renew-lock``; hubs with partitions, selectors by sequence number and offset, ``READ`` of hub and partition,
 batches of events. What it holds stands in FILE before anybody is told that it is kept, so a SIGKILL loses nothing.
-It is no Azure: limits, sessions, and throttling are missing.
+It is no Azure: limits, sessions, and throttling are missing. One file of more than 400 lines, since it is one service:
+what a link may, what it reads, and what the control port shows are the same few lists.
 
 The control port answers HTTP POSTs of JSON: ``{"do": "put" | "look" | "set" | "release", ...}``.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -83,6 +84,9 @@ def settings(namespace: Namespace, tls: Callable[[], ssl.SSLContext], rules: Any
 
     ``rules`` is the library's ``TransportType``.
     """
+    # What they say in between is what they then raise, and that is logged once, by who handles it.
+    for name in ("azure.servicebus", "azure.eventhub"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     given: dict[str, Any] = {"retry_total": 0, "transport_type": rules.Amqp}
     if namespace.emulated:
         return given
