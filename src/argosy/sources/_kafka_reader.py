@@ -185,34 +185,38 @@ class Reader:
         except Exception as error:  # noqa: BLE001 - the library would log and forget it; it ends the run instead
             if not self._fault.done():
                 self._fault.set_result(error)
-        else:
-            self._settled.set()
 
     async def _take(self, places: list[Any]) -> None:
         if not places:
+            self._settled.set()
             return
         consumer = self._consumer
         first, end = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         known = await self._known()
+        starts: dict[Any, int] = {}
         pinned: dict[Any, int] = {}
         for place in places:
             read = await self._read_so_far(place)
             if read is None:
                 oldest = known is not None or begins_with_oldest(self._ctx.config)
-                start = pinned[place] = first[place] if oldest else end[place]
+                starts[place] = pinned[place] = first[place] if oldest else end[place]
                 if known is not None and place.partition < known:
                     self._ctx.log.warning(
                         "%s has forgotten how far it has read partition %d of topic %r; read from its start",
                         self._who, place.partition, place.topic
                     )  # fmt: skip
             else:
-                start = self._start(place, read, first[place], end[place])
-            consumer.seek(place, start)
-            self._tenures[place] = Tenure(start)
+                starts[place] = self._start(place, read, first[place], end[place])
         if pinned:
             # So that a start after a loss begins here and not at what is then the end.
             await self._told(pinned)
         await self._remember(known)
+        # All at once, and nothing is awaited from here until messages count: what the library hands out before is passed
+        # over, and behind a position that is set by then nobody would fetch it again.
+        for place, start in starts.items():
+            consumer.seek(place, start)
+            self._tenures[place] = Tenure(start)
+        self._settled.set()
 
     async def _read_so_far(self, place: Any) -> int | None:
         offset: int | None = await self._consumer.committed(place)
