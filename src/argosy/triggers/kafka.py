@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -30,10 +28,10 @@ from argosy.manifests.fields import SASLConfig, TLSConfig, TriggerParameter
 from argosy.tls import client_context
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._http_config import SecureHeader
+from argosy.triggers._kept import Held, Kept, digest
 
 _LARGEST_BYTES = 64 * 1024 * 1024
 """What the client sends at most; what a topic takes, its broker says."""
-_OPEN = 8
 _LOOK_SECONDS = 2.0
 T = TypeVar("T")
 _ACTION = "Idempotency-Key"
@@ -106,14 +104,12 @@ class KafkaTriggerConfig(TriggerConfig):
 
 @dataclass
 class _Open:
-    """An open producer. ``topics`` are those that it was seen to know; ``users`` are actions under way."""
+    """An open producer. ``topics`` are those that it was seen to know."""
 
     cluster: Cluster
     producer: Any
     close: contextlib.AsyncExitStack
     topics: set[str] = field(default_factory=set)
-    users: int = 0
-    broken: bool = False
 
 
 class Kafka(Trigger[KafkaTriggerConfig]):
@@ -158,15 +154,12 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._open: dict[str, _Open] = {}
-        self._opening = asyncio.Lock()
-        self._registries: dict[str, Registry] = {}
+        self._kept: Kept[_Open] = Kept(lambda held: held.close.aclose())
+        self._registries: Kept[Registry] = Kept(lambda registry: registry.__aexit__())
 
     async def __aexit__(self, *exc: object) -> None:
-        while self._open:
-            await self._open.popitem()[1].close.aclose()
-        while self._registries:
-            await self._registries.popitem()[1].__aexit__()
+        await self._kept.close()
+        await self._registries.close()
 
     async def fire(self, config: KafkaTriggerConfig, action: Action) -> Outcome:
         try:
@@ -180,22 +173,23 @@ spec:
             raise Rejected(str(error)) from error
 
     async def _send(
-        self, config: KafkaTriggerConfig, held: _Open, value: bytes, headers: Sequence[tuple[str, bytes]]
+        self, config: KafkaTriggerConfig, held: Held[_Open], value: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> Outcome:
-        cluster, topic = held.cluster, config.topic
+        opened, topic = held.connection, config.topic
+        cluster = opened.cluster
         key = None if config.partitioning_key is None else config.partitioning_key.encode()
         try:
-            if topic not in held.topics:
+            if topic not in opened.topics:
                 await cluster.look(topic)
-                held.topics.add(topic)
+                opened.topics.add(topic)
             with cluster.sentences(seconds=ANSWER_SECONDS):
                 async with asyncio.timeout(ANSWER_SECONDS):
                     sent = await _answered(
-                        held.producer.send_and_wait(topic, value, key=key, headers=headers),
+                        opened.producer.send_and_wait(topic, value, key=key, headers=headers),
                         lambda: cluster.look(topic),
                     )
         except Failure as error:
-            held.topics.discard(topic)
+            opened.topics.discard(topic)
             if not error.lasting:
                 held.broken = True  # It would go on sending what counts as failed here.
             raise Failure(f"cannot send to topic {topic!r}: {error}", lasting=error.lasting) from error
@@ -209,12 +203,12 @@ spec:
             return payload
         user, password = wanted.auth.username, wanted.auth.password
         login = (self.ctx.secret(user), self.ctx.secret(password)) if user and password else None
-        name = _digest(wanted.url, login)
-        if name not in self._registries:
-            while len(self._registries) >= _OPEN:
-                await self._registries.pop(next(iter(self._registries))).__aexit__()
-            self._registries[name] = Registry(wanted.url, login)
-        return await self._registries[name].encoded(payload, wanted.schema_id)
+
+        async def begin() -> Registry:
+            return Registry(wanted.url, login)
+
+        async with self._registries.use(digest(wanted.url, login), begin) as held:
+            return await held.connection.encoded(payload, wanted.schema_id)
 
     def _headers(self, config: KafkaTriggerConfig, action: Action) -> list[tuple[str, bytes]]:
         headers = [(name, value.encode()) for name, value in config.headers.items()]
@@ -228,29 +222,19 @@ spec:
             headers.append((_ACTION, action.id.encode()))
         return headers
 
-    @contextlib.asynccontextmanager
-    async def _use(self, config: KafkaTriggerConfig) -> AsyncIterator[_Open]:
-        """A producer for this block, by the secrets as they are now. Raises Failure."""
+    def _use(self, config: KafkaTriggerConfig) -> contextlib.AbstractAsyncContextManager[Held[_Open]]:
+        """A producer for this block, by the secrets as they are now; entering raises Failure."""
         user, password, sasl = "", "", config.sasl
         if sasl is not None:
             user, password = self.ctx.secret(sasl.user_secret), self.ctx.secret(sasl.password_secret)
+        login = Login(sasl.mechanism or "PLAIN", user, password) if sasl else None
         way = {
             "acks": config.required_acks or -1,
             "compression_type": "snappy" if config.compress else None,
             "linger_ms": config.flush_frequency,
         }
-        name = _digest(config.url, way, sasl and sasl.mechanism, user, password, self._certificates(config.tls))
-        async with self._opening:
-            held = self._open.get(name)
-            if held is None or held.broken:
-                login = Login(sasl.mechanism or "PLAIN", user, password) if sasl else None
-                held = self._open[name] = await self._opened(config, login, way)
-            held.users += 1
-        try:
-            yield held
-        finally:
-            held.users -= 1
-            await self._tidy(name, held)
+        name = digest(config.url, way, sasl and sasl.mechanism, user, password, self._certificates(config.tls))
+        return self._kept.use(name, lambda: self._opened(config, login, way))
 
     async def _opened(self, config: KafkaTriggerConfig, login: Login | None, way: Mapping[str, Any]) -> _Open:
         from aiokafka import AIOKafkaProducer
@@ -276,16 +260,6 @@ spec:
                     await producer.start()
             return _Open(cluster, producer, stack.pop_all(), {config.topic})
 
-    async def _tidy(self, name: str, held: _Open) -> None:
-        """Close what failed once nobody uses it, and of the others the oldest that are too many."""
-        if held.broken and not held.users:
-            if self._open.get(name) is held:
-                del self._open[name]
-            await held.close.aclose()
-        idle = [name for name, other in self._open.items() if not other.users]
-        for old in idle[:-_OPEN]:
-            await self._open.pop(old).close.aclose()
-
     def _certificates(self, tls: TLSConfig | None) -> list[Any] | None:
         if tls is None:
             return None
@@ -306,11 +280,6 @@ async def _answered(sending: Coroutine[Any, Any, T], look: Callable[[], Awaitabl
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _digest(*parts: Any) -> str:
-    """Names a set of settings without telling them."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _partition(key: bytes | None, every: Sequence[int], available: Sequence[int]) -> int:
