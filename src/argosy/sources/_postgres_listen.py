@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 1000
 _PING_SECONDS = 30.0
+_DRAIN_SECONDS = 1.0
 
 Message = tuple[str, str, int]
 """Channel, text, and the process of the session that sent it."""
@@ -77,13 +79,23 @@ class Listener:
                     return
 
     async def _read(self) -> None:
-        while True:
-            await self._flight.free()
-            message = await self._waiting.get()
-            self._hold()
-            if message is None:
-                raise SourceError(f"the connection to {self._ctx.config.where} was lost")
-            self._flight.begin(self._keep(message))
+        try:
+            while True:
+                await self._flight.free()
+                message = await self._waiting.get()
+                self._hold()
+                if message is None:
+                    raise SourceError(f"the connection to {self._ctx.config.where} was lost")
+                self._flight.begin(self._keep(message))
+        except asyncio.CancelledError:
+            # The server has handed these over, and keeps them no more.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    while not self._waiting.empty():
+                        await self._flight.free()
+                        if (message := self._waiting.get_nowait()) is not None:
+                            self._flight.begin(self._keep(message))
+            raise
 
     async def _keep(self, message: Message) -> None:
         channel, text, sender = message

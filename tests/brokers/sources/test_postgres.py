@@ -518,3 +518,21 @@ async def test_a_listener_that_is_cancelled_ends_when_its_emits_have(postgresql:
         await asyncio.wait([task])
         assert (len(stage.emitted), stage.cut_off) == (1, 0)
         await client.close()
+
+
+async def test_messages_that_were_heard_and_had_to_wait_are_kept_before_a_listener_ends(postgresql: PostgreSQL) -> None:
+    async with on_stage("postgres", channel_block(postgresql, "jobs"), secrets=dict(_SECRETS)) as stage:
+        # Given more messages of one transaction, which come together, than may be under way
+        await stage.start()
+        stage.close_gate()
+        client = await postgresql.client()
+        await client.execute("SELECT pg_notify('jobs', n::text) FROM generate_series(1, 100) n")
+        await eventually(lambda: stage.under_way == 64)
+        # When the source is told to end, and the bus answers again
+        task = stage.begin_stop()
+        await asyncio.sleep(0)
+        stage.open_gate()
+        await asyncio.wait([task])
+        # Then none is missing: the server does not tell them again
+        assert [event.data["payload"] for event in stage.emitted] == [str(number) for number in range(1, 101)]
+        await client.close()
