@@ -553,8 +553,12 @@ class TestOtherOperations:
     ) -> None:
         await fire("dcim/locations", _location(name), "name")
         await fire("dcim/racks", {"name": f"{name}-in", "location": {"name": name}, "status": "Active"}, "name")
-        with pytest.raises(Rejected, match=rf"answered 409: .*1 dependent objects were found: {name}-in"):
+        with pytest.raises(TriggerError, match=rf"answered 409: .*1 dependent objects were found: {name}-in") as error:
             await fire("dcim/locations", {"name": name}, "name", operation="delete")
+        # And as soon as they are gone it is
+        assert not isinstance(error.value, Rejected)
+        await fire("dcim/racks", {"name": f"{name}-in"}, "name", operation="delete")
+        assert (await fire("dcim/locations", {"name": name}, "name", operation="delete")).detail["did"] == "delete"
 
     async def test_an_object_whose_id_nautobot_chooses(self, fire: Fire, nautobot: NautobotServer, name: str) -> None:
         made = await fire("users/groups", {"name": name}, "name")
@@ -600,11 +604,6 @@ class TestRefusals:
                 "field 'display' of 'dcim/locations' can only be read",
             ),
             ("ipam/vlans", {"name": "refused", "vid": 9999, "status": "Active"}, "400: vid: "),
-            (
-                "dcim/locations",
-                {"name": "refused", "status": "Active", "location_type": {"name": "nowhere"}},
-                "location_type: Related object not found",
-            ),
         ],
     )
     async def test_of_an_object(
@@ -613,6 +612,16 @@ class TestRefusals:
         with pytest.raises(Rejected, match=said):
             await fire(endpoint, object_, "name")
         assert nautobot.api("GET", "dcim/locations/?name=refused")["count"] == 0
+
+    async def test_of_a_reference_to_what_is_not_there_yet_is_tried_again(
+        self, fire: Fire, nautobot: NautobotServer, site: str, name: str
+    ) -> None:
+        child = _location(name, parent={"name": f"{name}-parent"})
+        with pytest.raises(TriggerError, match="400: parent: Related object not found") as error:
+            await fire("dcim/locations", child, "name")
+        assert not isinstance(error.value, Rejected)
+        await fire("dcim/locations", _location(f"{name}-parent"), "name")
+        assert (await fire("dcim/locations", child, "name")).detail["did"] == "create"
 
     async def test_of_a_custom_field_that_nobody_has(self, fire: Fire, nautobot: NautobotServer, name: str) -> None:
         # Nautobot passes over it in silence; when the object is made that shows afterwards

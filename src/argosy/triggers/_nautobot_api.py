@@ -1,7 +1,8 @@
 """One conversation with Nautobot's REST API: requests in the name of a token, pages, and what a refusal says.
 
 Nautobot answers a refusal with JSON: ``{"detail": …}``, or the fields with their errors. 401 and 403 are about the token, 404 is an unknown endpoint
-or an object that is gone, 409 an object that others need. It ignores fields that it does not know without a word; what it knows, ``OPTIONS`` tells.
+or an object that is gone, 409 an object that others need. Two refusals pass when another action has done its part, and are tried again: what others need, and
+a reference to what is not there yet. It ignores fields that it does not know without a word; what it knows, ``OPTIONS`` tells.
 Sources: docs.nautobot.com "REST API Overview" and the answers of Nautobot 3.2.
 """
 
@@ -137,6 +138,9 @@ def _judged(response: httpx2.Response, raw: bytes, what: str) -> Json:
     if status >= 500 or status in _TRY_AGAIN:
         wait = retry_after.seconds(response.headers.get("Retry-After"))
         raise RetryAfter(said, wait) if wait is not None else TriggerError(said)
+    if status == 409 or (status == 400 and "Related object not found" in words):
+        # Another action may yet remove what needs it, or make what it refers to.
+        raise TriggerError(said)
     raise Refused(said + _remedy(status, words), status)
 
 
