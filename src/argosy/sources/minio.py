@@ -170,7 +170,7 @@ class _Listener:
         self._who = who
         self._ahead = dt.timedelta()
         self._marked: dt.datetime | None = None
-        self._begun: dict[int, dt.datetime] = {}
+        self._begun: dict[object, dt.datetime] = {}
         self._caught_up = False
 
     async def listen(self, flight: InFlight) -> None:
@@ -218,7 +218,9 @@ class _Listener:
                 under_way.add(flight.begin(self._keep(line, name)))
                 under_way = {task for task in under_way if not task.done() or task.result()}
                 told += 1
-            await asyncio.gather(*under_way)
+            # Not gather, which would break them off with us: what is under way when the source ends is finished.
+            for task in under_way:
+                await asyncio.shield(task)
             self._ctx.log.info(
                 "%d objects were put into bucket %r in the gap", told, bucket, extra={"action": "source.caught-up"}
             )
@@ -226,8 +228,8 @@ class _Listener:
         await self._mark()
 
     async def _keep(self, line: bytes, name: str = "") -> None:
-        number = id(line)
-        self._begun[number] = self._now()
+        work = object()
+        self._begun[work] = self._now()
         try:
             event = _event(self._ctx.config, line)
             if event is not None:
@@ -235,7 +237,7 @@ class _Listener:
         except (EventInvalid, EventTooLarge) as error:
             self._ctx.refused(f"{error} (notification of bucket {self._ctx.config.bucket.name!r}); dropped")
         # Not where emit failed: no mark may pass what is not stored.
-        del self._begun[number]
+        del self._begun[work]
 
     def _now(self) -> dt.datetime:
         """The time of the server."""

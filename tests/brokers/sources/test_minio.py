@@ -4,6 +4,7 @@ the stream's own.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import logging
@@ -21,7 +22,7 @@ from argosy.sources import minio
 from argosy.sources._in_flight import LIMIT
 from argosy.sources._raw import Raw
 from tests.brokers.sources.minio_double import ACCESS, SECRET, MinioDouble
-from tests.conformance.source import SourceSuite, Stage, Upstream, eventually, on_stage, raising
+from tests.conformance.source import SourceSuite, Stage, Upstream, ended, eventually, on_stage, raising
 from tests.kubernetes import certificates
 
 KEYS = {"accessKey": {"name": "minio", "key": "user"}, "secretKey": {"name": "minio", "key": "password"}}
@@ -378,6 +379,28 @@ async def test_a_gap_stays_one_until_all_that_was_found_is_stored(upstream: Stor
     # Then all are found again, under the same names
     await eventually(lambda: _keys(stage) == {"a", "b", "c"})
     assert len({event.id for event in stage.offered}) == 3
+
+
+async def test_what_was_found_and_is_under_way_is_stored_before_the_source_ends(
+    upstream: Storage, stage: Stage
+) -> None:
+    # Given objects of a gap that wait for the bus
+    stage.block |= {"catchUp": True}
+    await stage.start()
+    await stage.stop()
+    for key in ("a", "b", "c"):
+        upstream.server.put(key)
+    stage.close_gate()
+    await stage.start()
+    await eventually(lambda: stage.under_way == 3)
+    # When the source is told to end
+    task = stage.begin_stop()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    # Then it does when they are stored
+    stage.open_gate()
+    await ended(task)
+    assert (_keys(stage), stage.cut_off) == ({"a", "b", "c"}, 0)
 
 
 async def test_without_catch_up_the_gap_is_only_told(
