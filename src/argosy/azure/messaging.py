@@ -88,15 +88,14 @@ def settings(namespace: Namespace, tls: Callable[[], ssl.SSLContext], rules: Any
     for name in ("azure.servicebus", "azure.eventhub"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     given: dict[str, Any] = {"retry_total": 0, "transport_type": rules.Amqp}
-    if namespace.emulated:
-        return given
-    context = tls()
     led = target(namespace.host, namespace.port)
     if led != (namespace.host, namespace.port):
         host, port = led
         given["custom_endpoint_address"] = f"sb://{f'[{host}]' if ':' in host else host}:{port}"
-        _named(context, namespace.host)
-    given["ssl_context"] = context
+    if not namespace.emulated:
+        given["ssl_context"] = context = tls()
+        if "custom_endpoint_address" in given:
+            _named(context, namespace.host)
     return given
 
 

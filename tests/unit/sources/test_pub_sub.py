@@ -203,7 +203,7 @@ async def test_what_is_missing_is_said(service: Service, tokens: HttpServer, mon
     cases = [
         ("no JSON", "are not JSON"),
         ('{"type": "external_account"}', "'external_account' are not understood"),
-        (_key(tokens, private_key="no key"), "private_key is no PEM key"),
+        (_key(tokens, private_key="no key"), "private_key is no unencrypted key in PEM"),
     ]
     for secret, said in cases:
         async with raising("pubSub", _BLOCK, secrets={_SECRET: secret}) as sentence:
