@@ -268,6 +268,7 @@ class _Threads:
 
     def __init__(self, ctx: TriggerContext) -> None:
         self._bucket = ctx.bucket
+        self._log = ctx.log
         self._known: dict[str, str] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -284,7 +285,11 @@ class _Threads:
             thread = _Thread(found)
             yield thread
             if thread.first != found:
-                await self._write(name, thread.first)
+                try:
+                    await self._write(name, thread.first)
+                except BusError as error:
+                    # The message is posted: an action that fails now would post it again.
+                    self._log.warning("the thread of messageAggregationKey %r could not be kept: %s", key, error)
 
     async def _read(self) -> tuple[int, dict[str, str]]:
         entry = await self._bucket.get(self._ENTRY) if self._bucket is not None else None
@@ -300,6 +305,9 @@ class _Threads:
             self._known = {**dict(list(known.items())[-(_MOST_THREADS - 1) :]), name: first}
             if self._bucket is None:
                 return
-            with contextlib.suppress(BusError):  # somebody else wrote in between
+            try:
                 await self._bucket.put(self._ENTRY, orjson.dumps(self._known), revision=revision)
                 return
+            except BusError:
+                if (await self._read())[0] == revision:
+                    raise  # else somebody wrote in between

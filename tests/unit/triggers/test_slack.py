@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from argosy.bus.memory import MemoryBus
-from argosy.errors import Rejected, RetryAfter, TriggerError
+from argosy.errors import BusError, Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import Json
+from tests.conformance.source import DictBucket
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite
 from tests.unit.triggers.receivers import Answer, HttpServer, Request
 
@@ -55,14 +56,26 @@ class SlackApi(HttpServer):
 
 class _Slack(Receiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+    hastened: ClassVar[dict[str, Json]] = {"argosy.triggers.slack._SECONDS": 0.3}
     private = (TOKEN,)
 
     def __init__(self, api: SlackApi) -> None:
         self.api = api
+        self.address = f"127.0.0.1:{api.port}"
         self.block = {**BLOCK, "apiURL": f"{api.url}/api"}
 
     async def effects(self) -> list[str]:
         return [message["metadata"]["event_payload"]["action_id"] for message in self.api.posted]
+
+    async def arrived(self) -> Json:
+        return self.api.requests[-1].shown()
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "apiURL": str(self.block["apiURL"]).replace("http:", "https:")}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        self.api.broken = Answer(429, {"Retry-After": "7"})
+        return 7
 
     async def knows(self, private: str) -> bool:
         return any(private in request.headers["authorization"] for request in self.api.requests)
@@ -237,3 +250,21 @@ async def test_only_the_threads_used_last_are_remembered(api: SlackApi, monkeypa
         entry = await bucket.get("threads")
         assert entry is not None
         assert list(orjson.loads(entry.value)) == ["ops 7", "ops 8", "ops 9"]
+
+
+async def test_a_thread_that_the_bus_does_not_keep_posts_no_message_twice(
+    api: SlackApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a bus that takes nothing as large as what is known of threads
+    class Full(DictBucket):
+        async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
+            raise BusError("the value is larger than the bus takes")
+
+    stage = Stage("slack", secrets=SECRETS, bucket=Full())
+    async with stage.open() as trigger:
+        # When a thread begins, then its message is posted, and the action has succeeded
+        thread: Json = {"messageAggregationKey": "one"}
+        outcome = await stage.fire(trigger, {**BLOCK, "apiURL": f"{api.url}/api", "thread": thread})
+    assert outcome.message == "posted to channel 'ops'"
+    assert len(api.posted) == 1
+    assert "'one' could not be kept: the value is larger than the bus takes" in caplog.text
