@@ -596,7 +596,6 @@ class TestRefusals:
                 {"name": "refused"},
                 r"400: location_type: This field is required\.; status: This field is",
             ),
-            ("dcim/locations", {"name": "refused", "status": "None", "location_type": {"name": "Site"}}, "status: "),
             ("dcim/locations", {"name": "refused", "nmae": "a"}, "have no field 'nmae'; there are asn, comments, "),
             (
                 "dcim/locations",
@@ -617,9 +616,10 @@ class TestRefusals:
         self, fire: Fire, nautobot: NautobotServer, site: str, name: str
     ) -> None:
         child = _location(name, parent={"name": f"{name}-parent"})
-        with pytest.raises(TriggerError, match="400: parent: Related object not found") as error:
-            await fire("dcim/locations", child, "name")
-        assert not isinstance(error.value, Rejected)
+        for field, wanted in (("parent", child), ("status", _location(name, status="of nobody"))):
+            with pytest.raises(TriggerError, match=f"400: {field}: Related object not found") as error:
+                await fire("dcim/locations", wanted, "name")
+            assert not isinstance(error.value, Rejected)
         await fire("dcim/locations", _location(f"{name}-parent"), "name")
         assert (await fire("dcim/locations", child, "name")).detail["did"] == "create"
 
