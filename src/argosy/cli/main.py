@@ -16,6 +16,7 @@ COMMANDS = {
     "actions": "List, show, retry, redrive or discard the actions of a run that goes on.",
     "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
     "replay": "Drive events of the log through a sensor once more.",
+    "rbac": "Print the least rights that manifests need.",
     "new": "Print a working example of an event source or trigger kind.",
     "schema": "Print the JSON Schema of the manifests, for editors.",
     "version": "Print the version of Argosy and of what it stands on.",
