@@ -99,7 +99,7 @@ class TestHdfs(SourceSuite):
         ({**_WHOLE, "type": "CREATE|MOVE"}, "'MOVE'"),
         ({key: value for key, value in _WHOLE.items() if key != "type"}, "type"),
         ({**_WHOLE, "checkInterval": "soon"}, "checkInterval"),
-        ({**_WHOLE, "checkInterval": "0s"}, "longer than 0"),
+        ({**_WHOLE, "checkInterval": "0s"}, "greater than 0"),
         ({**_WHOLE, "krbRealm": "EXAMPLE"}, "Kerberos is not built"),
         ({**_WHOLE, "krbKeytabSecret": {"name": "k", "key": "k"}}, "Kerberos is not built"),
     ]

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from argosy.sources._base import SourceContext
 from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
-from argosy.sources._tls import client_context
 from argosy.sources.bitbucketserver import BitbucketServerConfig
+from argosy.tls import client_context
 
 
 def api(ctx: SourceContext[BitbucketServerConfig]) -> Api:

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 from argosy.sources._base import SourceContext
 from argosy.sources._hooks import Hooks
 from argosy.sources._hooks_api import Api
-from argosy.sources._tls import client_context
 from argosy.sources.storage_grid import StorageGridConfig
+from argosy.tls import client_context
 
 
 class StorageGridHooks(Hooks[StorageGridConfig]):

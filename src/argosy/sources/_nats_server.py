@@ -69,7 +69,7 @@ def is_subject(text: str) -> bool:
 
 async def _connect(ctx: SourceContext[Any]) -> Session:
     """A session at the first server that lets us in, by the secrets as they are now."""
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config: NatsServerConfig = ctx.config
     reasons: list[str] = []

@@ -116,7 +116,7 @@ async def connected(ctx: SourceContext[Any]) -> AsyncIterator[Link]:
     """A connection by the secrets as they are now. Raises SourceError if there is none to be had."""
     from redis.asyncio.connection import Connection
 
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config: RedisServer = ctx.config
     where = Address("rediss" if config.tls else "redis", *host_and_port(config.host_address, _PORT))

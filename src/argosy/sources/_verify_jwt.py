@@ -292,7 +292,7 @@ class _Fetched:
 
     async def _got(self, url: str) -> bytes:
         from argosy.sources._poll_client import Bounds, Call, PollClient, shown
-        from argosy.sources._tls import client_context
+        from argosy.tls import client_context
 
         tls = await asyncio.to_thread(client_context, self._rule.tls, self._secret)
         async with PollClient(tls) as client:

@@ -221,7 +221,7 @@ async def _reached(ctx: SourceContext[AmqpConfig]) -> AsyncIterator[tuple[aiormq
 
 def _brokers(ctx: SourceContext[AmqpConfig]) -> tuple[list[Broker], ssl.SSLContext | None]:
     """Where to connect to, and how, by the secrets as they are now."""
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config = ctx.config
     broker = parse(ctx.secret(config.url_secret) if config.url_secret else config.url)

@@ -163,7 +163,7 @@ def _read(config: EmitterConfig, message: Published) -> bytes:
 
 def _login(ctx: SourceContext[EmitterConfig]) -> tuple[Address, ssl.SSLContext | None, Login]:
     """Where to connect to, how, and as whom, by the secrets as they are now."""
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config = ctx.config
     where, user, password = address(config.broker, _PORTS)

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from argosy.errors import LangError, SourceError
 from argosy.lang import regex
-from argosy.manifests.fields import ConfigMapKeySelector, Duration, SecretKeySelector
+from argosy.manifests.fields import OWN_NAMESPACE, ConfigMapKeySelector, Duration, SecretKeySelector
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._file_memory import FileMemory, Mark
 from argosy.sources._finishing import to_the_end
@@ -35,9 +35,7 @@ _KERBEROS = "krbCCacheSecret krbKeytabSecret krbUsername krbRealm krbConfigConfi
 class HdfsConfig(SourceConfig):
     """Which changes below which directory, and where the NameNodes are."""
 
-    dropped: ClassVar[Mapping[str, str]] = {
-        "namespace": "1.0; Secrets and ConfigMaps are those of the object's own namespace"
-    }
+    dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 
     directory: str
     """Absolute. Everything below it is watched, directories too."""
@@ -47,7 +45,7 @@ class HdfsConfig(SourceConfig):
     """Which paths below the directory count: an RE2 expression that finds something in them."""
     type: str
     """Which changes count, joined by ``|``: CREATE, WRITE, REMOVE, RENAME, CHMOD."""
-    check_interval: Duration = 60.0
+    check_interval: Duration = Field(60.0, gt=0)
     """The pause between two looks; empty means 1 m."""
     addresses: list[str] = Field(min_length=1)
     """The RPC addresses of the NameNodes, ``host:8020``; the first that is active is asked."""
@@ -73,13 +71,6 @@ class HdfsConfig(SourceConfig):
     @classmethod
     def _default(cls, value: object) -> object:
         return "1m" if value == "" else value
-
-    @field_validator("check_interval")
-    @classmethod
-    def _pause(cls, seconds: float) -> float:
-        if seconds <= 0:
-            raise ValueError("must be longer than 0")
-        return seconds
 
     @field_validator("addresses")
     @classmethod

@@ -240,7 +240,7 @@ class _Poller:
         self._memory = memory
 
     async def _client(self) -> PollClient:
-        from argosy.sources._tls import client_context
+        from argosy.tls import client_context
 
         if self._config.tls is None:
             return PollClient(await asyncio.to_thread(_trust))

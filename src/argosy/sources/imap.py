@@ -53,7 +53,7 @@ class ImapConfig(SourceConfig):
     seen; what is not meant then is passed over for good."""
     from_beginning: bool = False
     """The first start reads the messages that are there already; otherwise only those that come after it."""
-    poll_interval: Duration = 60.0
+    poll_interval: Duration = Field(60.0, gt=0)
     """The pause between two looks, where the server has no IDLE."""
     mark_seen: bool = False
     """Mark a message as read once its event is kept."""
@@ -79,13 +79,6 @@ class ImapConfig(SourceConfig):
         if not text.isascii() or not text.strip():
             raise ValueError(f"{text!r} is no search; write for example UNSEEN, in ASCII")
         return text.strip()
-
-    @field_validator("poll_interval")
-    @classmethod
-    def _pause(cls, seconds: float) -> float:
-        if seconds <= 0:
-            raise ValueError("must be longer than 0")
-        return seconds
 
     @model_validator(mode="after")
     def _complete(self) -> ImapConfig:

@@ -143,7 +143,7 @@ spec:
         return wrapped
 
     async def run(self, ctx: SourceContext[MinioConfig]) -> None:
-        from argosy.sources._tls import client_context
+        from argosy.tls import client_context
 
         config = ctx.config
         tls = (

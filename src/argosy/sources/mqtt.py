@@ -201,7 +201,7 @@ def _read(config: MqttConfig, message: Published) -> bytes:
 
 def _login(ctx: SourceContext[Any]) -> tuple[Address, ssl.SSLContext | None, Login]:
     """Where to connect to, how, and as whom, by the secrets as they are now."""
-    from argosy.sources._tls import client_context
+    from argosy.tls import client_context
 
     config: MqttConfig = ctx.config
     where, user, password = address(config.url)

@@ -182,7 +182,7 @@ class _Channel:
         url = f"{self._where}/lookup"
         tls = None
         if self._where.scheme == "https":
-            from argosy.sources._tls import client_context
+            from argosy.tls import client_context
 
             tls = client_context(self._config.tls, self._ctx.secret)
         try:
@@ -200,7 +200,7 @@ class _Channel:
             ) from error
 
     async def _open(self, address: Address) -> None:
-        from argosy.sources._tls import client_context
+        from argosy.tls import client_context
 
         ctx, config = self._ctx, self._config
         tls: ssl.SSLContext | None = client_context(config.tls, ctx.secret) if config.tls is not None else None

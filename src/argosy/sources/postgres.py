@@ -35,7 +35,7 @@ class PostgresReplication(Model):
     else makes the publication."""
     operations: list[Literal["insert", "update", "delete", "truncate"]] = Field(default_factory=list)
     """Which changes become events; empty means all."""
-    poll_interval: Duration = 1.0
+    poll_interval: Duration = Field(1.0, gt=0)
     """The pause before the log is looked at again when there was nothing new."""
 
     @field_validator("tables")
@@ -45,13 +45,6 @@ class PostgresReplication(Model):
             if not all(table.split(".")) or table.count(".") > 1:
                 raise ValueError(f"{table!r} is no table; write schema.table")
         return tables
-
-    @field_validator("poll_interval")
-    @classmethod
-    def _pause(cls, seconds: float) -> float:
-        if seconds <= 0:
-            raise ValueError("must be longer than 0")
-        return seconds
 
 
 class PostgresListen(Model):

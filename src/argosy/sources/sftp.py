@@ -63,9 +63,9 @@ class SftpConfig(SourceConfig):
     """The keys that the server may have, as in a ``.pub`` file or as ``ssh-keyscan`` prints them. Without any, and
     without one in ``sshKeySecret``, the key that is shown at the first connection is remembered and wanted from then
     on."""
-    poll_interval_duration: Duration = _POLL_SECONDS
+    poll_interval_duration: Duration = Field(_POLL_SECONDS, gt=0)
     """The pause between two looks; empty means 10 s."""
-    settle: Duration = Field(0.0, json_schema_extra=OURS)
+    settle: Duration = Field(0.0, ge=0, json_schema_extra=OURS)
     """A file that is new or has changed is told only once it has stayed the same for so long. 0 tells it at sight."""
 
     @field_validator("event_type", mode="before")
@@ -79,20 +79,6 @@ class SftpConfig(SourceConfig):
     @classmethod
     def _default(cls, value: object) -> object:
         return "10s" if value == "" else value
-
-    @field_validator("poll_interval_duration")
-    @classmethod
-    def _pause(cls, seconds: float) -> float:
-        if seconds <= 0:
-            raise ValueError("must be longer than 0")
-        return seconds
-
-    @field_validator("settle")
-    @classmethod
-    def _not_negative(cls, seconds: float) -> float:
-        if seconds < 0:
-            raise ValueError("must not be negative")
-        return seconds
 
     @field_validator("host_keys")
     @classmethod

@@ -113,8 +113,8 @@ class TestSftp(SourceSuite):
         ({key: value for key, value in _LOGIN.items() if key != "username"}, "username"),
         ({key: value for key, value in _LOGIN.items() if key != "password"}, "sshKeySecret"),
         ({**_LOGIN, "pollIntervalDuration": "often"}, "pollIntervalDuration"),
-        ({**_LOGIN, "pollIntervalDuration": "0s"}, "longer than 0"),
-        ({**_LOGIN, "settle": "-1s"}, "negative"),
+        ({**_LOGIN, "pollIntervalDuration": "0s"}, "greater than 0"),
+        ({**_LOGIN, "settle": "-1s"}, "greater than or equal to 0"),
         ({**_LOGIN, "hostKeys": ["ssh-ed25519 no-key"]}, "'ssh-ed25519 no-key'"),
     ]
 
