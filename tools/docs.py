@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import docs_sent
 from docs_models import described, fields, referred, table
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
@@ -147,30 +148,21 @@ def _sample(plugin: type[Source[Any]]) -> str:
         if sample["id"]
         else "is made by Argosy, for nothing in the message names it."
     )
-    text = json.dumps(_cut(sample["data"]), indent=2, ensure_ascii=False)
+    text = json.dumps(docs_sent.cut(sample["data"]), indent=2, ensure_ascii=False)
     head = f"An event's `data`, as [its test received it](sources/samples/{path.name}), and its `type`"
     return f"## Event\n\n{head} `{sample['type']}`. Its `id` {named}\n\n```json\n{text}\n```\n"
 
 
-def _cut(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, str) and len(value) > 120:
-        return f"{value[:100]}…"
-    if isinstance(value, dict):
-        return {name: _cut(member, depth + 1) for name, member in value.items()} if depth < 5 else "…"
-    return [_cut(item, depth + 1) for item in value] if isinstance(value, list) else value
-
-
 def _trigger(plugin: type[Trigger[Any]]) -> str:
     ours = "Argo Events does not have it.\n" if plugin.ours else ""
-    return _kind(plugin, f"spec.triggers[].template.{plugin.kind}", ours)
+    path = _REFERENCE / "triggers" / "samples" / f"{plugin.kind}.json"
+    sample = json.loads(path.read_text()) if path.exists() else {}
+    parts = docs_sent.parts(plugin.kind, sample)
+    return _kind(plugin, f"spec.triggers[].template.{plugin.kind}", ours, *parts)
 
 
 def _linked(plugins: Iterable[type[Any]], folder: str = "") -> list[list[str]]:
     return [[f"[`{one.kind}`]({folder}{one.kind}.md)", _first_sentence(one)] for one in plugins]
-
-
-def _later(kinds: frozenset[str]) -> str:
-    return f"\nComing later: {', '.join(f'`{kind}`' for kind in sorted(kinds, key=str.lower))}.\n" if kinds else ""
 
 
 def _extra(plugin: type[Any]) -> str:
@@ -187,7 +179,7 @@ def _source_index() -> str:
 *Acknowledges*: the sender is told (200, ack, offset) only after the event is stored. *One reader*: only one
 process may receive at a time. *Needs*: the extra that `pip install` must be given.
 
-{table(["kind", "", "acknowledges", "one reader", "needs", "tested against"], rows)}{_later(registry.LATER_SOURCES)}"""
+{table(["kind", "", "acknowledges", "one reader", "needs", "tested against"], rows)}"""
 
 
 def _trigger_index() -> str:
@@ -201,7 +193,7 @@ def _trigger_index() -> str:
 *Needs*: the extra that `pip install` must be given. All of them have what [actions](../../explanation/actions.md) have:
 retries, order, limits, dead letters.
 
-{table(["kind", "", "in Argo Events", "needs", "tested against"], rows)}{_later(registry.LATER_TRIGGERS)}"""
+{table(["kind", "", "in Argo Events", "needs", "tested against"], rows)}"""
 
 
 def _readme() -> str:

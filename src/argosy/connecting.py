@@ -14,7 +14,9 @@ stay until the garbage collector finds it; ``Connecting`` closes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -102,6 +104,34 @@ def _address(text: str) -> Address:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def fault(error: BaseException) -> str:
+    """Why a connection, or a request over it, failed, and what a person may look at; begins in lower case."""
+    text = ""
+    for each in _causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"the certificate is not trusted: {each.verify_message}; is its authority named, is it made for this host?"
+        if isinstance(each, socket.gaierror):
+            return f"the host is not known: {each.strerror}; is the name right, can this machine look it up?"
+        if isinstance(each, ConnectionRefusedError):
+            return "nothing listens there; is it running, is the port right?"
+        if isinstance(each, ConnectionResetError | BrokenPipeError):
+            return "the connection broke off before the answer"
+        text = text or str(each)
+    return text or f"the connection failed ({type(error).__name__})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, what it came from, and so on."""
+    left = [error]
+    while left:
+        each = left.pop(0)
+        yield each
+        if isinstance(each, BaseExceptionGroup):
+            left += each.exceptions
+        if (cause := each.__cause__ or each.__context__) is not None:
+            left.append(cause)
 
 
 class Connecting:

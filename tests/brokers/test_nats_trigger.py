@@ -30,6 +30,7 @@ class Subject(Receiver):
 
     secrets: ClassVar[dict[tuple[str, str], str]] = {("nats", "user"): "argosy", ("nats", "password"): PASSWORD}
     private = (PASSWORD,)
+    greeting = b'INFO {"server_id":"a","version":"2.12.0","max_payload":1048576,"headers":true,"tls_required":true}\r\n'
     never: ClassVar[dict[str, str]] = {"limited": "a NATS server cuts slow readers off and limits no sender"}
     hastened: ClassVar[dict[str, Json]] = {"argosy.triggers._nats_link._ANSWER_SECONDS": 1}
 

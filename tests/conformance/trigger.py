@@ -4,13 +4,13 @@ A kind's test gives a ``Receiver``: the block that fires at it, how to see what 
 refuse, fail or hold its answer. The suite stands where the runtime stands: it opens the trigger, hands in
 actions and judges what comes back. The receiver is real; only the runtime's side is played.
 
-class TestHttp(TriggerSuite):
-kind = "http"
+    class TestHttp(TriggerSuite):
+        kind = "http"
 
-@pytest.fixture
-async def receiver(self):
-async with HttpReceiver() as receiver:
-yield receiver
+        @pytest.fixture
+        async def receiver(self):
+            async with HttpReceiver() as receiver:
+                yield receiver
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import logging
 import socket
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,7 +33,7 @@ from pydantic import ValidationError
 from argosy import registry
 from argosy.bus._base import Bucket
 from argosy.clock import Clock, SystemClock
-from argosy.errors import Rejected, SecretMissing, TriggerError
+from argosy.errors import ConfigError, Rejected, RetryAfter, SecretMissing, TriggerError
 from argosy.event import Event
 from argosy.manifests.fields import (
     ConfigMapKeySelector,
@@ -42,7 +42,11 @@ from argosy.manifests.fields import (
     TriggerParameterSource,
     TriggerPolicy,
 )
+from argosy.manifests.sensor import parse_sensor
+from argosy.sensor import rendering
 from argosy.triggers._base import Action, Outcome, Resolved, Trigger, TriggerContext
+from tests.conformance import sent
+from tests.conformance.bad_line import LINES, bad_line
 from tests.conformance.gaps import Promises, not_applicable
 
 PATIENCE_SECONDS = 20.0
@@ -72,6 +76,18 @@ def event(data: Json, *, id: str = "e-1", source: str = "webhook", subject: str 
         time="2026-11-23T10:00:00.5Z",
         data=orjson.dumps(data),
     )
+
+
+FAILURES = {
+    "refused": "nobody listens",
+    "timeout": "no answer comes in time",
+    "reset": "the connection breaks off",
+    "tls": "the certificate is not trusted",
+    "denied": "the receiver refuses for good",
+    "unwell": "the receiver is unwell",
+    "limited": "the receiver wants fewer at a time",
+}
+"""How an action may go wrong on its way, in the words of the kinds' pages."""
 
 
 class Stage:
@@ -181,10 +197,24 @@ class Receiver(ABC):
     can_fail = True
     can_hold = True
     namespace = "default"
+    address = ""
+    """``host:port`` in the block, which ``--resolve`` can lead to a line that does not work."""
+    greeting = b""
+    """What the other side says in the clear before TLS begins."""
+    never: ClassVar[Mapping[str, str]] = {}
+    """Which of ``FAILURES`` cannot happen to this kind, each with the reason."""
+    hastened: ClassVar[Mapping[str, Json]] = {}
+    """What makes this kind give up waiting soon: fields of the block, and names ``argosy.…`` of what would be long."""
 
     @abstractmethod
     async def effects(self) -> list[str]:
         """What arrived here, in order: for each effect the action id by which it can be recognised."""
+
+    @abstractmethod
+    async def arrived(self) -> Json:
+        """What arrived here last, as the kind's page shows it: a request (``method``, ``target``, ``headers``, ``body``), a message, an
+        object. Secrets are taken out of it.
+        """
 
     async def knows(self, private: str) -> bool:
         """Whether the text arrived here, so that it was indeed used."""
@@ -208,6 +238,20 @@ class Receiver(ABC):
 
     async def held(self) -> int:
         """How many actions wait for an answer."""
+        raise NotImplementedError
+
+    def lead(self, port: int, patch: pytest.MonkeyPatch) -> None:
+        """From now on connections of new triggers go to this port of the loopback."""
+        if not self.address:
+            raise NotImplementedError("say which address the block has")
+        patch.setenv("ARGOSY_RESOLVE", f"{self.address}=127.0.0.1:{port}")
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        """From now on the block wants TLS, by a certificate that is verified."""
+        raise NotImplementedError
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float | None:
+        """From now on answer that these are too many; after how many seconds another is welcome, if that is said."""
         raise NotImplementedError
 
 
@@ -257,6 +301,18 @@ class TriggerSuite(Promises):
         # And another action is another one
         await stage.fire(trigger, receiver.block, id="action-2")
         assert set(await receiver.effects()) == {"action-1", "action-2"}
+
+    async def test_what_arrives_is_as_the_kinds_page_shows_it(
+        self, receiver: Receiver, stage: Stage, trigger: Trigger[Any]
+    ) -> None:
+        # When an action is fired
+        await stage.fire(trigger, receiver.block, id=sent.ACTION)
+        # Then what arrives has the shape of the sample, and no secret is in it
+        arrived = await receiver.arrived()
+        shown = orjson.dumps(sent.without([receiver.block, arrived], receiver.private)).decode()
+        assert [private for private in receiver.private if private in shown] == []
+        block = sent.without(receiver.block, receiver.private)
+        sent.compare_sent(self.kind, block, arrived, deduplicates=receiver.deduplicates, private=receiver.private)
 
     async def test_opening_touches_no_network(
         self, receiver: Receiver, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -313,6 +369,72 @@ class TriggerSuite(Promises):
         await receiver.release()
         await stage.fire(trigger, receiver.block, id="action-1", attempt=2)
         assert "action-1" in await receiver.effects()
+
+    @pytest.mark.parametrize("how", FAILURES)
+    async def test_a_failure_ends_in_its_class_with_a_sentence_to_act_on(
+        self, how: str, receiver: Receiver, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._can_happen(how, receiver)
+        async with contextlib.AsyncExitStack() as stack:
+            # Given a receiver, or a line to it, that is ill in this way
+            wait: float | None = None
+            if how in LINES:
+                receiver.lead(await stack.enter_async_context(bad_line(how, tmp_path, receiver.greeting)), monkeypatch)
+                if how == "tls":
+                    receiver.speak_tls(monkeypatch)
+            elif how == "limited":
+                wait = await receiver.limit(monkeypatch)
+            else:
+                await (receiver.refuse if how == "denied" else receiver.fail)()
+            for name, value in receiver.hastened.items() if how == "timeout" else ():
+                if name.startswith("argosy."):
+                    monkeypatch.setattr(name, value)
+                else:
+                    receiver.block = {**receiver.block, name: value}
+            # When an action is fired
+            async with stage.open() as trigger:
+                with pytest.raises(TriggerError) as raised:
+                    await stage.fire(trigger, receiver.block)
+        # Then another try is made where it may help, and the sentence says what and where
+        assert isinstance(raised.value, Rejected) == (how == "denied")
+        seconds = raised.value.seconds if isinstance(raised.value, RetryAfter) else None
+        assert how != "limited" or seconds == wait
+        said = str(raised.value)
+        assert len(said) > 20
+        assert "\n" not in said
+        assert how not in LINES or receiver.address.partition(":")[0] in said, said
+        assert [private for private in receiver.private if private in said] == []
+        means = "rejected" if how == "denied" else "retried" if seconds is None else "retried when the receiver says"
+        sent.compare_failure(self.kind, how, FAILURES[how], means, said, receiver.private)
+
+    def _can_happen(self, how: str, receiver: Receiver) -> None:
+        if not receiver.networked and (how in LINES or how == "limited"):
+            not_applicable(f"{self.kind!r} asks nobody over the network")
+        if how in receiver.never:
+            not_applicable(receiver.never[how])
+        if (how == "denied" and not receiver.can_refuse) or (how == "unwell" and not receiver.can_fail):
+            not_applicable(f"nobody answers what {self.kind!r} does")
+
+    def test_a_parameter_that_makes_the_block_wrong_is_rejected_by_name(self, receiver: Receiver) -> None:
+        for block, named in self.bad_blocks:
+            # Given a trigger whose parameters write a block that cannot work
+            parameter = {"src": {"dependencyName": "dep", "dataKey": "block", "useRawData": True}, "dest": self.kind}
+            sensor, problems = parse_sensor(
+                {
+                    "apiVersion": "argoproj.io/v1alpha1",
+                    "kind": "Sensor",
+                    "metadata": {"name": "stage"},
+                    "spec": {
+                        "dependencies": [{"name": "dep", "eventSourceName": "web", "eventName": "in"}],
+                        "triggers": [{"template": {"name": "act", self.kind: {}}, "parameters": [parameter]}],
+                    },
+                }
+            )
+            assert sensor is not None, problems
+            # When its event comes, then no try is made, and the error says which field or value
+            with pytest.raises((Rejected, ConfigError)) as raised:
+                rendering.prepare(sensor.triggers[0], {"dep": event({"block": block})})
+            assert named in str(raised.value), f"{named!r} is not in: {raised.value}"
 
     async def test_secrets_are_in_no_outcome_no_error_and_no_log(
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any], caplog: pytest.LogCaptureFixture

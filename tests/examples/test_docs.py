@@ -4,6 +4,7 @@ are current."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -102,6 +103,15 @@ def test_generated_pages_are_current() -> None:
     # In a process of its own: plug-ins that other tests registered must not show in the pages.
     check = subprocess.run([sys.executable, str(ROOT / "tools" / "docs.py"), "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stderr
+
+
+def test_the_page_of_every_trigger_shows_what_it_sends_and_how_it_fails() -> None:
+    folder = ROOT / "docs" / "reference" / "triggers"
+    held = {path.stem: json.loads(path.read_text()) for path in (folder / "samples").glob("*.json")}
+    assert held.keys() == {path.stem for path in folder.glob("*.md")} - {"index"}
+    assert [kind for kind, sample in held.items() if "sent" not in sample] == []
+    # What asks nobody and refuses nothing has nothing that fails
+    assert [kind for kind, sample in held.items() if kind != "log" and "failures.denied" not in sample] == []
 
 
 class TestSnippets:

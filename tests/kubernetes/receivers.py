@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import pytest
+
+from argosy.manifests.fields import Json
 from argosy.triggers._objects import ACTION_ID
 from tests.conformance.trigger import Receiver
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.relay import Relay
+from tests.unit.triggers.receivers import Answer, HttpServer
 
 
 class ClusterReceiver(Receiver):
@@ -18,6 +25,7 @@ class ClusterReceiver(Receiver):
     """
 
     deduplicates = True
+    hastened: ClassVar[dict[str, Json]] = {"argosy.kubernetes.client._CALL_SECONDS": 0.3}
 
     def __init__(
         self,
@@ -27,8 +35,11 @@ class ClusterReceiver(Receiver):
         path: str,
         block: dict[str, Any],
         bad_block: dict[str, Any],
+        overloaded: HttpServer,
     ) -> None:
+        self._overloaded = overloaded
         self.private = (apiserver.tokens["admin"],)
+        self.address = f"127.0.0.1:{relay.port}"
         self.namespace = namespace
         self.block = block
         self._bad_block = bad_block
@@ -45,6 +56,18 @@ class ClusterReceiver(Receiver):
 
     async def effects(self) -> list[str]:
         return [each["metadata"]["annotations"][ACTION_ID] for each in self.objects()]
+
+    async def arrived(self) -> Json:
+        made = dict(self.objects()[-1])
+        made["metadata"] = {name: value for name, value in made["metadata"].items() if name != "managedFields"}
+        return made
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        """It does."""
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        self.lead(self._overloaded.port, patch)
+        return 7
 
     async def knows(self, private: str) -> bool:
         return bool(self.objects())  # nobody is let in without the token
@@ -64,6 +87,16 @@ class ClusterReceiver(Receiver):
 
     async def held(self) -> int:
         return self._relay.holding
+
+
+@contextlib.asynccontextmanager
+async def overloaded(apiserver: ApiServer) -> AsyncIterator[HttpServer]:
+    """Who answers in the API server's place, with its certificate, that it has too much to do: the real one never has."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(apiserver.folder / "server.crt", apiserver.folder / "server.key")
+    async with HttpServer(tls) as server:
+        server.default = Answer(429, {"Retry-After": "7"}, b"{}")
+        yield server
 
 
 def port_of(apiserver: ApiServer) -> int:

@@ -20,7 +20,7 @@ from argosy.triggers import _workflow_nodes
 from argosy.triggers._objects import ACTION_ID
 from tests.conformance.trigger import Stage, TriggerSuite
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, port_of
+from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of
 from tests.kubernetes.relay import Relay
 
 Object = dict[str, Any]
@@ -48,12 +48,12 @@ class TestArgoWorkflow(TriggerSuite):
     async def receiver(
         self, apiserver: ApiServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[ClusterReceiver]:
-        async with Relay(port_of(apiserver)) as relay:
+        async with Relay(port_of(apiserver)) as relay, overloaded(apiserver) as busy:
             path = kubeconfig_through(relay, apiserver, tmp_path / "kubeconfig")
             monkeypatch.setenv("KUBECONFIG", str(path))
             good, bad = block(workflow(generateName="made-")), block(workflow(name="Not A Name"))
             where = f"/apis/{API}/namespaces/{namespace}/workflows"
-            yield ClusterReceiver(apiserver, relay, namespace, where, good, bad)
+            yield ClusterReceiver(apiserver, relay, namespace, where, good, bad, busy)
 
 
 class Cluster:

@@ -226,7 +226,7 @@ class TestWhoWeAre:
         del document["clusters"][0]["cluster"]["certificate-authority"]
         path.write_text(yaml.safe_dump(document))
         async with client_of(path) as client:
-            with pytest.raises(TriggerError, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(TriggerError, match="the certificate is not trusted"):
                 await client.discover("v1", "ConfigMap")
 
     async def test_the_shared_client_ends_with_its_last_user(

@@ -18,7 +18,7 @@ from argosy.manifests.fields import Json
 from argosy.triggers._objects import ACTION_ID, EVENT_IDS, RANDOM_NAME, TRACE_ID
 from tests.conformance.trigger import Stage, TriggerSuite, event, eventually
 from tests.kubernetes.apiserver import ApiError, ApiServer
-from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, port_of
+from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of
 from tests.kubernetes.relay import Relay
 
 Object = dict[str, Any]
@@ -45,12 +45,12 @@ class TestK8s(TriggerSuite):
     async def receiver(
         self, apiserver: ApiServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[ClusterReceiver]:
-        async with Relay(port_of(apiserver)) as relay:
+        async with Relay(port_of(apiserver)) as relay, overloaded(apiserver) as busy:
             path = kubeconfig_through(relay, apiserver, tmp_path / "kubeconfig")
             monkeypatch.setenv("KUBECONFIG", str(path))
             good, bad = block(config_map(generateName="made-")), block(config_map(name="Not A Name"))
             where = f"/api/v1/namespaces/{namespace}/configmaps"
-            yield ClusterReceiver(apiserver, relay, namespace, where, good, bad)
+            yield ClusterReceiver(apiserver, relay, namespace, where, good, bad, busy)
 
 
 @pytest.fixture

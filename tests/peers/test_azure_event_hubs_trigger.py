@@ -25,10 +25,12 @@ class Hub(Receiver):
     """A hub that nobody else uses."""
 
     private = (KEY,)
+    hastened: ClassVar[dict[str, Json]] = {"argosy.azure.sending.SEND_SECONDS": 1.0}
     secrets: ClassVar[dict[tuple[str, str], str]] = {("azure", "name"): "root", ("azure", "key"): KEY}
 
     def __init__(self, bus: AzureBus) -> None:
         self.bus = bus
+        self.address = f"{HOST}:5671"
         self.hub = f"hub-{next(_numbers)}"
         self.block = {"fqdn": HOST, "hubName": self.hub, "payload": _PAYLOAD, **_KEYS}
 
@@ -37,6 +39,16 @@ class Hub(Receiver):
 
     async def effects(self) -> list[str]:
         return [str(message["id"]) for message in await self.messages()]
+
+    async def arrived(self) -> Json:
+        return (await self.messages())[-1]
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        """It does."""
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
+        return 10  # as Microsoft's documents advise
 
     async def knows(self, private: str) -> bool:
         # The key signs the token, without which there is no event.

@@ -22,11 +22,14 @@ class Queue(Receiver):
     """A queue that nobody else uses."""
 
     private = (KEY,)
+    hastened: ClassVar[dict[str, Json]] = {"argosy.azure.sending.SEND_SECONDS": 1.0}
 
     def __init__(self, bus: AzureBus) -> None:
         self.bus = bus
         self.queue = f"queue-{next(_numbers)}"
-        self.secrets = {_SECRET: bus.connection_string}  # type: ignore[misc]
+        by_tls = bus.connection_string.replace("UseDevelopmentEmulator=true;", "")
+        self.secrets = {_SECRET: bus.connection_string, ("azure", "by-tls"): by_tls}  # type: ignore[misc]
+        self.address = f"127.0.0.1:{bus.port}"
         self.block = {
             "queueName": self.queue,
             "connectionString": {"name": "azure", "key": "connection"},
@@ -38,6 +41,20 @@ class Queue(Receiver):
 
     async def effects(self) -> list[str]:
         return [str(message["id"]) for message in await self.messages()]
+
+    async def arrived(self) -> Json:
+        return (await self.messages())[-1]
+
+    def lead(self, port: int, patch: pytest.MonkeyPatch) -> None:
+        self.speak_tls(patch)  # an emulator is where its connection string says
+        super().lead(port, patch)
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "connectionString": {"name": "azure", "key": "by-tls"}}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
+        return 10  # as Microsoft's documents advise
 
     async def knows(self, private: str) -> bool:
         # The key signs the token, without which there is no message.

@@ -14,6 +14,7 @@ from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
 from argosy.triggers.kafka import _partition
 from tests.brokers.sources.server import CLIENT_TLS
+from tests.conformance.sent import text_of
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite, eventually
 from tests.peers import schema_registry
 from tests.peers.kafka_producer import SASL, Producer, received
@@ -35,10 +36,16 @@ class Topic(Receiver):
         ("kafka", "header"): _HIDDEN,
     }
     private = (PASSWORD, _HIDDEN)
+    never: ClassVar[dict[str, str]] = {
+        "limited": "a Kafka broker lets a client wait that is over its quota, and refuses nothing"
+    }
+    hastened: ClassVar[dict[str, Json]] = {"argosy.kafka.cluster.ANSWER_SECONDS": 1.0}
 
     def __init__(self, topic: Producer, proxy: Proxy) -> None:
         self.topic = topic
         self.proxy = proxy
+        self.secrets = {**self.secrets, ("tls", "ca"): (topic.server.folder / "ca.crt").read_text()}  # type: ignore[misc]
+        self.address = f"127.0.0.1:{topic.server.port}"
         self._held_from = 0
         self.block = {
             "url": f"127.0.0.1:{topic.server.port}",
@@ -67,6 +74,18 @@ class Topic(Receiver):
 
     async def effects(self) -> list[str]:
         return [dict(message.headers)["Idempotency-Key"].decode() for message in await self.messages()]
+
+    async def arrived(self) -> Json:
+        message = (await self.messages())[-1]
+        return {
+            "topic": message.topic,
+            "key": None if message.key is None else message.key.decode(),
+            "headers": {name: value.decode() for name, value in message.headers},
+            "value": text_of(message.value),
+        }
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "tls": {"insecureSkipVerify": False, "caCertSecret": {"name": "tls", "key": "ca"}}}
 
     async def knows(self, private: str) -> bool:
         # Nobody is let in without the password.

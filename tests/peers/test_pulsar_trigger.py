@@ -28,9 +28,18 @@ _numbers = itertools.count(1)
 class Topic(Receiver):
     """A topic of its own behind a gate, and who reads it."""
 
+    hastened: ClassVar[dict[str, Json]] = {
+        "argosy.pulsar.client._CONNECT_SECONDS": 1.0,
+        "argosy.pulsar.greeting._CONNECT_SECONDS": 1.0,
+    }
+    never: ClassVar[dict[str, str]] = {
+        "limited": "a Pulsar broker lets a producer wait that is over its quota, and refuses nothing"
+    }
+
     def __init__(self, server: PulsarServer, gate: Gate) -> None:
         self.server = server
         self.gate = gate
+        self.address = f"127.0.0.1:{gate.port}"
         self.topic = f"persistent://public/default/trigger-{next(_numbers)}"
         self.secrets = {("pulsar", "token"): server.token()}  # type: ignore[misc]
         self.private = (server.token(),)
@@ -70,6 +79,9 @@ class Topic(Receiver):
             "properties": message.properties(),
             "data": text_of(message.data()),
         }
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "url": f"pulsar+ssl://{self.address}"}
 
     async def knows(self, private: str) -> bool:
         return True  # nobody is let in without the token

@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 from argosy import retry_after
 from argosy.aws.signing import Credentials, signature
 from argosy.clock import Clock
-from argosy.connecting import Connecting, mounts
+from argosy.connecting import Connecting, fault, mounts
 from argosy.errors import ArgosyError, ExtraMissing
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Client:
         except httpx2.TimeoutException as error:
             raise AwsError(f"{what} failed: no answer in time") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise AwsError(f"{what} failed: {_reason(error)}") from error
+            raise AwsError(f"{what} failed: {fault(error)}") from error
 
 
 def _what(service: str, action: str, url: str) -> str:
@@ -290,15 +290,3 @@ def _blotted(text: str, credentials: Credentials | None) -> str:
     for secret in sorted(filter(None, credentials or ()), key=len, reverse=True):
         text = text.replace(secret, "***")
     return " ".join(text.split())[:500]
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong on the way: the innermost exception says it best."""
-    inner: BaseException = error
-    while inner.__cause__ is not None or inner.__context__ is not None:
-        inner = inner.__cause__ or inner.__context__ or inner
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({inner.verify_message})"
-    if isinstance(inner, OSError) and inner.strerror:
-        return inner.strerror
-    return type(error).__name__

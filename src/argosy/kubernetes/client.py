@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-from argosy.connecting import Connecting, mounts
+from argosy.connecting import Connecting, fault, mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes import config
 from argosy.kubernetes._answers import (
@@ -375,7 +375,7 @@ class Client:
             raise TriggerError(f"{call}: the Kubernetes API at {access.server} did not answer in time") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise TriggerError(
-                f"{call}: the Kubernetes API at {access.server} ({access.origin}) cannot be reached: {error}"
+                f"{call}: the Kubernetes API at {access.server} ({access.origin}) cannot be reached: {fault(error)}"
             ) from error
 
     def _pool(self, access: config.Access) -> httpx2.AsyncClient:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from argosy.connecting import Connecting
+from argosy.connecting import Connecting, fault
 from argosy.errors import Rejected, TriggerError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def sentences(what: str) -> Iterator[None]:
     except httpx2.TimeoutException as error:
         raise TriggerError(f"{what}: no answer in time") from error
     except (httpx2.HTTPError, OSError) as error:
-        raise TriggerError(f"{what}: {error or type(error).__name__}") from error
+        raise TriggerError(f"{what}: {fault(error)}") from error
 
 
 async def read(response: httpx2.Response, limit: int) -> AsyncIterator[bytes]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
+from argosy.manifests.fields import Json
+from tests.conformance.sent import text_of
+
 
 @dataclass
 class Request:
@@ -25,6 +28,11 @@ class Request:
     connection: int
     names: list[str] = field(default_factory=list)
     """Header names as they were written."""
+
+    def shown(self) -> Json:
+        """The request as a kind's page shows it."""
+        headers = {name: self.headers[name.lower()] for name in self.names}
+        return {"method": self.method, "target": self.target, "headers": headers, "body": text_of(self.body)}
 
 
 @dataclass

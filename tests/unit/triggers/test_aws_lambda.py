@@ -59,14 +59,30 @@ async def fire(server: HttpServer) -> AsyncIterator[Any]:
 class _Lambda(Receiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = {**SECRETS, ("aws", "id"): "AKIDPRIVATE"}
     private = ("AKIDPRIVATE",)
+    hastened: ClassVar[dict[str, Json]] = {"argosy.triggers.aws_lambda._WAITED_SECONDS": 0.3}
 
     def __init__(self, server: HttpServer) -> None:
         self.server = server
+        self.address = f"127.0.0.1:{server.port}"
         self.block = dict(BLOCK)
 
     async def effects(self) -> list[str]:
         contexts = (request.headers["x-amz-client-context"] for request in self.server.requests)
         return [json.loads(base64.b64decode(context))["custom"]["actionId"] for context in contexts]
+
+    async def arrived(self) -> Json:
+        shown = self.server.requests[-1].shown()
+        headers = shown["headers"]
+        context = next(name for name in headers if name.lower() == "x-amz-client-context")
+        headers[context] = f"(base64 of) {base64.b64decode(headers[context]).decode()}"
+        return shown
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"https://{self.address}")
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        self.server.default = _error(429, "TooManyRequestsException", "Rate exceeded", **{"Retry-After": "7"})
+        return 7
 
     async def knows(self, private: str) -> bool:
         return all(private in request.headers["authorization"] for request in self.server.requests)

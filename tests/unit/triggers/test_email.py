@@ -47,14 +47,32 @@ def login(server: SmtpServer) -> dict[str, Json]:
 
 class _Smtp(Receiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+    hastened: ClassVar[dict[str, Json]] = {"argosy.triggers._smtp._SECONDS": 1.0}
     private = (PASSWORD,)
 
     def __init__(self, server: SmtpServer) -> None:
         self.server = server
+        self.address = f"127.0.0.1:{server.port}"
         self.block = block(server, **login(server))
 
     async def effects(self) -> list[str]:
         return [str(each.mail["Message-ID"]).strip("<>").split(".")[0] for each in self.server.taken]
+
+    async def arrived(self) -> Json:
+        taken = self.server.taken[-1]
+        headers = {name: str(value) for name, value in taken.mail.items()}
+        return {
+            "MAIL FROM": taken.sender,
+            "RCPT TO": taken.recipients,
+            "headers": headers,
+            "body": taken.mail.get_content(),
+        }
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "security": "tls"}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> None:
+        self.server.answers["*"] = "450 4.7.1 Too many messages, slow down"
 
     async def knows(self, private: str) -> bool:
         return private in self.server.seen_passwords

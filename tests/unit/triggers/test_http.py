@@ -29,6 +29,7 @@ SECRETS = {
 
 class _Http(Receiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+    hastened: ClassVar[dict[str, Json]] = {"timeout": 1}
     private = (
         "s3cr3t-t0ken",
         "pass  word/+",
@@ -40,6 +41,7 @@ class _Http(Receiver):
 
     def __init__(self, server: HttpServer) -> None:
         self.server = server
+        self.address = f"127.0.0.1:{server.port}"
         server.echo = True
         self.block = {
             "url": f"{server.url}/act?token=query-t0ken",
@@ -53,6 +55,16 @@ class _Http(Receiver):
 
     async def effects(self) -> list[str]:
         return [request.headers["idempotency-key"] for request in self.server.requests]
+
+    async def arrived(self) -> Json:
+        return self.server.requests[-1].shown()
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "url": str(self.block["url"]).replace("http:", "https:")}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        self.server.default = Answer(429, {"Retry-After": "7"})
+        return 7
 
     async def knows(self, private: str) -> bool:
         seen = "".join(f"{request.target} {request.headers}" for request in self.server.requests)

@@ -26,6 +26,14 @@ class _Log(Receiver):
     async def effects(self) -> list[str]:
         return [line.actionID for line in self.lines()]
 
+    async def arrived(self) -> Json:
+        line = self.lines()[-1]
+        told = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName"}
+        return {
+            "message": line.getMessage(),
+            **{name: value for name, value in line.__dict__.items() if name not in told},
+        }
+
 
 class _Clock:
     def __init__(self) -> None:

@@ -26,15 +26,27 @@ _DONE = Answer(200, {"X-Openwhisk-Activation-Id": "44794bd6"}, b'{"done": true}'
 
 class _Whisk(Receiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
+    hastened: ClassVar[dict[str, Json]] = {"argosy.triggers.open_whisk._CALL_SECONDS": 0.3}
     private = (TOKEN, TOKEN.partition(":")[2])
 
     def __init__(self, server: HttpServer) -> None:
         self.server = server
+        self.address = f"127.0.0.1:{server.port}"
         server.default = _DONE
         self.block = {**_WHOLE, "host": server.url, "authToken": {"name": "whisk", "key": "token"}}
 
     async def effects(self) -> list[str]:
         return [request.headers["idempotency-key"] for request in self.server.requests]
+
+    async def arrived(self) -> Json:
+        return self.server.requests[-1].shown()
+
+    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
+        self.block = {**self.block, "host": self.address}
+
+    async def limit(self, patch: pytest.MonkeyPatch) -> float:
+        self.server.default = Answer(429, {"Retry-After": "7"})
+        return 7
 
     async def knows(self, private: str) -> bool:
         return any(

@@ -20,7 +20,7 @@ _RECEIVER = """
 import asyncio
 from argosy.errors import Rejected
 
-seen, mode, waiting, gate = [], "well", 0, asyncio.Event()
+seen, last, mode, waiting, gate = [], {}, "well", 0, asyncio.Event()
 
 async def handle(events):
     global waiting
@@ -34,6 +34,8 @@ async def handle(events):
             await gate.wait()
     finally:
         waiting -= 1
+    given = {name: {"id": events[name].id, "data": events[name].data} for name in events}
+    last.update(action_id=events.action_id, attempt=events.attempt, sensor=events.sensor, trigger=events.trigger, events=given)
     seen.append(events.action_id)
 """
 
@@ -71,6 +73,9 @@ class _Function(Receiver):
 
     async def effects(self) -> list[str]:
         return list(self.module.seen)
+
+    async def arrived(self) -> Json:
+        return dict(self.module.last)
 
     async def refuse(self) -> None:
         self.module.mode = "refuse"

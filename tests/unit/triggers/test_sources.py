@@ -155,7 +155,7 @@ class TestUrl:
             server.default = Answer(body=TEXT.encode())
             async with _sources.Objects(Stage("log").open().ctx) as objects:
                 for location in ({"path": server.url}, {"path": server.url, "verifyCert": True}):
-                    with pytest.raises(TriggerError, match="CERTIFICATE_VERIFY_FAILED"):
+                    with pytest.raises(TriggerError, match="the certificate is not trusted"):
                         await objects.fetch(ArtifactLocation.model_validate({"url": location}))
                 location["verifyCert"] = False
                 assert await objects.fetch(ArtifactLocation.model_validate({"url": location})) == OBJECT
