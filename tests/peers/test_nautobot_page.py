@@ -99,8 +99,8 @@ def test_projects_and_networks_are_kept_and_no_kill_does_anything_twice(
     run.until(lambda: run.ended, "it did not die")
     # And when it is back, both are there, and each was made once
     run.start()
-    run.until(lambda: vlans() and tenants(), "the network is not there")
-    run.until(lambda: run.metric("argosy_actions_succeeded_total") >= 2 or run.said("is as it should be"))
+    run.until_said(f"tenancy.tenant '{_PROJECT}' is as it should be")
+    run.until_said("made ipam.vlan 'blue (1860)'")
     (vlan,), (tenant,) = vlans(), tenants()
     assert (vlan["vid"], vlan["name"], vlan["status"]["name"]) == (1860, "blue", "Active")
     assert vlan["tenant"]["id"] == tenant["id"]
@@ -117,7 +117,7 @@ def test_projects_and_networks_are_kept_and_no_kill_does_anything_twice(
     replay(rabbitmq.url + "/", "neutron", [_network("network.update.end", "green")])
     run.until(lambda: run.ended, "it did not die")
     run.start()
-    run.until_said("is as it should be")
+    run.until_said("ipam.vlan 'green (1860)' is as it should be")
     # Then it is the same VLAN, written once, with the person's status
     (now,) = vlans()
     assert (now["id"], now["name"], now["status"]["name"]) == (vlan["id"], "green", "Reserved")
