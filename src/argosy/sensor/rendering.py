@@ -17,7 +17,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from argosy.errors import ArgosyError, Rejected
-from argosy.manifests.fields import ArtifactLocation, ConfigMapKeySelector, Json, TriggerParameter
+from argosy.manifests.artifacts import ArtifactLocation
+from argosy.manifests.fields import ConfigMapKeySelector, Json, TriggerParameter
 from argosy.manifests.sensor import TriggerSpec, resolve_template
 from argosy.sensor import parameters
 from argosy.sensor.parameters import Events, Found, Note

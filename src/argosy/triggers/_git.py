@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from argosy.errors import Rejected, TriggerError
-from argosy.manifests.fields import GitSource
+from argosy.manifests.artifacts import GitSource
 from argosy.triggers import _git_app, _http
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.event import parse_time
 from argosy.json_web_token import signed
-from argosy.manifests.fields import GithubApp
+from argosy.manifests.artifacts import GithubApp
 from argosy.triggers import _http
 
 if TYPE_CHECKING:

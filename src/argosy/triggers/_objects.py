@@ -22,7 +22,8 @@ from pydantic import Field
 
 from argosy.errors import Rejected
 from argosy.kubernetes.client import AlreadyExists, Client, NotFound, Resource, shared
-from argosy.manifests.fields import OURS, ArtifactLocation, K8sPolicy, TriggerParameter
+from argosy.manifests.artifacts import ArtifactLocation
+from argosy.manifests.fields import OURS, K8sPolicy, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._k8s_policy import Waiting
 from argosy.triggers._sources import Objects

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from argosy.kubernetes.rights import EVERYWHERE, Asking, Right, Rights
 from argosy.manifests._yaml import Fault, documents
-from argosy.manifests.fields import ArtifactLocation
+from argosy.manifests.artifacts import ArtifactLocation
 
 if TYPE_CHECKING:
     from argosy.triggers._objects import ObjectConfig

@@ -22,7 +22,7 @@ from argosy.errors import ConfigError, Rejected, TriggerError
 from argosy.triggers import _http
 
 if TYPE_CHECKING:
-    from argosy.manifests.fields import S3Source
+    from argosy.manifests.artifacts import S3Source
     from argosy.triggers._base import TriggerContext
 
 _SECONDS = 60.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests import _yaml
-from argosy.manifests.fields import ArtifactLocation, URLSource
+from argosy.manifests.artifacts import ArtifactLocation, URLSource
 from argosy.triggers import _http
 from argosy.triggers._git import Repositories
 from argosy.triggers._source_s3 import Buckets

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from argosy import registry
-from argosy.manifests import eventbus, fields, sensor
+from argosy.manifests import artifacts, eventbus, fields, sensor
 from argosy.manifests.bundle import Bundle, loads
 from argosy.manifests.eventsource import EventSourceSpec
 from argosy.sources._http_context import WebhookContext
@@ -133,8 +133,8 @@ HISTORY: list[tuple[type[BaseModel] | None, str]] = [
     (eventbus.KafkaConsumerGroup, "startOldest"),
     (fields.BasicAuth, "namespace"),
     (fields.TLSConfig, "caCertPath clientCertPath clientKeyPath"),
-    (fields.GitSource, "namespace sshKeyPath"),
-    (fields.ConfigMapSource, "namespace"),
+    (artifacts.GitSource, "namespace sshKeyPath"),
+    (artifacts.ConfigMapSource, "namespace"),
     (WebhookContext, "serverCertPath serverKeyPath"),
     (of_source("azureEventsHub"), "namespace"),
     (of_source("calendar"), "userPayload"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from argosy.errors import Rejected, TriggerError
-from argosy.manifests.fields import ArtifactLocation
+from argosy.manifests.artifacts import ArtifactLocation
 from argosy.triggers import _git_app
 from argosy.triggers._sources import Objects
 from tests.brokers.sources.openssh import OpenSSH

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from argosy.errors import Rejected, TriggerError
-from argosy.manifests.fields import ArtifactLocation, Json, S3Source
+from argosy.manifests.artifacts import ArtifactLocation, S3Source
+from argosy.manifests.fields import Json
 from argosy.triggers import _source_s3
 from argosy.triggers._source_s3 import Buckets
 from argosy.triggers._sources import Objects

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from argosy.errors import Rejected, SecretMissing, TriggerError
-from argosy.manifests.fields import ArtifactLocation
+from argosy.manifests.artifacts import ArtifactLocation
 from argosy.triggers import _http, _sources
 from tests.conformance.trigger import Stage
 from tests.unit.triggers.receivers import Answer, HttpServer

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.artifacts import ArtifactLocation
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.fields import ArtifactLocation, TriggerParameter, TriggerParameterSource
+from argosy.manifests.fields import TriggerParameter, TriggerParameterSource
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.triggers._rights import held

@@ -14,13 +14,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from argosy import registry
 from argosy.errors import ArgosyError
 from argosy.lang import gojson
 from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests.artifacts import ArtifactLocation
 from argosy.manifests.checks._walk import each_trigger, held_object, sensors_by_key
-from argosy.manifests.fields import ArtifactLocation, TriggerParameter
+from argosy.manifests.fields import TriggerParameter
 from argosy.manifests.findings import Loc, Problem, aliases, model_at
-from argosy.manifests.sensor import TriggerSpec, is_kind, known_kinds
+from argosy.manifests.sensor import TriggerSpec, is_kind
 from argosy.manifests.spelling import did_you_mean, is_slip
 
 _METADATA = (
@@ -148,7 +150,7 @@ def _template_level(trigger: TriggerSpec) -> Iterator[Problem]:
     for dest in _dests(trigger.parameters, ("parameters",)):
         first = dest.steps[0]
         if first not in _TEMPLATE and not is_kind(str(first)):
-            near = did_you_mean(str(first), (*_TEMPLATE, *known_kinds()))
+            near = did_you_mean(str(first), (*_TEMPLATE, *registry.trigger_kinds()))
             yield _unknown(f"a trigger's template has no field '{first}'{near}", dest)
         elif first == trigger.kind and trigger.config is not None:
             if held and not held.inline and dest.steps[:3] == inside and len(dest.steps) > 3:

@@ -1,0 +1,127 @@
+"""Where the object of a trigger comes from: the block ``source`` and the places that it can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from argosy.manifests.fields import OURS, OWN_NAMESPACE, ConfigMapKeySelector, Json, Model, SecretKeySelector
+
+
+class S3Bucket(Model):
+    """A bucket and a key in it."""
+
+    name: str = ""
+    key: str = ""
+
+
+class S3Source(Model):
+    """An object in S3."""
+
+    endpoint: str = ""
+    bucket: S3Bucket | None = None
+    region: str = ""
+    insecure: bool = False
+    access_key: SecretKeySelector | None = None
+    secret_key: SecretKeySelector | None = None
+    events: list[str] = Field(default_factory=list)
+    filter: dict[str, str] | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    ca_certificate: SecretKeySelector | None = None
+
+
+class GitCreds(Model):
+    """A user name and a password or token for git over HTTPS."""
+
+    username: SecretKeySelector | None = None
+    password: SecretKeySelector | None = None
+
+
+class GithubApp(Model):
+    """A GitHub App's key."""
+
+    private_key: SecretKeySelector | None = None
+    app_id: int = Field(0, alias="appID")
+    installation_id: int = Field(0, alias="installationID")
+
+
+class GitRemote(Model):
+    """Another address of the repository; the first of ``urls`` is used instead of ``url``."""
+
+    name: str
+    urls: list[str] = Field(default_factory=list)
+
+
+class GitSource(Model):
+    """A file in a git repository."""
+
+    dropped: ClassVar[Mapping[str, str]] = {
+        "namespace": f"1.0; {OWN_NAMESPACE}",
+        "sshKeyPath": "1.5; write 'sshKeySecret'",
+    }
+
+    url: str = ""
+    """An https, http, ssh or git URL, or ``user@host:path``."""
+    clone_directory: str = ""
+    """The directory where the copy of the repository is kept; empty means one that is removed at the end."""
+    creds: GitCreds | None = None
+    """Counts before ``githubApp`` and ``sshKeySecret``."""
+    github_app: GithubApp | None = None
+    ssh_key_secret: SecretKeySelector | None = None
+    """A private key without a passphrase."""
+    insecure_ignore_host_key: bool = False
+    """Whether the server's SSH key is not verified."""
+    host_keys: list[str] = Field(default_factory=list, json_schema_extra=OURS)
+    """The SSH keys that the server may have, as in a ``.pub`` file or as ``ssh-keyscan`` prints them. Without any, the
+    ``known_hosts`` of the user counts, or those that ``SSH_KNOWN_HOSTS`` names."""
+    file_path: str = ""
+    """The file, seen from the repository's root."""
+    branch: str = ""
+    """Empty means ``master``."""
+    tag: str = ""
+    """Counts before ``branch``."""
+    ref: str = ""
+    """A full name such as ``refs/pull/1/head``, a branch, or a full commit id. Counts before ``tag``."""
+    remote: GitRemote | None = None
+
+
+class FileSource(Model):
+    """A local file."""
+
+    path: str = ""
+
+
+class URLSource(Model):
+    """A document on the web."""
+
+    path: str = ""
+    verify_cert: bool | None = None
+
+
+class ConfigMapSource(ConfigMapKeySelector):
+    """A document in a ConfigMap."""
+
+    dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
+
+
+class ArtifactLocation(Model):
+    """Where a trigger's object comes from.
+
+    Upstream takes the first of s3, inline, file, url, git, configmap, resource.
+    """
+
+    s3: S3Source | None = None
+    inline: str | None = None
+    file: FileSource | None = None
+    url: URLSource | None = None
+    git: GitSource | None = None
+    configmap: ConfigMapSource | None = None
+    resource: dict[str, Json] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ArtifactLocation:
+        if not self.model_fields_set:
+            raise ValueError("names no place: give one of resource, inline, file, url, configmap, s3, git")
+        return self
