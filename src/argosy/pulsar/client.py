@@ -62,20 +62,22 @@ class Client:
             raise ExtraMissing(what, "pulsar") from error
         brokers = servers(access.url)
         material = _Material(access, secret)
-        await _reached(brokers, material)
-        settings = material.settings(pulsar)
         try:
-            raw = pulsar.asyncio.Client(
-                _service(brokers),
-                operation_timeout_seconds=_OPERATION_SECONDS,
-                connection_timeout_ms=int(_CONNECT_SECONDS * 1000),
-                stats_interval_in_seconds=0,
-                logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull),
-                **settings,
-            )
-        except Exception as error:  # pybind gives every exception of C++ a class of its own
+            await _reached(brokers, material)
+            try:
+                raw = pulsar.asyncio.Client(
+                    _service(brokers),
+                    operation_timeout_seconds=_OPERATION_SECONDS,
+                    connection_timeout_ms=int(_CONNECT_SECONDS * 1000),
+                    stats_interval_in_seconds=0,
+                    logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull),
+                    **material.settings(pulsar),
+                )
+            except Exception as error:  # pybind gives every exception of C++ a class of its own
+                raise PulsarError(f"no client for {access.url!r} can be made: {error}", hopeless=True) from error
+        except BaseException:
             material.free()
-            raise PulsarError(f"no client for {access.url!r} can be made: {error}", hopeless=True) from error
+            raise
         return cls(",".join(map(str, brokers)), raw, material.lent)
 
     async def end(self) -> None:
@@ -195,16 +197,12 @@ def _service(brokers: list[Broker]) -> str:
 
 async def _reached(brokers: list[Broker], material: _Material) -> None:
     """Return once one of the brokers lets us in. Raises PulsarError with what each of them says."""
-    try:
-        tls = material.context() if brokers[0].scheme in ("pulsar+ssl", "https") else None
-        login = material.login() if brokers[0].scheme.startswith("pulsar") else None
-        reasons = []
-        for broker in brokers:
-            try:
-                return await greet(broker, tls, login)
-            except PulsarError as error:
-                reasons.append(str(error))
-        raise PulsarError("; ".join(reasons))
-    except BaseException:
-        material.free()
-        raise
+    tls = material.context() if brokers[0].scheme in ("pulsar+ssl", "https") else None
+    login = material.login() if brokers[0].scheme.startswith("pulsar") else None
+    reasons = []
+    for broker in brokers:
+        try:
+            return await greet(broker, tls, login)
+        except PulsarError as error:
+            reasons.append(str(error))
+    raise PulsarError("; ".join(reasons))
