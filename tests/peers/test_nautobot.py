@@ -14,9 +14,9 @@ from argosy.manifests.fields import Json
 from argosy.triggers._nautobot_object import id_of
 from tests.conformance.sent import ACTION
 from tests.conformance.trigger import Receiver, Stage, TriggerSuite
-from tests.kubernetes.relay import Relay
+from tests.peers.nautobot_gateway import Gateway
 from tests.peers.nautobot_server import NOBODY, READER, TOKEN, NautobotServer
-from tests.unit.triggers.receivers import Answer, HttpServer
+from tests.unit.triggers.receivers import Answer
 
 _numbers = itertools.count(1)
 SECRETS = {("nautobot", "token"): TOKEN}
@@ -25,22 +25,19 @@ Fire = Callable[..., Awaitable[Any]]
 
 
 class _Vlans(Receiver):
-    """VLANs without a group, of which Nautobot lets as many be alike as one likes: effects can only be told by their ids.
-
-    ``gateway`` is what may stand before a Nautobot, and answers in its place when it is unwell or asked too much.
-    """
+    """VLANs without a group, of which Nautobot lets as many be alike as one likes: effects can only be told by their ids."""
 
     secrets: ClassVar[dict[tuple[str, str], str]] = SECRETS
     private = (TOKEN,)
     deduplicates = True
     hastened: ClassVar[dict[str, Json]] = {"timeout": 1}
 
-    def __init__(self, server: NautobotServer, relay: Relay, gateway: HttpServer) -> None:
-        self._server, self._relay, self._gateway = server, relay, gateway
+    def __init__(self, server: NautobotServer, gateway: Gateway) -> None:
+        self._server, self._gateway = server, gateway
         self._name = f"vlan-{next(_numbers)}"
-        self.address = f"127.0.0.1:{relay.port}"
+        self.address = f"127.0.0.1:{gateway.port}"
         self._good: dict[str, Json] = {
-            "url": f"http://{self.address}",
+            "url": gateway.url,
             "token": SECRET,
             "endpoint": "ipam/vlans",
             "operation": "create",
@@ -48,18 +45,16 @@ class _Vlans(Receiver):
         }
         self.block = self._good
 
-    def objects(self) -> list[Any]:
+    def ids(self) -> list[str]:
         """What is there, in the order in which it was made."""
         found = self._server.api("GET", f"ipam/vlans/?name={self._name}&limit=100")["results"]
-        return sorted(found, key=lambda each: each["created"])
+        return [each["id"] for each in sorted(found, key=lambda each: each["created"])]
 
     async def effects(self) -> list[str]:
-        return [_ACTIONS[each["id"]] for each in await asyncio.to_thread(self.objects)]
+        return [_ACTIONS[id] for id in await asyncio.to_thread(self.ids)]
 
     async def arrived(self) -> Json:
-        made = (await asyncio.to_thread(self.objects))[-1]
-        # Other tests add custom fields.
-        return {field: value for field, value in made.items() if field != "custom_fields"}
+        return next(each.shown() for each in reversed(self._gateway.requests) if each.method == "POST")
 
     async def knows(self, private: str) -> bool:
         return bool(await self.effects())  # nobody is let in without the token
@@ -68,28 +63,26 @@ class _Vlans(Receiver):
         self.block = {**self._good, "object": {"name": self._name, "vid": 9999, "status": "Active"}}
 
     async def fail(self) -> None:
-        self._gateway.default = Answer(
+        self._gateway.instead = Answer(
             503, body=b'{"detail": "Service temporarily unavailable, please try again later."}'
         )
-        self.block = {**self._good, "url": self._gateway.url}
 
     async def limit(self, patch: pytest.MonkeyPatch) -> float:
-        self._gateway.default = Answer(429, {"Retry-After": "7"}, b'{"detail": "Request was throttled."}')
-        self.block = {**self._good, "url": self._gateway.url}
+        self._gateway.instead = Answer(429, {"Retry-After": "7"}, b'{"detail": "Request was throttled."}')
         return 7
 
     def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
         self.block = {**self._good, "url": f"https://{self.address}"}
 
     async def hold(self) -> None:
-        self._relay.hold()
+        self._gateway.hold()
 
     async def release(self) -> None:
-        self.block = self._good
-        self._relay.release()
+        self.block, self._gateway.instead = self._good, None
+        self._gateway.release()
 
     async def held(self) -> int:
-        return self._relay.holding
+        return self._gateway.waiting
 
 
 # An id tells nothing of the action to which it belongs, so it is looked up among those of the suite.
@@ -121,11 +114,11 @@ class TestNautobot(TriggerSuite):
 
     @pytest.fixture
     async def receiver(self, nautobot: NautobotServer) -> AsyncIterator[_Vlans]:
-        async with Relay(nautobot.port) as relay, HttpServer() as gateway:
-            vlans = _Vlans(nautobot, relay, gateway)
+        async with Gateway(nautobot.port) as gateway:
+            vlans = _Vlans(nautobot, gateway)
             yield vlans
         # The next test's actions have the same ids.
-        left = [{"id": each["id"]} for each in vlans.objects()]
+        left = [{"id": id} for id in vlans.ids()]
         if left:
             nautobot.api("DELETE", "ipam/vlans/", left)
 
@@ -268,16 +261,16 @@ class TestUpsert:
 
     async def test_connections_are_used_again(self, nautobot: NautobotServer, site: str, name: str) -> None:
         stage = Stage("nautobot", secrets=SECRETS)
-        async with Relay(nautobot.port) as relay, stage.open() as trigger:
+        async with Gateway(nautobot.port) as gateway, stage.open() as trigger:
             for number in range(10):
                 block: dict[str, Json] = {
                     **TestNautobot._ok,
-                    "url": f"http://127.0.0.1:{relay.port}",
+                    "url": gateway.url,
                     "endpoint": "dcim/locations",
                     "object": _location(name, description=str(number)),
                 }
                 await stage.fire(trigger, block, id=f"{name}-{number}")
-            assert relay.connections == 1
+            assert gateway.connections == 1
         found = nautobot.api("GET", f"dcim/locations/?name={name}")["results"]
         assert _deeds(nautobot, found[0]["id"]) == ["create", *["update"] * 9]
 
