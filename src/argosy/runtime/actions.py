@@ -31,6 +31,7 @@ from argosy.runtime.keys import Keys
 from argosy.runtime.lines import Lines, Taken, side_by_side, taken
 from argosy.runtime.rates import Rate
 from argosy.runtime.story import short
+from argosy.runtime.supervise import end_one
 from argosy.runtime.suspension import Switch
 from argosy.sensor import parameters, rendering
 from argosy.sensor.actions import ActionRecord, encode
@@ -131,7 +132,7 @@ class TriggerWorker:
             self._patient = not working.done()
         finally:
             suspended.cancel()
-            await _end(working)
+            await end_one(working)
             self._count(0, 0)
             self._patient = False
         if not working.cancelled():
@@ -390,14 +391,3 @@ class TriggerWorker:
 def _outcome(one: Taken, message: str, detail: Mapping[str, Any] | None = None, *, said: Ruling | None = None) -> bytes:
     more = {"approval": said.as_dict()} if said is not None else None
     return outcomes.kept(one.record.events if one.record is not None else {}, message, detail, more)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel the task and wait until it has ended; cancelled meanwhile, cancel it once more."""
-    task.cancel()
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait({task})
-        raise

@@ -44,3 +44,14 @@ async def end(tasks: Iterable[asyncio.Task[None]], grace_seconds: float) -> None
         if late:
             _log.warning("%d parts did not end within %.0f s and were cut off", len(late), grace_seconds)
             await asyncio.wait(late, timeout=5.0)
+
+
+async def end_one(task: asyncio.Task[None]) -> None:
+    """Cancel the task and wait until it has ended; cancelled meanwhile, cancel it once more."""
+    task.cancel()
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise

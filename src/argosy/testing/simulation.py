@@ -111,8 +111,7 @@ class Transcript:
     due: list[tuple[TriggerName, float, str]] = field(default_factory=list)
     """What time alone caused: the trigger, when, and why."""
     refused: list[Arrival] = field(default_factory=list)
-    problems: list[tuple[tuple[str, str], str]] = field(default_factory=list)
-    """What a sensor could not do with the log, in sentences."""
+    problems: list[tuple[tuple[str, str], str]] = field(default_factory=list)  # what a sensor could not do with the log
     ended_at: float = 0.0
 
 
@@ -166,8 +165,7 @@ class _Recording(Trigger[TriggerConfig]):
 
     async def fetch(self, config: TriggerConfig) -> Json | None:
         found, unknown = self._offline.fetch(config)
-        # Something must stand there for the parameters to be set on; ``unknown`` says that it is not the object.
-        return {} if unknown else found
+        return {} if unknown else found  # something must stand there for the parameters to be set on
 
     async def fire(self, config: TriggerConfig, action: Action) -> Outcome:
         simulation = self._simulation
@@ -191,7 +189,7 @@ def _answered(answer: Answer) -> Outcome:
         raise TriggerError(answer.fails or "the test says that it fails")
     if answer.rejected is not None:
         raise Rejected(answer.rejected or "the test says that it is rejected")
-    if answer.denied is not None or answer.unanswered is not None:
+    if answer.ok is None and answer.retry_after is None:
         raise Rejected("the test says what a person decides, and the trigger asks nobody for approval")
     if answer.retry_after is not None:
         raise RetryAfter(f"the test says: come back in {answer.retry_after:g} s", answer.retry_after)
@@ -240,14 +238,13 @@ class _Simulation:
 
     def approve(self, queue: str, action_id: str) -> Ruling | None:
         """What the person says who is asked for approval."""
-        if (queue, action_id) not in self._decided:
-            said: Ruling | None = Ruling("approved", 0.0, self.now, "the test")
-            answer = self.answers(self._queues[queue]).coming
-            if answer.denied is not None or answer.unanswered is not None:
-                next(self.answers(self._queues[queue]))
-                said = None if answer.denied is None else Ruling("denied", 0.0, self.now, "the test", answer.denied)
-            self._decided[queue, action_id] = said
-        return self._decided[queue, action_id]
+        key, answers = (queue, action_id), self.answers(self._queues[queue])
+        if key not in self._decided and answers.coming.denied is None and answers.coming.unanswered is None:
+            self._decided[key] = Ruling("approved", 0.0, self.now, "the test")
+        elif key not in self._decided:
+            no = next(answers).denied
+            self._decided[key] = None if no is None else Ruling("denied", 0.0, self.now, "the test", no)
+        return self._decided[key]
 
     def tried(self, name: TriggerName, action: Action, kind: str, rehearsal: rendering.Rehearsal) -> Fired:
         """Write an attempt down."""
@@ -387,8 +384,8 @@ def _held(memory: TriggerMemory) -> Held:
 
 def _queues(sensor: Sensor) -> list[tuple[str, TriggerName]]:
     """The queues of a sensor, each with the trigger whose actions it holds."""
-    about = sensor.metadata
-    return [(queue, TriggerName(about.namespace, about.name, spec.name)) for queue, spec in queues_of(sensor)]
+    place = (sensor.metadata.namespace, sensor.metadata.name)
+    return [(queue, TriggerName(*place, spec.name)) for queue, spec in queues_of(sensor)]
 
 
 class _Answers(Iterator[Answer]):
