@@ -370,6 +370,11 @@ class TriggerSuite(Promises):
         await stage.fire(trigger, receiver.block, id="action-1", attempt=2)
         assert "action-1" in await receiver.effects()
 
+    def test_a_thousand_actions_reuse_connections(self, receiver: Receiver) -> None:
+        if not receiver.networked:
+            not_applicable(f"{self.kind!r} asks nobody over the network")
+        self.shown_by_own_test("thousand")
+
     @pytest.mark.parametrize("how", FAILURES)
     async def test_a_failure_ends_in_its_class_with_a_sentence_to_act_on(
         self, how: str, receiver: Receiver, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

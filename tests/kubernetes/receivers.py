@@ -13,7 +13,7 @@ import pytest
 
 from argosy.manifests.fields import Json
 from argosy.triggers._objects import ACTION_ID
-from tests.conformance.trigger import Receiver
+from tests.conformance.trigger import Receiver, Stage
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.relay import Relay
 from tests.unit.triggers.receivers import Answer, HttpServer
@@ -97,6 +97,29 @@ async def overloaded(apiserver: ApiServer) -> AsyncIterator[HttpServer]:
     async with HttpServer(tls) as server:
         server.default = Answer(429, {"Retry-After": "7"}, b"{}")
         yield server
+
+
+async def thousand(
+    kind: str,
+    block: dict[str, Json],
+    apiserver: ApiServer,
+    namespace: str,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+) -> None:
+    """Given a block that makes an object, when it is fired a thousand times, then one connection is enough.
+
+    The API server judges all and stores none, which would take its time.
+    """
+    async with Relay(port_of(apiserver)) as relay:
+        patch.setenv("KUBECONFIG", str(kubeconfig_through(relay, apiserver, folder / "kubeconfig")))
+        stage = Stage(kind, namespace=namespace)
+        names = set()
+        async with stage.open() as trigger:
+            for number in range(1000):
+                outcome = await stage.fire(trigger, {**block, "dryRun": True}, id=f"a-{number}")
+                names.add(outcome.detail["name"])
+        assert (len(names), relay.connections) == (1000, 1)
 
 
 def port_of(apiserver: ApiServer) -> int:

@@ -20,7 +20,7 @@ from argosy.triggers import _workflow_nodes
 from argosy.triggers._objects import ACTION_ID
 from tests.conformance.trigger import Stage, TriggerSuite
 from tests.kubernetes.apiserver import ApiServer
-from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of
+from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of, thousand
 from tests.kubernetes.relay import Relay
 
 Object = dict[str, Any]
@@ -54,6 +54,13 @@ class TestArgoWorkflow(TriggerSuite):
             good, bad = block(workflow(generateName="made-")), block(workflow(name="Not A Name"))
             where = f"/apis/{API}/namespaces/{namespace}/workflows"
             yield ClusterReceiver(apiserver, relay, namespace, where, good, bad, busy)
+
+
+async def test_a_thousand_actions_reuse_a_connection(
+    apiserver: ApiServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = block(workflow(generateName="made-"))
+    await thousand("argoWorkflow", given, apiserver, namespace, tmp_path, monkeypatch)
 
 
 class Cluster:

@@ -18,7 +18,7 @@ from argosy.manifests.fields import Json
 from argosy.triggers._objects import ACTION_ID, EVENT_IDS, RANDOM_NAME, TRACE_ID
 from tests.conformance.trigger import Stage, TriggerSuite, event, eventually
 from tests.kubernetes.apiserver import ApiError, ApiServer
-from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of
+from tests.kubernetes.receivers import ClusterReceiver, kubeconfig_through, overloaded, port_of, thousand
 from tests.kubernetes.relay import Relay
 
 Object = dict[str, Any]
@@ -51,6 +51,12 @@ class TestK8s(TriggerSuite):
             good, bad = block(config_map(generateName="made-")), block(config_map(name="Not A Name"))
             where = f"/api/v1/namespaces/{namespace}/configmaps"
             yield ClusterReceiver(apiserver, relay, namespace, where, good, bad, busy)
+
+
+async def test_a_thousand_actions_reuse_a_connection(
+    apiserver: ApiServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await thousand("k8s", block(config_map(generateName="made-")), apiserver, namespace, tmp_path, monkeypatch)
 
 
 @pytest.fixture
