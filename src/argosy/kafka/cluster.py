@@ -20,8 +20,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from argosy.addresses import host_and_port
 from argosy.connecting import target
 from argosy.errors import ArgosyError
 
@@ -69,13 +69,10 @@ def brokers(url: str) -> tuple[Broker, ...]:
 
 def _broker(text: str) -> Broker:
     try:
-        parts = urlsplit(f"//{text}")
-        port = parts.port
+        return Broker(*host_and_port(text, PORT))
     except ValueError:
-        parts, port = urlsplit("//"), None
-    if not parts.hostname or parts.username is not None or parts.path or parts.query or parts.fragment:
-        raise ValueError(f"is no list of brokers; write for example kafka.messaging:{PORT},kafka-2.messaging:{PORT}")
-    return Broker(parts.hostname, port or PORT)
+        example = f"kafka.messaging:{PORT},kafka-2.messaging:{PORT}"
+        raise ValueError(f"is no list of brokers; write for example {example}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

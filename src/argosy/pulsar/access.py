@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from urllib.parse import urlsplit
-
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.manifests.fields import Backoff, Model, SecretKeySelector, TLSConfig
 
 _PORTS = {"pulsar": 6650, "pulsar+ssl": 6651, "http": 8080, "https": 8443}
@@ -52,31 +50,12 @@ class PulsarAccess(Model):
         return self
 
 
-class Broker(NamedTuple):
-    """Where a broker listens. As text: ``scheme://host:port``, as it stands in sentences."""
-
-    scheme: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-def servers(url: str) -> list[Broker]:
+def servers(url: str) -> list[Address]:
     """The brokers of a service URL. Raises ValueError, without the URL's text."""
     scheme, found, rest = url.strip().partition("://")
     if not found or scheme not in _PORTS:
         raise ValueError("must begin with pulsar:// or pulsar+ssl://")
-    brokers = []
-    for each in rest.rstrip("/").split(","):
-        try:
-            parts = urlsplit(f"//{each}")
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit("//"), None
-        if not parts.hostname or parts.username is not None or parts.path or parts.query:
-            raise ValueError("cannot be read; write for example pulsar://pulsar-broker.messaging:6650")
-        brokers.append(Broker(scheme, parts.hostname, port or _PORTS[scheme]))
-    return brokers
+    try:
+        return [Address(scheme, *host_and_port(each, _PORTS[scheme])) for each in rest.rstrip("/").split(",")]
+    except ValueError:
+        raise ValueError("cannot be read; write for example pulsar://pulsar-broker.messaging:6650") from None

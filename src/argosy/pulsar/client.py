@@ -14,10 +14,11 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from argosy.addresses import Address
 from argosy.connecting import target
 from argosy.errors import ExtraMissing
 from argosy.manifests.fields import SecretKeySelector
-from argosy.pulsar.access import Broker, PulsarAccess, servers
+from argosy.pulsar.access import PulsarAccess, servers
 from argosy.pulsar.greeting import Login, PulsarError, greet
 
 _CONNECT_SECONDS = 15.0
@@ -188,14 +189,14 @@ class _Material:
         return f"/proc/self/fd/{descriptor}"
 
 
-def _service(brokers: list[Broker]) -> str:
+def _service(brokers: list[Address]) -> str:
     """The service URL that the library gets: where ``--resolve`` leads."""
     scheme = brokers[0].scheme
     places = [target(host, port) for _, host, port in brokers]
     return f"{scheme}://" + ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places)
 
 
-async def _reached(brokers: list[Broker], material: _Material) -> None:
+async def _reached(brokers: list[Address], material: _Material) -> None:
     """Return once one of the brokers lets us in. Raises PulsarError with what each of them says."""
     tls = material.context() if brokers[0].scheme in ("pulsar+ssl", "https") else None
     login = material.login() if brokers[0].scheme.startswith("pulsar") else None

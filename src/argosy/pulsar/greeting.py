@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from argosy import __version__
+from argosy.addresses import Address
 from argosy.connecting import target
 from argosy.errors import ArgosyError
-from argosy.pulsar.access import Broker
 
 _CONNECT_SECONDS = 15.0
 _CONNECT, _CONNECTED, _ERROR, _CHALLENGE = 2, 3, 14, 36
@@ -39,7 +39,7 @@ class Login(NamedTuple):
     data: bytes
 
 
-async def greet(broker: Broker, tls: ssl.SSLContext | None, login: Login | None) -> None:
+async def greet(broker: Address, tls: ssl.SSLContext | None, login: Login | None) -> None:
     """Return if the broker takes a connection and lets us in; ``login`` None means to ask for a connection only.
 
     Raises PulsarError with the reason.
@@ -76,7 +76,7 @@ async def greet(broker: Broker, tls: ssl.SSLContext | None, login: Login | None)
             writer.transport.abort()  # there is nothing to say goodbye to
 
 
-def _judge(broker: Broker, command: bytes) -> None:
+def _judge(broker: Address, command: bytes) -> None:
     found = dict(_fields(command))
     if found.get(1) in (_CONNECTED, _CHALLENGE):
         return
@@ -91,7 +91,7 @@ def _judge(broker: Broker, command: bytes) -> None:
     raise PulsarError(f"{broker}: {text}")
 
 
-async def _command(broker: Broker, reader: asyncio.StreamReader) -> bytes:
+async def _command(broker: Address, reader: asyncio.StreamReader) -> bytes:
     total = int.from_bytes(await reader.readexactly(4), "big")
     size = int.from_bytes(await reader.readexactly(4), "big")
     if not size <= total <= _LARGEST:

@@ -14,8 +14,9 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
+from argosy.addresses import Address
 from argosy.errors import SourceError
-from argosy.sources._reaching import Address, closed, opened
+from argosy.sources._reaching import closed, opened
 
 PORT = 8020
 _ANSWER_SECONDS = 30.0

@@ -14,8 +14,9 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from argosy.addresses import Address
 from argosy.errors import SourceError
-from argosy.sources._reaching import Address, closed, encrypted, opened
+from argosy.sources._reaching import closed, encrypted, opened
 
 _ANSWER_SECONDS = 60.0
 _MOST_BYTES = 64 << 20

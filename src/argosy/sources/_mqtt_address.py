@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from argosy.sources._reaching import Address, host_and_port
+from argosy.addresses import Address, host_and_port
 
 _PLAIN = ("tcp", "mqtt")
 _ENCRYPTED = ("ssl", "tls", "tcps", "mqtts", "mqtt+ssl")

@@ -15,12 +15,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from argosy.addresses import Address
 from argosy.errors import SourceError
 from argosy.sources import _mqtt_packets as packets
 from argosy.sources import _reaching
 from argosy.sources._in_flight import InFlight
 from argosy.sources._mqtt_packets import Packet, Published
-from argosy.sources._reaching import Address, opened
+from argosy.sources._reaching import opened
 
 KEEP_ALIVE_SECONDS = 30
 _ANSWER_SECONDS = 30.0

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from argosy.addresses import Address
 from argosy.errors import SourceError
 from argosy.sources import _reaching
 from argosy.sources._nats_keys import Signer
-from argosy.sources._reaching import Address, encrypted, opened
+from argosy.sources._reaching import encrypted, opened
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of a message: what a server can be configured to pass on at most."""

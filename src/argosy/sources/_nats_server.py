@@ -5,34 +5,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import ConfigDict, field_validator
 
 from argosy.errors import SourceError
-from argosy.manifests.fields import Backoff, BasicAuth, Model, SecretKeySelector, TLSConfig
+from argosy.manifests.fields import Backoff, SecretKeySelector, TLSConfig
+from argosy.nats.access import NatsAuth, servers
 from argosy.sources._base import SourceConfig, SourceContext
 from argosy.sources._nats_keys import from_credentials, from_seed
 from argosy.sources._nats_protocol import Login, Session
-from argosy.sources._reaching import Address, host_and_port, patiently
-
-
-class NatsAuth(Model):
-    """Who we are: the first of these that is given."""
-
-    basic: BasicAuth | None = None
-    """User name and password."""
-    token: SecretKeySelector | None = None
-    nkey: SecretKeySelector | None = None
-    """The seed of a user's key (``SU…``)."""
-    credential: SecretKeySelector | None = None
-    """The text of a ``.creds`` file."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> NatsAuth:
-        if self.basic is not None and (self.basic.username is None or self.basic.password is None):
-            raise ValueError("basic needs username and password together")
-        return self
+from argosy.sources._reaching import patiently
 
 
 class NatsServerConfig(SourceConfig):
@@ -52,7 +34,7 @@ class NatsServerConfig(SourceConfig):
     @field_validator("url")
     @classmethod
     def _readable(cls, url: str) -> str:
-        _servers(url)
+        servers(url)
         return url
 
 
@@ -79,7 +61,7 @@ async def _connect(ctx: SourceContext[Any]) -> Session:
         return client_context(config.tls, ctx.secret)
 
     given = _credentials(ctx)
-    for where, user, password in _servers(config.url):
+    for where, user, password in servers(config.url):
         login = given or _by_url(ctx, user, password)
         try:
             return await Session.begin(where, tls, config.tls is not None or where.scheme == "tls", login)
@@ -114,22 +96,3 @@ def _credentials(ctx: SourceContext[Any]) -> Login | None:
         what = f"auth.credential {auth.credential.name!r}"
         return Login(name, signer=from_credentials(read(auth.credential), what))
     return None
-
-
-def _servers(url: str) -> list[tuple[Address, str, str | None]]:
-    """The servers of a URL, and the user and password in each. Raises ValueError, without the URL's text."""
-    found = []
-    for each in url.split(","):
-        scheme, given, rest = each.strip().partition("://")
-        if not given:
-            scheme, rest = "nats", each.strip()
-        if scheme not in ("nats", "tls"):
-            raise ValueError("must begin with nats:// or tls://")
-        try:
-            parts = urlsplit(f"//{rest}")
-            host, port = host_and_port(parts.netloc.rpartition("@")[2], 4222)
-        except ValueError:
-            raise ValueError("cannot be read; write for example nats://nats.messaging:4222") from None
-        user = unquote(parts.username or "")
-        found.append((Address(scheme, host, port), user, unquote(parts.password) if parts.password else None))
-    return found

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from argosy import __version__
+from argosy.addresses import Address
 from argosy.errors import SourceError
 from argosy.sources import _reaching
-from argosy.sources._reaching import Address, encrypted, opened
+from argosy.sources._reaching import encrypted, opened
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a message that are kept; no bus takes an event so large. Beyond it only the beginning is."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.connecting import target
 from argosy.errors import SourceError
 from argosy.manifests.fields import SecretKeySelector, TLSConfig
 from argosy.sources._base import SourceConfig, SourceContext
-from argosy.sources._reaching import Address, host_and_port
 
 if TYPE_CHECKING:
     import asyncpg

@@ -11,11 +11,11 @@ import ssl
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from argosy.addresses import host_and_port
 from argosy.connecting import target
 from argosy.errors import ConfigError, SourceError
 from argosy.sources._base import SourceContext
 from argosy.sources._google_identity import Identity
-from argosy.sources._reaching import host_and_port
 
 if TYPE_CHECKING:
     from grpclib.client import Channel

@@ -12,9 +12,9 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
 
+from argosy.addresses import Address
 from argosy.connecting import target
 from argosy.errors import SourceError
 from argosy.manifests.fields import Backoff
@@ -22,30 +22,6 @@ from argosy.sources._base import SourceContext
 
 T = TypeVar("T")
 _CONNECT_SECONDS = 15.0
-
-
-class Address(NamedTuple):
-    """Where a server listens. As text: ``scheme://host:port``, as it stands in sentences."""
-
-    scheme: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-def host_and_port(text: str, port: int) -> tuple[str, int]:
-    """``host``, ``host:port`` or ``[v6]:port``, with ``port`` where there is none. Raises ValueError."""
-    try:
-        parts = urlsplit(f"//{text}")
-        given = parts.port
-    except ValueError:
-        parts, given = urlsplit("//"), None
-    if not parts.hostname or parts.username is not None or parts.path or parts.query or parts.fragment:
-        raise ValueError(f"is no address of a server; write for example server.example:{port}")
-    return parts.hostname, given or port
 
 
 async def opened(address: Address, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

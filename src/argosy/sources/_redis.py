@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.errors import SourceError
 from argosy.manifests.fields import SecretKeySelector, TLSConfig
 from argosy.sources._base import SourceConfig, SourceContext
-from argosy.sources._reaching import Address, closed, host_and_port, opened
+from argosy.sources._reaching import closed, opened
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

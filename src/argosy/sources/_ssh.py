@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from argosy.addresses import Address
 from argosy.connecting import target
 from argosy.errors import ConfigError, SourceError
 from argosy.sources._base import SourceContext
-from argosy.sources._reaching import Address
 
 if TYPE_CHECKING:
     import asyncssh

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from argosy.addresses import Address
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import OWN_NAMESPACE, Backoff, SecretKeySelector, TLSConfig
@@ -24,7 +25,7 @@ from argosy.sources._mqtt_address import Ports, address, encrypted
 from argosy.sources._mqtt_packets import LARGEST, Published
 from argosy.sources._mqtt_session import Login, Session
 from argosy.sources._raw import Raw, Wrapped, known, tail
-from argosy.sources._reaching import Address, patiently
+from argosy.sources._reaching import patiently
 
 _PORTS = Ports(8080, 443)
 _ERRORS = "emitter/error"

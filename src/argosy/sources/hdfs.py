@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.errors import LangError, SourceError
 from argosy.lang import regex
 from argosy.manifests.fields import OWN_NAMESPACE, ConfigMapKeySelector, Duration, SecretKeySelector
@@ -23,7 +24,6 @@ from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._file_memory import FileMemory, Mark
 from argosy.sources._finishing import to_the_end
 from argosy.sources._hdfs_rpc import PORT, NameNode, Refusal, connected
-from argosy.sources._reaching import Address, host_and_port
 
 _CREATE, _WRITE, _REMOVE, _RENAME, _CHMOD = 1, 2, 4, 8, 16
 _OPERATIONS = {"CREATE": _CREATE, "WRITE": _WRITE, "REMOVE": _REMOVE, "RENAME": _RENAME, "CHMOD": _CHMOD}

@@ -16,13 +16,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.errors import EventInvalid
 from argosy.manifests.fields import Duration, SecretKeySelector, TLSConfig
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._imap import connected
 from argosy.sources._oauth import OAuth, access_token
 from argosy.sources._raw import Raw, Wrapped, known
-from argosy.sources._reaching import Address, host_and_port
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from argosy.addresses import Address
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import OURS, Backoff, BasicAuth, TLSConfig
@@ -26,7 +27,7 @@ from argosy.sources._mqtt_address import address, encrypted
 from argosy.sources._mqtt_packets import LARGEST, Published
 from argosy.sources._mqtt_session import Login, Session
 from argosy.sources._raw import Raw, Wrapped, known, tail
-from argosy.sources._reaching import Address, patiently
+from argosy.sources._reaching import patiently
 
 _TOPIC_KEY = "topic"
 _STORED_KEY = "stored"

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.errors import EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import OURS, Backoff, SecretKeySelector, TLSConfig
@@ -28,7 +29,7 @@ from argosy.sources._http_client import HttpClient
 from argosy.sources._in_flight import LIMIT, InFlight
 from argosy.sources._nsq_protocol import LARGEST, Login, Message, Session
 from argosy.sources._raw import Raw, Wrapped, known, tail
-from argosy.sources._reaching import Address, host_and_port, patiently
+from argosy.sources._reaching import patiently
 
 _LOOKUP_SECONDS = 15.0
 _NAME = re.compile(r"[.a-zA-Z0-9_-]{1,64}(#ephemeral)?")

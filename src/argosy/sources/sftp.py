@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from argosy.addresses import Address, host_and_port
 from argosy.errors import ConfigError, SourceError
 from argosy.lang import regex
 from argosy.manifests.fields import OURS, Duration, SecretKeySelector
 from argosy.sources._base import Source, SourceConfig, SourceContext
 from argosy.sources._file_memory import FileMemory, Mark
 from argosy.sources._finishing import to_the_end
-from argosy.sources._reaching import Address, host_and_port
 from argosy.sources._ssh import connected, public_keys
 from argosy.sources.file import WatchPathConfig
 

@@ -13,10 +13,11 @@ import socket
 import ssl
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
+from argosy.addresses import Address
 from argosy.connecting import target
 from argosy.errors import ExtraMissing, Rejected, TriggerError
+from argosy.nats.access import Server, servers
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -40,19 +41,17 @@ class Link:
     async def begin(cls, url: str, login: dict[str, str], tls: ssl.SSLContext | None, name: str) -> Link:
         """Connect to the first server that lets us in. Raises Rejected or TriggerError with what each of them says."""
         reasons = []
-        for scheme, host, port, of_url in servers(url):
+        for server in servers(url):
             try:
-                return await cls._begin(scheme, host, port, login or of_url, tls, name)
+                return await cls._begin(server.where, login or _by_url(server), tls, name)
             except TriggerError as error:
                 reasons.append(error)
         lasting = all(isinstance(reason, Rejected) for reason in reasons)
         raise (Rejected if lasting else TriggerError)("; ".join(map(str, reasons))) from reasons[-1]
 
     @classmethod
-    async def _begin(
-        cls, scheme: str, host: str, port: int, login: dict[str, str], tls: ssl.SSLContext | None, name: str
-    ) -> Link:
-        where = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    async def _begin(cls, address: Address, login: dict[str, str], tls: ssl.SSLContext | None, name: str) -> Link:
+        where = str(address)
         faults: list[Exception] = []
         lost = asyncio.Event()
 
@@ -69,11 +68,11 @@ class Link:
             )
         if {"user_credentials", "nkeys_seed_str"} & set(given) and importlib.util.find_spec("nkeys") is None:
             raise ExtraMissing("a key of NATS", "nkeys")
-        demanded = tls is not None or scheme == "tls"
+        demanded = tls is not None or address.scheme == "tls"
         import nats.errors
 
         client = _client(demanded)
-        led_host, led_port = target(host, port)
+        led_host, led_port = target(address.host, address.port)
         led = f"[{led_host}]:{led_port}" if ":" in led_host else f"{led_host}:{led_port}"
         try:
             await client.connect(
@@ -88,7 +87,7 @@ class Link:
                 connect_timeout=_ANSWER_SECONDS,
                 ping_interval=30,
                 tls=tls or ssl.create_default_context(),
-                tls_hostname=host,
+                tls_hostname=address.host,
                 **given,
             )
         except BaseException as error:
@@ -166,6 +165,12 @@ class Link:
         del self._faults[:-20]
 
 
+def _by_url(server: Server) -> dict[str, str]:
+    if not server.user:
+        return {}
+    return {"token": server.user} if server.password is None else {"user": server.user, "password": server.password}
+
+
 def _client(demanded: bool) -> Any:
     from nats.aio.client import Client
     from nats.errors import Error
@@ -220,27 +225,3 @@ def _unreachable(where: str, error: Exception) -> TriggerError:
         return TriggerError(f"{where} cannot be reached: {error.strerror or text}")
     # Its words may quote what a key or a credentials file says.
     return TriggerError(f"{where} does not let us in ({type(error).__name__}); is it a NATS port, is 'auth' right?")
-
-
-def servers(url: str) -> list[tuple[str, str, int, dict[str, str]]]:
-    """Scheme, host, port and login of each server of a URL. Raises ValueError, without the URL's text."""
-    found = []
-    for each in url.split(","):
-        scheme, given, rest = each.strip().partition("://")
-        if not given:
-            scheme, rest = "nats", each.strip()
-        if scheme not in ("nats", "tls"):
-            raise ValueError("must begin with nats:// or tls://")
-        try:
-            parts = urlsplit(f"//{rest}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if not host or parts.path.strip("/") or parts.query:
-            raise ValueError("cannot be read; write for example nats://nats.messaging:4222")
-        user, password = unquote(parts.username or ""), parts.password
-        login = (
-            {} if not user else {"token": user} if password is None else {"user": user, "password": unquote(password)}
-        )
-        found.append((scheme, host, port or 4222, login))
-    return found

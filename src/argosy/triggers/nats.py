@@ -14,32 +14,15 @@ import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from argosy.errors import ConfigError, Rejected
-from argosy.manifests.fields import OURS, BasicAuth, Model, SecretKeySelector, TLSConfig, TriggerParameter
+from argosy.manifests.fields import OURS, TLSConfig, TriggerParameter
+from argosy.nats.access import NatsAuth, servers
 from argosy.tls import client_context
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._kept import Held, Kept, digest
-from argosy.triggers._nats_link import Link, servers
-
-
-class NatsTriggerAuth(Model):
-    """Who we are: the first of these that is given."""
-
-    basic: BasicAuth | None = None
-    """User name and password."""
-    token: SecretKeySelector | None = None
-    nkey: SecretKeySelector | None = None
-    """The seed of a user's key (``SU…``)."""
-    credential: SecretKeySelector | None = None
-    """The text of a ``.creds`` file."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> NatsTriggerAuth:
-        if self.basic is not None and (self.basic.username is None or self.basic.password is None):
-            raise ValueError("basic needs username and password together")
-        return self
+from argosy.triggers._nats_link import Link
 
 
 class NatsTriggerConfig(TriggerConfig):
@@ -55,7 +38,7 @@ class NatsTriggerConfig(TriggerConfig):
     parameters: list[TriggerParameter] = Field(default_factory=list)
     tls: TLSConfig | None = None
     """With this block TLS is demanded; without it, it is spoken where the server wants it."""
-    auth: NatsTriggerAuth | None = None
+    auth: NatsAuth | None = None
     """Credentials; what the URL says of them does not count then."""
     jet_stream: bool = Field(default=False, json_schema_extra=OURS)
     """Whether a stream must have stored the message; without a stream for the subject the action is rejected then."""
