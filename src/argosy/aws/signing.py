@@ -17,6 +17,9 @@ class Credentials(NamedTuple):
     secret: str
     token: str = ""
 
+    def __repr__(self) -> str:
+        return f"Credentials({self.key!r})"
+
 
 def signature(
     method: str,
@@ -57,14 +60,19 @@ def signature(
     )
     scope = f"{when[:8]}/{region}/{service}/aws4_request"
     text = "\n".join(("AWS4-HMAC-SHA256", when, scope, hashlib.sha256(request.encode()).hexdigest()))
-    key = b"AWS4" + credentials.secret.encode()
-    for part in (when[:8], region, service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signed = hmac.digest(key, text.encode(), "sha256").hex()
+    signed = by_key(credentials, scope, text)
     extra["Authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={credentials.key}/{scope}, SignedHeaders={names}, Signature={signed}"
     )
     return extra
+
+
+def by_key(credentials: Credentials, scope: str, text: str) -> str:
+    """The signature of a text by the key that is made for a scope, ``20260131/region/service/aws4_request``."""
+    key = b"AWS4" + credentials.secret.encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def _host(parts: SplitResult) -> str:

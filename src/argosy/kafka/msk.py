@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-import hmac
 from urllib.parse import quote
 
 from argosy import __version__
-from argosy.aws.signing import Credentials
+from argosy.aws.signing import Credentials, by_key
 
 _SERVICE = "kafka-cluster"
 _VALID_SECONDS = 900
@@ -37,10 +36,7 @@ def token(credentials: Credentials, region: str, now: dt.datetime) -> str:
     query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in sorted(fields.items()))
     request = "\n".join(("GET", "/", query, f"host:{host}", "", "host", hashlib.sha256(b"").hexdigest()))
     text = "\n".join(("AWS4-HMAC-SHA256", when, scope, hashlib.sha256(request.encode()).hexdigest()))
-    key = b"AWS4" + credentials.secret.encode()
-    for part in (when[:8], region, _SERVICE, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signed = hmac.digest(key, text.encode(), "sha256").hex()
+    signed = by_key(credentials, scope, text)
     url = f"https://{host}/?{query}&X-Amz-Signature={signed}&User-Agent={_quoted(f'argosy/{__version__}')}"
     return base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
 

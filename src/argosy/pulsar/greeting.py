@@ -38,6 +38,9 @@ class Login(NamedTuple):
     method: str
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"Login({self.method})"
+
 
 async def greet(broker: Address, tls: ssl.SSLContext | None, login: Login | None) -> None:
     """Return if the broker takes a connection and lets us in; ``login`` None means to ask for a connection only.

@@ -31,6 +31,9 @@ class Token(NamedTuple):
     text: str
     expires: float
 
+    def __repr__(self) -> str:
+        return "Token()"
+
 
 class Identity(HttpClient):
     """An async context manager that hands out tokens for one scope, such as ``https://storage.azure.com/.default``."""
@@ -40,13 +43,15 @@ class Identity(HttpClient):
         self._ctx = ctx
         self._scope = scope
         self._held: Token | None = None
+        self._asking = asyncio.Lock()
 
     async def token(self) -> Token:
         """One that is good for some minutes. Raises SourceError, or ConfigError where nobody can be asked."""
-        now = self._ctx.clock.now().timestamp()
-        if self._held is None or now >= self._held.expires - _EARLY_SECONDS:
-            self._held = await self._asked(now)
-        return self._held
+        async with self._asking:  # messages under way together ask once
+            now = self._ctx.clock.now().timestamp()
+            if self._held is None or now >= self._held.expires - _EARLY_SECONDS:
+                self._held = await self._asked(now)
+            return self._held
 
     async def _asked(self, now: float) -> Token:
         tenant, client = os.environ.get("AZURE_TENANT_ID", ""), os.environ.get("AZURE_CLIENT_ID", "")
@@ -98,7 +103,10 @@ class Identity(HttpClient):
         if not response.is_success or not isinstance(answer, dict) or not answer.get("access_token"):
             reason = answer.get("error", "") if isinstance(answer, dict) else ""
             raise SourceError(f"{where} gives no token: {response.status_code} {reason}".rstrip())
-        return Token(str(answer["access_token"]), now + float(answer.get("expires_in", 3600)))
+        try:
+            return Token(str(answer["access_token"]), now + float(answer.get("expires_in", 3600)))
+        except (ValueError, TypeError) as error:
+            raise SourceError(f"{where} gives a token that ends at no time") from error
 
 
 class Tokens:

@@ -250,3 +250,7 @@ async def test_half_a_document_of_the_metadata_service_is_no_leak(
         with pytest.raises(AwsError) as raised:
             await found(Named(), clock)
         assert "hush" not in f"{raised.value} {raised.value.__cause__!r}"
+
+
+def test_credentials_do_not_show_their_secrets() -> None:
+    assert repr(Credentials("AKID", "S3CRET", "T0KEN")) == "Credentials('AKID')"

@@ -4,6 +4,7 @@ the machine's metadata service.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ async def test_a_token_that_is_about_to_end_is_asked_for_again(
     server.answers[OF_MACHINE] = _gives("long")
     assert [(await identity.token()).text for _ in range(2)] == ["long"] * 2
     assert len(server.requests) == 2
+
+
+async def test_calls_at_the_same_time_ask_once(server: HttpServer, identity: Identity) -> None:
+    server.answers[OF_MACHINE] = _gives("shared")
+    found = await asyncio.gather(*(identity.token() for _ in range(20)))
+    assert {token.text for token in found} == {"shared"} and len(server.requests) == 1
+    # And none of them shows itself
+    assert "shared" not in repr(found)
+
+
+async def test_a_token_without_a_readable_end_is_refused_in_a_sentence(server: HttpServer, identity: Identity) -> None:
+    server.answers[OF_MACHINE] = _gives("odd", expires_in="soon")
+    with pytest.raises(ConfigError, match="ends at no time") as refused:
+        await identity.token()
+    assert "odd" not in str(refused.value)
 
 
 async def test_a_workload_identity_hands_in_its_token_as_it_stands_now(
