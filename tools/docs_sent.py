@@ -90,6 +90,7 @@ sentence of an action, and of which class it is. What the test met:
 
 
 def _short(text: str) -> str:
-    """A sentence of a test, without the port that it had by chance."""
+    """A sentence of a test, without the port and the file that it had by chance."""
+    text = re.sub(r" \(kubeconfig '[^']*', context '[^']*'\)", "", text)
     text = re.sub(r"(127\.0\.0\.1|\.net):\d+", r"\1", text).replace("`", "'").replace("|", "/")
-    return text if len(text) <= 150 else f"{text[:75]}…"
+    return text if len(text) <= 220 else f"{text[:110]}…"

@@ -18,6 +18,8 @@ from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.relay import Relay
 from tests.unit.triggers.receivers import Answer, HttpServer
 
+_TOO_MANY = b'{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too many requests, please try again later","code":429}'
+
 
 class ClusterReceiver(Receiver):
     """Effects are the objects of one kind in one namespace. ``block`` makes one; ``bad_block``
@@ -95,7 +97,7 @@ async def overloaded(apiserver: ApiServer) -> AsyncIterator[HttpServer]:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(apiserver.folder / "server.crt", apiserver.folder / "server.key")
     async with HttpServer(tls) as server:
-        server.default = Answer(429, {"Retry-After": "7"}, b"{}")
+        server.default = Answer(429, {"Retry-After": "7"}, _TOO_MANY)
         yield server
 
 
