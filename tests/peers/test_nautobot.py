@@ -441,6 +441,11 @@ class TestEveryKindOfField:
             assert _deeds(nautobot, made.detail["id"])[0] == "create"
             assert again.detail["id"] == made.detail["id"]
         assert namespace.detail["did"] == "create"
+        # And lists that Nautobot does not show unless it is asked are compared, too
+        await fire("ipam/vlans", {"vid": 5, "name": name, "status": "Active"}, "name")
+        for did in ("update", "nothing"):
+            outcome = await fire("dcim/interfaces", interface | {"tagged_vlans": [{"name": name}]}, "device", "name")
+            assert outcome.detail["did"] == did
 
 
 class TestTheKey:

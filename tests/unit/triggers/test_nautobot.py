@@ -323,3 +323,42 @@ async def test_a_held_answer_is_given_up_when_the_action_is_cancelled(double: Na
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize(
+    ("operation", "there", "did"),
+    [
+        ("upsert", False, "create"),
+        ("upsert", True, "update"),
+        ("create", False, "create"),
+        ("create", True, "nothing"),
+        ("update", True, "update"),
+        ("delete", False, "nothing"),
+        ("delete", True, "delete"),
+    ],
+)
+async def test_a_dry_run_says_what_it_would_do_and_only_reads(
+    double: NautobotDouble, operation: str, there: bool, did: str
+) -> None:
+    if there:
+        double.add("1", "one", "old")
+    outcome = await _fire(double, operation=operation, dryRun=True)
+    assert outcome.detail["did"] == did
+    assert set(double.asked) <= {"OPTIONS", "GET"}
+    # And without it that is what happens
+    assert (await _fire(double, operation=operation)).detail["did"] == did
+
+
+async def test_a_field_that_nautobot_would_pass_over_is_rejected_before_anything_is_written(
+    double: NautobotDouble,
+) -> None:
+    for fields, said in (
+        ({"nmae": "a"}, "have no field 'nmae'; there are description, id, name"),
+        ({"display": "a"}, "field 'display' of 'tenancy/tenants' can only be read"),
+    ):
+        for operation in ("upsert", "create"):
+            with pytest.raises(Rejected, match=said):
+                await _fire(double, operation=operation, object={"name": "one", **fields})
+    with pytest.raises(Rejected, match="have no field 'nmae'"):
+        await _fire(double, defaults={"nmae": "a"})
+    assert set(double.asked) <= {"OPTIONS", "GET"}
