@@ -30,6 +30,8 @@ from argosy.sources._base import SourceContext
 from argosy.sources._hooked import HookedT
 from argosy.sources._hooks_api import Api, ApiError
 
+_LEASE = "hooks/lease"
+_FREE = {"owner": "", "until": 0.0}
 _FIRST_SECONDS = 2.0
 """Replicas that start together begin at different times within this."""
 _LOOK_SECONDS = 5.0
@@ -233,6 +235,7 @@ class Keeper:
             async with asyncio.timeout(_FORGET_SECONDS):
                 await self._ctx.bucket.delete(f"hooks/alive/{self._me}")
                 await self._others()
+                await self._let_go()
         except (ArgosyError, TimeoutError) as error:
             self._ctx.log.debug("that this process ends cannot be written down: %s", error)
 
@@ -255,11 +258,12 @@ class Keeper:
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
         """One process changes webhooks at a time."""
-        key, bucket = "hooks/lease", self._ctx.bucket
+        key, bucket = _LEASE, self._ctx.bucket
         while True:
             entry = await bucket.get(key)
-            held = json.loads(entry.value) if entry is not None else {"until": 0.0}
-            if held["until"] <= self._now():
+            held = json.loads(entry.value) if entry is not None else _FREE
+            # Ours if this process was told to end while it took the lease or gave it back.
+            if held["owner"] == self._me or held["until"] <= self._now():
                 mine = json.dumps({"owner": self._me, "until": self._now() + _LEASE_SECONDS}).encode()
                 try:
                     revision = await bucket.put(key, mine, revision=entry.revision if entry is not None else 0)
@@ -270,11 +274,16 @@ class Keeper:
         try:
             yield
         finally:
-            free = json.dumps({"owner": "", "until": 0.0}).encode()
             try:
-                await bucket.put(key, free, revision=revision)
+                await bucket.put(key, json.dumps(_FREE).encode(), revision=revision)
             except BusError:
                 self._ctx.log.debug("the lease of the webhooks ran out before they were done")
+
+    async def _let_go(self) -> None:
+        """Give a lease back that is still ours."""
+        entry = await self._ctx.bucket.get(_LEASE)
+        if entry is not None and json.loads(entry.value)["owner"] == self._me:
+            await self._ctx.bucket.put(_LEASE, json.dumps(_FREE).encode(), revision=entry.revision)
 
     def _digest(self) -> str:
         text = json.dumps(self._hooks.wanted(), sort_keys=True)

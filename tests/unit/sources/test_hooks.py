@@ -356,6 +356,31 @@ async def test_a_successor_that_deletes_nothing_is_not_left_without_the_webhook(
     assert [key for key in bucket.entries if "alive" in key] == []
 
 
+@pytest.mark.parametrize("delete", [True, False])
+async def test_one_that_ends_while_it_gives_its_lease_back_leaves_none(
+    api: HookApi, process: Any, delete: bool
+) -> None:
+    # Given a bus that is slow just when a process that has registered gives its lease back
+    class Slow(DictBucket):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = asyncio.Event()
+
+        async def put(self, key: str, value: bytes, *, revision: int | None = None) -> int:
+            if key == "hooks/lease" and json.loads(value)["owner"] == "" and not self.asked.is_set():
+                self.asked.set()
+                await asyncio.Event().wait()
+            return await super().put(key, value, revision=revision)
+
+    bucket = Slow()
+    stage = await process("github", GITHUB.at(api, deleteHookOnFinish=delete), bucket)
+    await eventually(bucket.asked.is_set, "the lease is given back")
+    # When the process ends, then it does what it has to, and nobody has to wait for the lease to run out
+    await stage.stop()
+    assert shown(api, GITHUB.list) == (0 if delete else 1)
+    assert json.loads(bucket.entries["hooks/lease"].value)["owner"] == ""
+
+
 async def test_a_twin_that_was_killed_is_forgotten_after_a_while(api: HookApi, process: Any) -> None:
     # Given the mark of a process that died long ago
     bucket = DictBucket()
