@@ -69,7 +69,7 @@ class TestEmitter(BrokerSuite, SourceSuite):
     nobody: ClassVar[dict[str, Json]] = {"broker": "tcp://127.0.0.1:9"}
     by_tls = "ssl://{}:443"
     login_refused = "auth"
-    impatient: ClassVar[dict[str, float]] = {"_mqtt_session.KEEP_ALIVE_SECONDS": 2}
+    impatient: ClassVar[dict[str, float]] = {"_mqtt_session.KEEP_ALIVE_SECONDS": 1}
     _good: ClassVar[dict[str, Json]] = {"broker": "tcp://b:8080", "channelKey": "k", "channelName": "c"}
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"channelKey": "k", "channelName": "c"}, "broker"),

@@ -36,7 +36,7 @@ class TestMqtt(BrokerSuite, SourceSuite):
     nobody: ClassVar[dict[str, Json]] = {"url": "tcp://127.0.0.1:9"}
     by_tls = "ssl://{}:8883"
     login_refused = "auth"
-    impatient: ClassVar[dict[str, float]] = {"_mqtt_session.KEEP_ALIVE_SECONDS": 2}
+    impatient: ClassVar[dict[str, float]] = {"_mqtt_session.KEEP_ALIVE_SECONDS": 1}
     _good: ClassVar[dict[str, Json]] = {"url": "tcp://b:1883", "topic": "t", "clientId": "c"}
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"topic": "t", "clientId": "c"}, "url"),

@@ -91,7 +91,7 @@ class TestRedisStream(BrokerSuite, SourceSuite):
     nobody: ClassVar[dict[str, Json]] = {"hostAddress": "127.0.0.1:9"}
     by_tls = "rediss://{}:6379"
     login_refused = "refuses the user"
-    impatient: ClassVar[dict[str, float]] = {"_redis._ANSWER_SECONDS": 3.0}
+    impatient: ClassVar[dict[str, float]] = {"_redis._ANSWER_SECONDS": 1.0, "redis_stream._BLOCK_MILLISECONDS": 200}
     bounded = False
     bad_blocks: ClassVar[list[tuple[dict[str, Json], str]]] = [
         ({"streams": ["s"]}, "hostAddress"),
