@@ -131,9 +131,9 @@ class TestEnding:
 
         async def stubborn() -> None:
             nonlocal cancelled
-            while cancelled < 2:
+            for _ in range(2):
                 try:
-                    await asyncio.Event().wait()
+                    await asyncio.sleep(30)  # and not for ever, lest a test that fails hangs
                 except asyncio.CancelledError:
                     cancelled += 1
 
