@@ -31,6 +31,8 @@ _PAGE = 50
 _MOST_BYTES = 16 * 1024 * 1024
 _TRY_AGAIN = frozenset((408, 425, 429))
 _LONGEST_SAYING = 600
+_NO_SUCH_VALUE = "is not one of the available choices"
+_NO_SUCH_OBJECT = "Related object not found"
 
 Object = dict[str, Any]
 
@@ -63,7 +65,12 @@ class Api:
         offset = 0
         while True:
             query = [*filters, ("depth", str(depth)), ("limit", str(_PAGE)), ("offset", str(offset))]
-            answer = await self.ask("GET", f"{endpoint}/", query)
+            try:
+                answer = await self.ask("GET", f"{endpoint}/", query)
+            except Refused as refused:
+                if refused.status == 400 and _NO_SUCH_VALUE in str(refused):
+                    return []  # what the filter names is not there, so nothing is in it
+                raise
             if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
                 raise Rejected(
                     f"{self._what('GET', endpoint + '/')} answered with something else than a list of objects"
@@ -138,7 +145,7 @@ def _judged(response: httpx2.Response, raw: bytes, what: str) -> Json:
     if status >= 500 or status in _TRY_AGAIN:
         wait = retry_after.seconds(response.headers.get("Retry-After"))
         raise RetryAfter(said, wait) if wait is not None else TriggerError(said)
-    if status == 409 or (status == 400 and "Related object not found" in words):
+    if status == 409 or (status == 400 and _NO_SUCH_OBJECT in words):
         # Another action may yet remove what needs it, or make what it refers to.
         raise TriggerError(said)
     raise Refused(said + _remedy(status, words), status)
