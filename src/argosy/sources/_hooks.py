@@ -31,7 +31,7 @@ from argosy.sources._hooked import HookedT
 from argosy.sources._hooks_api import Api, ApiError
 
 _LEASE = "hooks/lease"
-_FREE = {"owner": "", "until": 0.0}
+_FREE: dict[str, Any] = {"owner": "", "until": 0.0}
 _FIRST_SECONDS = 2.0
 """Replicas that start together begin at different times within this."""
 _LOOK_SECONDS = 5.0
