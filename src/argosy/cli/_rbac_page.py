@@ -6,27 +6,11 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import yaml
-
+from argosy.cli._manifests import documents
 from argosy.cli._page import table
 from argosy.kubernetes.granted import Verdict, by_permission
 from argosy.kubernetes.rbac import Holder, Needing, Permission, Plan, manifests
 from argosy.kubernetes.rights import EVERYWHERE, Right
-
-
-class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as blocks, nothing as a reference to what stands above."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def as_table(plan: Plan) -> Iterator[str]:
@@ -44,9 +28,8 @@ def as_yaml(plan: Plan) -> Iterator[str]:
     for one in plan.permissions:
         if not one.cluster:
             yield f"# {_command(one)}"
-    for document in manifests(plan):
-        yield "---"
-        yield yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True).rstrip("\n")
+    for text in documents(manifests(plan)):
+        yield text.removesuffix("\n")
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from argosy.manifests.eventbus import EventBusSpec
 from argosy.manifests.eventsource import EventSourceSpec
 from argosy.manifests.fields import Metadata
 from argosy.manifests.objects import API_VERSION
+from argosy.manifests.remarks import Described
 from argosy.manifests.sensor import MISPLACED, SensorSpec, TriggerBlock, TriggerTemplate
 
 Kind = Literal["EventSource", "EventBus", "Sensor"]
@@ -25,7 +26,6 @@ KINDS: tuple[Kind, ...] = ("EventSource", "EventBus", "Sensor")
 """The kinds that have a schema."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_LATER = "Known from Argo Events; this version of Argosy does not run it."
 
 
 def schema(kind: Kind) -> dict[str, Any]:
@@ -70,7 +70,9 @@ def _built(kinds: tuple[Kind, ...]) -> tuple[dict[str, dict[str, Any]], dict[str
     if "Sensor" in kinds:
         models += [TriggerTemplate, TriggerBlock]
     mode: JsonSchemaMode = "validation"
-    references, whole = models_json_schema([(model, mode) for model in dict.fromkeys(models)], by_alias=True)
+    references, whole = models_json_schema(
+        [(model, mode) for model in dict.fromkeys(models)], by_alias=True, schema_generator=Described
+    )
     definitions: dict[str, Any] = whole["$defs"]
 
     def reference(model: type[BaseModel]) -> dict[str, Any]:
@@ -84,17 +86,12 @@ def _built(kinds: tuple[Kind, ...]) -> tuple[dict[str, dict[str, Any]], dict[str
         fields = definition(EventSourceSpec)["properties"]
         for name, model in sources.items():
             fields[name] = {"type": "object", "additionalProperties": reference(model)}
-        for name in sorted(registry.LATER_SOURCES):
-            fields.setdefault(name, {"type": "object", "description": _LATER})
         fields["type"] = {"deprecated": True}
     if "Sensor" in kinds:
         template = definition(TriggerTemplate)
         for name, model in triggers.items():
             template["properties"][name] = reference(model)
-        for name in sorted(registry.LATER_TRIGGERS):
-            template["properties"].setdefault(name, {"type": "object", "description": _LATER})
-        kind_names = [*triggers, *sorted(registry.LATER_TRIGGERS)]
-        template["anyOf"] = [{"required": [name]} for name in dict.fromkeys(kind_names)]
+        template["anyOf"] = [{"required": [name]} for name in triggers]
         beside = definition(TriggerBlock)["properties"]
         template["properties"].update({name: {**beside[name], "deprecated": True} for name in MISPLACED})
     return {kind: _manifest(kind, reference(Metadata), reference(specs[kind])) for kind in kinds}, definitions
