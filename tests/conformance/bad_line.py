@@ -24,32 +24,33 @@ async def bad_line(how: str, folder: Path, greeting: bytes = b"") -> AsyncIterat
             unheard.bind(("127.0.0.1", 0))  # and never listens
             yield unheard.getsockname()[1]
         return
+    loop = asyncio.get_running_loop()
     tls = _nobodys(folder) if how == "tls" else None
-    writers: list[asyncio.StreamWriter] = []
+    transports: list[asyncio.BaseTransport] = []
+    greeted: list[asyncio.Task[asyncio.Transport | None]] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if how == "reset":
-            # Closed with the linger time 0, TCP says RST.
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-            return
-        writers.append(writer)
-        with contextlib.suppress(OSError):
+    class Line(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            if how == "reset":
+                # Closed with the linger time 0, TCP says RST.
+                connection = transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                transport.abort()
+                return
+            transports.append(transport)
             if tls is not None and greeting:
-                writer.write(greeting)
-                await writer.start_tls(tls)
-            while await reader.read(65536):
-                pass
-        writer.close()
+                transport.write(greeting)
+                greeted.append(loop.create_task(loop.start_tls(transport, asyncio.Protocol(), tls, server_side=True)))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=None if greeting else tls)
+    server = await loop.create_server(Line, "127.0.0.1", 0, ssl=None if greeting else tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for writer in writers:
-            writer.transport.abort()
+        for transport in transports:
+            transport.abort()  # type: ignore[attr-defined]
+        await asyncio.gather(*greeted, return_exceptions=True)
 
 
 def _nobodys(folder: Path) -> ssl.SSLContext:

@@ -23,9 +23,10 @@ ACTION = "0123456789abcdef0123456789abcdef"
 _HIDDEN = "…"
 
 
-def compare_sent(kind: str, block: Json, arrived: Json, *, deduplicates: bool, private: Collection[str]) -> None:
+def compare_sent(kind: str, block: Json, arrived: Json, private: Collection[str], *, deduplicates: bool) -> None:
     """Compare what arrived for the action ``ACTION`` and this block with the sample; fail if it has another shape."""
-    shown = {"action": ACTION, "block": block, "arrived": without(arrived, private), "deduplicates": deduplicates}
+    texts = {"block": without(block, private), "arrived": without(arrived, private)}
+    shown = {"action": ACTION, **texts, "deduplicates": deduplicates}
     _compare(kind, "sent", shown, lambda value: [shape(value["arrived"]), value["deduplicates"]])
 
 

@@ -1,8 +1,7 @@
 """What every trigger promises, said once: the suite that each kind's test inherits.
 
-A kind's test gives a ``Receiver``: the block that fires at it, how to see what arrived, and how to make it
-refuse, fail or hold its answer. The suite stands where the runtime stands: it opens the trigger, hands in
-actions and judges what comes back. The receiver is real; only the runtime's side is played.
+A kind's test gives a ``Receiver``: the block that fires at it, how to see what arrived, and how to make it refuse, fail or hold
+its answer. The suite opens the trigger, hands in actions as the runtime does and judges what comes back.
 
     class TestHttp(TriggerSuite):
         kind = "http"
@@ -20,8 +19,7 @@ import contextlib
 import logging
 import socket
 import traceback
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,53 +28,24 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from argosy import registry
-from argosy.bus._base import Bucket
-from argosy.clock import Clock, SystemClock
-from argosy.errors import ConfigError, Rejected, RetryAfter, SecretMissing, TriggerError
-from argosy.event import Event
-from argosy.manifests.fields import (
-    ConfigMapKeySelector,
-    Json,
-    SecretKeySelector,
-    TriggerParameterSource,
-    TriggerPolicy,
-)
+from argosy.bus._base import Queue
+from argosy.bus.memory import MemoryBus
+from argosy.errors import ConfigError, Rejected, RetryAfter, TriggerError
+from argosy.manifests.fields import Json
 from argosy.manifests.sensor import parse_sensor
-from argosy.sensor import rendering
-from argosy.triggers._base import Action, Outcome, Resolved, Trigger, TriggerContext
+from argosy.runtime import failpoints
+from argosy.runtime.actions import TriggerWorker
+from argosy.runtime.duties import TriggerDuties
+from argosy.runtime.secrets import Secrets
+from argosy.runtime.telemetry import Metrics
+from argosy.sensor import actions, rendering
+from argosy.triggers._base import Trigger
 from tests.conformance import sent
 from tests.conformance.bad_line import LINES, bad_line
 from tests.conformance.gaps import Promises, not_applicable
+from tests.conformance.trigger_stage import PATIENCE_SECONDS, Receiver, Stage, event, eventually
 
-PATIENCE_SECONDS = 20.0
-"""How long a condition may take before a test fails; nothing is asserted about how long it does take."""
-
-
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str = "") -> None:
-    """Return once ``condition`` holds; fail after ``PATIENCE_SECONDS``."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_SECONDS
-    while True:
-        found = condition()
-        if await found if isinstance(found, Awaitable) else found:
-            return
-        if loop.time() > deadline:
-            pytest.fail(f"did not come about within {PATIENCE_SECONDS:g} s: {what or condition}")
-        await asyncio.sleep(0.01)
-
-
-def event(data: Json, *, id: str = "e-1", source: str = "webhook", subject: str = "example") -> Event:
-    """An event as a sensor would hand it in."""
-    return Event(
-        id=id,
-        source=source,
-        subject=subject,
-        type=source,
-        time="2026-11-23T10:00:00.5Z",
-        data=orjson.dumps(data),
-    )
-
+__all__ = ["FAILURES", "PATIENCE_SECONDS", "Receiver", "Stage", "TriggerSuite", "event", "eventually"]
 
 FAILURES = {
     "refused": "nobody listens",
@@ -88,171 +57,6 @@ FAILURES = {
     "limited": "the receiver wants fewer at a time",
 }
 """How an action may go wrong on its way, in the words of the kinds' pages."""
-
-
-class Stage:
-    """Where the runtime stands: makes the trigger and its actions."""
-
-    def __init__(
-        self,
-        kind: str,
-        *,
-        secrets: dict[tuple[str, str], str] | None = None,
-        config_maps: dict[tuple[str, str], str] | None = None,
-        namespace: str = "default",
-        clock: Clock | None = None,
-        bucket: Bucket | None = None,
-    ) -> None:
-        plugin = registry.trigger(kind)
-        assert plugin is not None, f"there is no trigger kind {kind!r}"
-        self.plugin: type[Trigger[Any]] = plugin
-        self.secrets = secrets or {}
-        self.config_maps = config_maps or {}
-        self.namespace = namespace
-        self.clock = clock or SystemClock()
-        self.bucket = bucket
-
-    def _secret(self, selector: SecretKeySelector) -> str:
-        try:
-            return self.secrets[selector.name, selector.key]
-        except KeyError:
-            raise SecretMissing(f"secret {selector.name!r} has no key {selector.key!r}") from None
-
-    def _config_map(self, selector: ConfigMapKeySelector) -> str:
-        try:
-            return self.config_maps[selector.name, selector.key]
-        except KeyError:
-            raise SecretMissing(f"config map {selector.name!r} has no key {selector.key!r}") from None
-
-    def open(self) -> Trigger[Any]:
-        """The trigger, not entered."""
-        fields = {"sensorName": "stage", "triggerName": "act"}
-        return self.plugin(
-            TriggerContext(
-                namespace=self.namespace,
-                sensor="stage",
-                trigger="act",
-                secret=self._secret,
-                config_map=self._config_map,
-                clock=self.clock,
-                log=logging.LoggerAdapter(logging.getLogger("argosy.trigger"), fields),
-                bucket=self.bucket,
-            )
-        )
-
-    async def fire(
-        self,
-        trigger: Trigger[Any],
-        block: dict[str, Json],
-        *,
-        id: str = "action-1",
-        attempt: int = 1,
-        events: dict[str, Event] | None = None,
-        payload: bytes | None = b'{"n":1}',
-        policy: dict[str, Json] | None = None,
-        values: dict[str, str] | None = None,
-    ) -> Outcome:
-        """Perform one action as the runtime would: validate, fetch, fire. ``values`` answers parameters by
-        ``dataKey``.
-        """
-        config = self.plugin.config.model_validate(block)
-        resource = await trigger.fetch(config)
-
-        def resolve(src: TriggerParameterSource) -> Resolved | None:
-            found = (values or {}).get(src.data_key)
-            return None if found is None else Resolved(found, orjson.dumps(found))
-
-        action = Action(
-            id=id,
-            namespace=self.namespace,
-            sensor="stage",
-            trigger="act",
-            events=events if events is not None else {"dep": event({"n": 1})},
-            attempt=attempt,
-            payload=payload if "payload" in self.plugin.config.model_fields else None,
-            resource=resource,
-            policy=TriggerPolicy.model_validate(policy) if policy else None,
-            resolve=resolve,
-        )
-        return await trigger.fire(config, action)
-
-
-class Receiver(ABC):
-    """The other side of a trigger, as a test sees it. Said of kinds, not of moments: what it cannot do it
-    never can.
-    """
-
-    block: dict[str, Json]
-    """The block that fires here; ``refuse`` may change it."""
-    secrets: ClassVar[dict[tuple[str, str], str]] = {}
-    private: tuple[str, ...] = ()
-    """Texts that the trigger uses and nobody may see. The receiver should say them back, to lead it into
-    temptation.
-    """
-    networked = True
-    """Whether an action goes over the network."""
-    deduplicates = False
-    """Whether two fires of one action have one effect here."""
-    can_refuse = True
-    can_fail = True
-    can_hold = True
-    namespace = "default"
-    address = ""
-    """``host:port`` in the block, which ``--resolve`` can lead to a line that does not work."""
-    greeting = b""
-    """What the other side says in the clear before TLS begins."""
-    never: ClassVar[Mapping[str, str]] = {}
-    """Which of ``FAILURES`` cannot happen to this kind, each with the reason."""
-    hastened: ClassVar[Mapping[str, Json]] = {}
-    """What makes this kind give up waiting soon: fields of the block, and names ``argosy.…`` of what would be long."""
-
-    @abstractmethod
-    async def effects(self) -> list[str]:
-        """What arrived here, in order: for each effect the action id by which it can be recognised."""
-
-    @abstractmethod
-    async def arrived(self) -> Json:
-        """What arrived here last, as the kind's page shows it: a request (``method``, ``target``, ``headers``, ``body``), a message, an
-        object. Secrets are taken out of it.
-        """
-
-    async def knows(self, private: str) -> bool:
-        """Whether the text arrived here, so that it was indeed used."""
-        raise NotImplementedError
-
-    async def refuse(self) -> None:
-        """From now on answer so that another try cannot help."""
-        raise NotImplementedError
-
-    async def fail(self) -> None:
-        """From now on answer, or break off, so that another try may help."""
-        raise NotImplementedError
-
-    async def hold(self) -> None:
-        """From now on take actions and do not answer."""
-        raise NotImplementedError
-
-    async def release(self) -> None:
-        """Answer what is held, and all that follows."""
-        raise NotImplementedError
-
-    async def held(self) -> int:
-        """How many actions wait for an answer."""
-        raise NotImplementedError
-
-    def lead(self, port: int, patch: pytest.MonkeyPatch) -> None:
-        """From now on connections of new triggers go to this port of the loopback."""
-        if not self.address:
-            raise NotImplementedError("say which address the block has")
-        patch.setenv("ARGOSY_RESOLVE", f"{self.address}=127.0.0.1:{port}")
-
-    def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
-        """From now on the block wants TLS, by a certificate that is verified."""
-        raise NotImplementedError
-
-    async def limit(self, patch: pytest.MonkeyPatch) -> float | None:
-        """From now on answer that these are too many; after how many seconds another is welcome, if that is said."""
-        raise NotImplementedError
 
 
 class TriggerSuite(Promises):
@@ -302,17 +106,63 @@ class TriggerSuite(Promises):
         await stage.fire(trigger, receiver.block, id="action-2")
         assert set(await receiver.effects()) == {"action-1", "action-2"}
 
+    async def test_an_action_that_was_done_and_not_written_down_comes_again_under_its_name(
+        self, receiver: Receiver, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a process that dies between the receiver's yes and the queue's
+        cause = event({"n": 1, "body": {"n": 1}})
+        reached: list[str] = []
+
+        def die(point: str) -> None:
+            reached.append(point)
+            if point == "action.fired":
+                raise _Killed
+
+        async with MemoryBus() as bus:
+            queue = bus.queue("act")
+            await queue.put("action-1", actions.encode(actions.ActionRecord(cause.time, {"dep": cause})))
+            with monkeypatch.context() as patch:
+                patch.setattr(failpoints, "reach", die)
+                with pytest.raises(_Killed):
+                    await asyncio.wait_for(self._worker(receiver, stage, bus).run(), PATIENCE_SECONDS)
+            assert reached[-1] == "action.fired", await queue.find("action-1")
+            assert await receiver.effects() == ["action-1"]
+            # When another goes on in its place
+            worker = asyncio.create_task(self._worker(receiver, stage, bus).run())
+            try:
+                await eventually(lambda: _ended(queue), "the action has ended")
+            finally:
+                worker.cancel()
+                await asyncio.gather(worker, return_exceptions=True)
+            # Then it is performed a second time under the same name, and who can tell lets it have no second effect
+            found = await queue.find("action-1")
+            assert found is not None
+            assert (found.state, found.failures) == ("done", 0), found.error
+            assert await receiver.effects() == ["action-1"] * (1 if receiver.deduplicates else 2)
+
+    def _worker(self, receiver: Receiver, stage: Stage, bus: MemoryBus) -> TriggerWorker:
+        """Who performs the actions of a trigger with the receiver's block, as in a process of its own."""
+        secrets = Secrets()
+        held: dict[tuple[str, str], dict[str, str]] = {}
+        for (name, key), text in stage.secrets.items():
+            held.setdefault((receiver.namespace, name), {})[key] = text
+        secrets.update(held, {})
+        sensor, problems = parse_sensor(_sensor({"template": {"name": "act", self.kind: receiver.block}}))
+        assert sensor is not None, problems
+        duties = TriggerDuties(secrets=secrets, clock=stage.clock, metrics=Metrics(), grace_seconds=1.0)
+        queue, bucket = bus.queue("act"), bus.bucket("trigger/act")
+        return TriggerWorker(receiver.namespace, "stage", sensor.triggers[0], queue, duties, bucket=bucket)
+
     async def test_what_arrives_is_as_the_kinds_page_shows_it(
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any]
     ) -> None:
         # When an action is fired
         await stage.fire(trigger, receiver.block, id=sent.ACTION)
-        # Then what arrives has the shape of the sample, and no secret is in it
         arrived = await receiver.arrived()
+        # Then it has the shape of the sample, and no secret is in it
         shown = orjson.dumps(sent.without([receiver.block, arrived], receiver.private)).decode()
         assert [private for private in receiver.private if private in shown] == []
-        block = sent.without(receiver.block, receiver.private)
-        sent.compare_sent(self.kind, block, arrived, deduplicates=receiver.deduplicates, private=receiver.private)
+        sent.compare_sent(self.kind, receiver.block, arrived, receiver.private, deduplicates=receiver.deduplicates)
 
     async def test_opening_touches_no_network(
         self, receiver: Receiver, stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -424,17 +274,8 @@ class TriggerSuite(Promises):
         for block, named in self.bad_blocks:
             # Given a trigger whose parameters write a block that cannot work
             parameter = {"src": {"dependencyName": "dep", "dataKey": "block", "useRawData": True}, "dest": self.kind}
-            sensor, problems = parse_sensor(
-                {
-                    "apiVersion": "argoproj.io/v1alpha1",
-                    "kind": "Sensor",
-                    "metadata": {"name": "stage"},
-                    "spec": {
-                        "dependencies": [{"name": "dep", "eventSourceName": "web", "eventName": "in"}],
-                        "triggers": [{"template": {"name": "act", self.kind: {}}, "parameters": [parameter]}],
-                    },
-                }
-            )
+            trigger = {"template": {"name": "act", self.kind: {}}, "parameters": [parameter]}
+            sensor, problems = parse_sensor(_sensor(trigger))
             assert sensor is not None, problems
             # When its event comes, then no try is made, and the error says which field or value
             with pytest.raises((Rejected, ConfigError)) as raised:
@@ -523,6 +364,27 @@ class TriggerSuite(Promises):
         assert manifest["kind"] == "Sensor"
         blocks = [trigger["template"].get(self.kind) for trigger in manifest["spec"]["triggers"]]
         assert [plugin.config.model_validate(block) for block in blocks if block is not None]
+
+
+class _Killed(BaseException):
+    """The process is gone: nobody writes anything down any more."""
+
+
+def _sensor(trigger: Json) -> dict[str, Json]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Sensor",
+        "metadata": {"name": "stage"},
+        "spec": {
+            "dependencies": [{"name": "dep", "eventSourceName": "web", "eventName": "in"}],
+            "triggers": [trigger],
+        },
+    }
+
+
+async def _ended(queue: Queue) -> bool:
+    found = await queue.find("action-1")
+    return found is not None and found.state in ("done", "dead")
 
 
 async def _is(found: Awaitable[int], wanted: int) -> bool:

@@ -336,7 +336,7 @@ async def test_what_goes_wrong_on_the_way_is_tried_again(
 ) -> None:
     # Given an answer that breaks off, one that does not come, and a certificate that nobody knows
     server.queue.append(Answer(body=b"x" * 100, cut=10))
-    with pytest.raises(TriggerError, match="failed: RemoteProtocolError") as raised:
+    with pytest.raises(TriggerError, match="failed: peer closed connection") as raised:
         await fire()
     assert type(raised.value) is TriggerError
     monkeypatch.setattr("argosy.triggers.aws_lambda._HANDED_SECONDS", 0.1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -222,14 +224,22 @@ async def test_a_connection_that_is_reset_is_tried_again(stage: Stage, monkeypat
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n" * 10)
         await reader.read()
-        writer.close()
 
+    async def served(serve: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await serve(reader, writer)
+        writer.close()
+        gone.set()
+
+    gone = asyncio.Event()
     for serve in (reset, babble):
-        other = await asyncio.start_server(serve, "127.0.0.1", 0)
+        other = await asyncio.start_server(partial(served, serve), "127.0.0.1", 0)
         address = f"127.0.0.1:{other.sockets[0].getsockname()[1]}"
         async with stage.open() as trigger:
             # When an action is fired, then another try may help
             with pytest.raises(TriggerError, match=f"gRPC server '{address}'") as raised:
                 await stage.fire(trigger, {**_WHOLE, "serverURL": address})
             assert not isinstance(raised.value, Rejected)
+        await gone.wait()
+        gone.clear()
         other.close()
