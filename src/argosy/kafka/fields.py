@@ -1,13 +1,14 @@
-"""Fields of manifests that the source and the trigger share."""
+"""Where a Kafka is and how it lets us in, and other fields that the source and the trigger share."""
 
 from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
+from argosy.kafka.cluster import brokers
 from argosy.kafka.registry import check_url
-from argosy.manifests.fields import BasicAuth, Model, SASLConfig
+from argosy.manifests.fields import BasicAuth, Model, SASLConfig, TLSConfig
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+(\.\d+)?")
 
@@ -28,15 +29,36 @@ class SchemaRegistryConfig(Model):
         return check_url(url)
 
 
-def check_version(version: str) -> str:
-    """Raises ValueError if it is no version of Kafka; empty is none."""
-    if version and not _VERSION.fullmatch(version):
-        raise ValueError("is no version of Kafka; write for example 2.8.0")
-    return version
+class KafkaAccess(Model):
+    """A topic of a cluster, TLS, and who we are."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
 
-def check_mechanism(sasl: SASLConfig | None) -> SASLConfig | None:
-    """Raises ValueError for the one mechanism that is not built."""
-    if sasl is not None and sasl.mechanism == "GSSAPI":
-        raise ValueError("the mechanism GSSAPI (Kerberos) is not built; use SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN")
-    return sasl
+    url: str
+    """Brokers to begin with, ``host:port``, joined by commas."""
+    topic: str = Field(min_length=1)
+    version: str = ""
+    """The version of the brokers. It is checked for its form and has no effect: the client asks the brokers."""
+    tls: TLSConfig | None = None
+    sasl: SASLConfig | None = None
+    """A login. With OAUTHBEARER the password is the token."""
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, url: str) -> str:
+        brokers(url)
+        return url
+
+    @field_validator("version")
+    @classmethod
+    def _a_version(cls, version: str) -> str:
+        if version and not _VERSION.fullmatch(version):
+            raise ValueError("is no version of Kafka; write for example 2.8.0")
+        return version
+
+    @field_validator("sasl")
+    @classmethod
+    def _known_mechanism(cls, sasl: SASLConfig | None) -> SASLConfig | None:
+        if sasl is not None and sasl.mechanism == "GSSAPI":
+            raise ValueError("the mechanism GSSAPI (Kerberos) is not built; use SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN")
+        return sasl

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from argosy.aws.client import REGION
 from argosy.aws.credentials import Chain
 from argosy.kafka import msk, options
 from argosy.kafka.cluster import Cluster, Login, brokers
-from argosy.kafka.fields import SchemaRegistryConfig, check_mechanism, check_version
-from argosy.manifests.fields import Backoff, IntOrText, Model, SASLConfig, TLSConfig
+from argosy.kafka.fields import KafkaAccess, SchemaRegistryConfig
+from argosy.manifests.fields import Backoff, IntOrText, Model
 from argosy.sources._base import SourceConfig, SourceContext
 
 _SESSION_MILLISECONDS = 10_000
@@ -37,30 +37,20 @@ class AwsMskIamAuth(Model):
     region: str = Field(pattern=f"^{REGION}$")
 
 
-class KafkaConfig(SourceConfig):
+class KafkaConfig(KafkaAccess, SourceConfig):
     """One topic of a cluster, read by a consumer group or from one partition."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    url: str
-    """Brokers to begin with, ``host:port``, joined by commas."""
-    topic: str = Field(min_length=1)
     partition: IntOrText = ""
     """The number of the only partition to read, where there is no ``consumerGroup``. How far it was read is kept on
     the bus, so that nothing is left out while the source is away; the first start begins with the next message."""
     consumer_group: KafkaConsumerGroup | None = None
     limit_events_per_second: int = Field(default=0, ge=0)
     """How many messages become events in a second, over all partitions; 0 for no limit."""
-    version: str = ""
-    """The version of the brokers. It is checked for its form and has no effect: the client asks the brokers."""
     config: str = ""
     """Settings of sarama, Argo Events' client library, as YAML text; those of them that have an effect are named by
     ``argosy lint`` when another one is given."""
     connection_backoff: Backoff | None = None
     """Pauses between the tries to connect, before the failure is reported and the runtime's own pauses begin."""
-    sasl: SASLConfig | None = None
-    """A login. With OAUTHBEARER the password is the token."""
-    tls: TLSConfig | None = None
     aws_msk_iam_auth: AwsMskIamAuth | None = None
     """A login by an IAM role, instead of ``sasl``."""
     schema_registry: SchemaRegistryConfig | None = None
@@ -69,27 +59,11 @@ class KafkaConfig(SourceConfig):
     """Whether the value is JSON (or Avro, with ``schemaRegistry``), and stands as such in ``body``; else ``body`` is its
     bytes in base64."""
 
-    @field_validator("url")
-    @classmethod
-    def _readable(cls, url: str) -> str:
-        brokers(url)
-        return url
-
-    @field_validator("version")
-    @classmethod
-    def _a_version(cls, version: str) -> str:
-        return check_version(version)
-
     @field_validator("config")
     @classmethod
     def _settings(cls, config: str) -> str:
         options.read(config)
         return config
-
-    @field_validator("sasl")
-    @classmethod
-    def _known_mechanism(cls, sasl: SASLConfig | None) -> SASLConfig | None:
-        return check_mechanism(sasl)
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaConfig:

@@ -18,13 +18,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from argosy.errors import ConfigError, Rejected, TriggerError
 from argosy.kafka.cluster import ANSWER_SECONDS, Cluster, Failure, Login, brokers, closing
-from argosy.kafka.fields import SchemaRegistryConfig, check_mechanism, check_version
+from argosy.kafka.fields import KafkaAccess, SchemaRegistryConfig
 from argosy.kafka.registry import Registry
-from argosy.manifests.fields import SASLConfig, TLSConfig, TriggerParameter
+from argosy.manifests.fields import TLSConfig, TriggerParameter
 from argosy.tls import client_context
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._http_config import SecureHeader
@@ -37,14 +37,9 @@ T = TypeVar("T")
 _ACTION = "Idempotency-Key"
 
 
-class KafkaTriggerConfig(TriggerConfig):
+class KafkaTriggerConfig(KafkaAccess, TriggerConfig):
     """The ``kafka`` block."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    url: str
-    """Brokers to begin with, ``host:port``, joined by commas."""
-    topic: str = Field(min_length=1)
     partition: int = 0
     """Has no effect, as in Argo Events since 1.8: ``partitioningKey`` leads to a partition, and without it chance."""
     partitioning_key: str | None = None
@@ -59,32 +54,11 @@ class KafkaTriggerConfig(TriggerConfig):
     flush_frequency: int = Field(default=0, ge=0)
     """How many milliseconds a message may wait for others that are sent at the same time; 0 for not at all. It pays only
     where actions run side by side."""
-    tls: TLSConfig | None = None
-    sasl: SASLConfig | None = None
-    """A login. With OAUTHBEARER the password is the token."""
-    version: str = ""
-    """The version of the brokers. It is checked for its form and has no effect: the client asks the brokers."""
     schema_registry: SchemaRegistryConfig | None = None
     """Writes the payload as Avro, by the schema ``schemaId``."""
     headers: dict[str, str] = Field(default_factory=dict)
     secure_headers: list[SecureHeader] = Field(default_factory=list)
     """Headers whose values are in Secrets or ConfigMaps."""
-
-    @field_validator("url")
-    @classmethod
-    def _readable(cls, url: str) -> str:
-        brokers(url)
-        return url
-
-    @field_validator("version")
-    @classmethod
-    def _a_version(cls, version: str) -> str:
-        return check_version(version)
-
-    @field_validator("sasl")
-    @classmethod
-    def _known_mechanism(cls, sasl: SASLConfig | None) -> SASLConfig | None:
-        return check_mechanism(sasl)
 
     @model_validator(mode="after")
     def _complete(self) -> KafkaTriggerConfig:
