@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from argosy.manifests.fields import Json
 from tests.brokers.sources.openssh import OpenSSH
@@ -145,7 +147,14 @@ def _repository(scene: Scene, about: dict[str, Any], stack: AsyncExitStack) -> N
         if creds:
             scene.secrets.given[creds["username"]["name"], creds["username"]["key"]] = "robot"
         password = scene.secrets.of(creds["password"]) if creds else ""
-        served = stack.enter_context(GitHttp(root, password))
+        app = about.get("githubApp")
+        served = stack.enter_context(GitHttp(root, "t0ken", "x-access-token") if app else GitHttp(root, password))
+        if app:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+            scene.secrets.given[app["privateKey"]["name"], app["privateKey"]["key"]] = pem
+            where = f"/api/v3/app/installations/{app['installationID']}/access_tokens"
+            served.made[where] = b'{"token": "t0ken", "expires_at": "2099-01-01T00:00:00Z"}'
         about["url"] = f"{served.url}/{name}"
     about["cloneDirectory"] = str(scene.folder / about["cloneDirectory"].lstrip("/"))
 

@@ -45,7 +45,9 @@ class Repository:
 class GitHttp:
     """Serves the repositories below ``root`` on loopback; a context manager. Without ``password`` to anybody."""
 
-    def __init__(self, root: Path, password: str = "") -> None:
+    def __init__(self, root: Path, password: str = "", user: str = "robot") -> None:
+        self.made: dict[str, bytes] = {}
+        """What it answers to these paths with 201, as the API beside a repository does."""
         self.requests: list[tuple[str, str]] = []
         self.sent = 0
         """Bytes of packs that were sent."""
@@ -61,7 +63,12 @@ class GitHttp:
             def _serve(self, body: bytes) -> None:
                 path, _, query = self.path.partition("?")
                 served.requests.append((self.command, path))
-                login = base64.b64encode(f"robot:{password}".encode()).decode()
+                if path in served.made:
+                    self.send_response(201)
+                    self.end_headers()
+                    self.wfile.write(served.made[path])
+                    return
+                login = base64.b64encode(f"{user}:{password}".encode()).decode()
                 if password and self.headers.get("Authorization") != f"Basic {login}":
                     self.send_response(401)
                     self.send_header("WWW-Authenticate", 'Basic realm="git"')
