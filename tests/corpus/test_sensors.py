@@ -12,11 +12,10 @@ import pytest
 
 import tests.corpus.sensor_clusters
 import tests.corpus.sensor_services  # noqa: F401 - these enter their peers
-from argosy import registry
 from argosy.manifests.sensor import parse_sensor
 from tests.corpus.sensor_events import Example, examples
-from tests.corpus.sensor_peers import PEERS, fire, fired_with, needs, stay_silent
-from tests.corpus.sensor_waiting import LATER, LATER_KINDS, SILENT, UNREADABLE, not_fired
+from tests.corpus.sensor_peers import fire, fired_with, needs, stay_silent
+from tests.corpus.sensor_waiting import LATER, SILENT, UNREADABLE, not_fired
 
 if not examples():
     pytest.skip("the corpus folder ../shared/corpus is not beside this checkout", allow_module_level=True)
@@ -40,12 +39,6 @@ def test_every_example_is_fired_somewhere_or_waits_for_a_reason() -> None:
     assert {str(one): needs(one) for one in examples() if str(one) in left and needs(one) not in places} == {}
     known = {f"{one}:{name}" for one in examples() for name in one.triggers} | {str(one) for one in examples()}
     assert [name for name in (*UNREADABLE, *SILENT, *LATER) if name not in known] == []
-
-
-def test_a_kind_without_a_peer_does_not_run_yet() -> None:
-    for kind in LATER_KINDS:
-        assert registry.trigger(kind) is None, f"{kind!r} runs: write its peer in tests/corpus/sensor_services.py"
-        assert kind not in PEERS
 
 
 @pytest.mark.parametrize("name", sorted(UNREADABLE))
