@@ -35,19 +35,23 @@ class Identity(HttpClient):
         self._key = key
         self._scope = scope
         self._held: tuple[str, str, float] | None = None
+        self._asking = asyncio.Lock()
 
     async def token(self) -> str:
         """One that is good for some minutes. Raises SourceError, or ConfigError where a key is none."""
-        text = await self._text()
-        now = self._ctx.clock.now().timestamp()
-        if self._held is None or self._held[0] != text or now >= self._held[2] - _EARLY_SECONDS:
-            answer = await self._asked(text, now)
-            try:
-                token, seconds = str(answer["access_token"]), float(answer.get("expires_in", 3600))
-            except (KeyError, ValueError, TypeError) as error:
-                raise SourceError("Google answered without a token when asked for one") from error
-            self._held = (text, token, now + seconds)
-        return self._held[1]
+        async with self._asking:  # calls that begin together ask once
+            text = await self._text()
+            now = self._ctx.clock.now().timestamp()
+            if self._held is None or self._held[0] != text or now >= self._held[2] - _EARLY_SECONDS:
+                answer = await self._asked(text, now)
+                try:
+                    found = json.loads(answer)
+                    token, seconds = str(found["access_token"]), float(found.get("expires_in", 3600))
+                except (KeyError, ValueError, TypeError, AttributeError):
+                    # Not "from": the words of the error quote the text, which may be half a token.
+                    raise SourceError("Google answered without a token when asked for one") from None
+                self._held = (text, token, now + seconds)
+            return self._held[1]
 
     async def project(self) -> str:
         """The project of the key, else that of the machine. Raises SourceError where there is neither."""
@@ -72,10 +76,9 @@ class Identity(HttpClient):
         except OSError as error:
             raise SourceError(f"GOOGLE_APPLICATION_CREDENTIALS {file!r} cannot be read: {error.strerror}") from error
 
-    async def _asked(self, text: str, now: float) -> dict[str, Any]:
+    async def _asked(self, text: str, now: float) -> str:
         if not text:
-            found = await self._of_machine(f"instance/service-accounts/default/token?scopes={self._scope}")
-            return dict(json.loads(found))
+            return await self._of_machine(f"instance/service-accounts/default/token?scopes={self._scope}")
         key = _parsed(text)
         url = str(key.get("token_uri") or _TOKENS)
         if key["type"] == "service_account":
@@ -84,7 +87,7 @@ class Identity(HttpClient):
         else:
             form = {"grant_type": "refresh_token"}
             form |= {name: str(key.get(name, "")) for name in ("client_id", "client_secret", "refresh_token")}
-        return dict(json.loads(await self._got("POST", url, data=form)))
+        return await self._got("POST", url, data=form)
 
     async def _of_machine(self, path: str) -> str:
         host = os.environ.get("GCE_METADATA_HOST", "") or "metadata.google.internal"

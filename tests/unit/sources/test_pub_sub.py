@@ -214,6 +214,10 @@ async def test_what_is_missing_is_said(service: Service, tokens: HttpServer, mon
     tokens.answers["/token"] = Answer(400, body=b'{"error": "invalid_grant", "error_description": "PRIVATE"}')
     async with raising("pubSub", _BLOCK, secrets={_SECRET: _key(tokens)}) as sentence:
         assert "gives no token: 400 invalid_grant" in sentence and "PRIVATE" not in sentence
+    for answer in (b"<html>", b"[]", b'{"token": "PRIVATE"}', b'{"access_token": "PRIVATE", "expires_in": "soon"}'):
+        tokens.answers["/token"] = Answer(body=answer)
+        async with raising("pubSub", _BLOCK, secrets={_SECRET: _key(tokens)}) as sentence:
+            assert sentence == "Google answered without a token when asked for one"
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
     async with raising("pubSub", {"subscriptionID": "s"}) as sentence:
         assert "give projectID" in sentence
