@@ -242,8 +242,9 @@ def test_a_policy_lets_the_account_create_its_workflows_only(manifests: Any) -> 
     parameters = [{"src": {"dependencyName": "order", "dataKey": "id"}, "dest": "spec.arguments.parameters.0.value"}]
     made = manifests(sensor(argo(workflow(spec), parameters=parameters)))
     (one,) = policies(made)
-    (validation,) = one["spec"]["validations"]
+    validation, _ = one["spec"]["validations"]
     assert validation["expression"] == (
+        "request.operation == 'UPDATE'\n|| "
         'request.namespace == "shop" && object.spec.all(field, field in ["arguments", "serviceAccountName", "workflowTemplateRef"])'
         ' && has(object.spec.serviceAccountName) && object.spec.serviceAccountName == "ci"'
         ' && has(object.spec.workflowTemplateRef) && object.spec.workflowTemplateRef == {"name": dyn("build")}'

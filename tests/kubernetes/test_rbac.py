@@ -440,6 +440,41 @@ def test_a_workflow_that_no_trigger_creates_is_refused_by_the_policy(
     created(apiserver, build(body), "admin")
 
 
+def test_who_may_change_a_workflow_may_not_make_another_of_it(apiserver: ApiServer) -> None:
+    # Given an account whose triggers submit a template, and suspend what runs
+    namespace = apiserver.namespace()
+    body = workflow(generateName="a-") | {"spec": {"workflowTemplateRef": {"name": "build"}}}
+    blocks = [{"source": {"resource": body}}, {"operation": "suspend", "source": {"resource": workflow(name="one")}}]
+    triggers = [{"template": {"name": f"t{at}", "argoWorkflow": block}} for at, block in enumerate(blocks)]
+    dependency = {"name": "d", "eventSourceName": "s", "eventName": "e"}
+    spec = {"template": {"serviceAccountName": "own"}, "dependencies": [dependency], "triggers": triggers}
+    one = {"apiVersion": API, "kind": "Sensor", "metadata": {"name": "x", "namespace": namespace}, "spec": spec}
+    (holder,) = planned(from_objects([one])).holders
+    made = [each for each in rbac.manifests(planned(from_objects([one]))) if each["kind"].startswith("Validating")]
+    user = holding(apiserver, namespace, "own", rbac.rules(holder.places[namespace]))
+    for each in made:
+        apiserver.apply(each)
+    where = f"/apis/{API}/namespaces/{namespace}/workflows"
+    running = {"spec": {"workflowTemplateRef": {"name": "build"}}}
+    apiserver.apply({**workflow(name="one", namespace=namespace), **running})
+
+    def changed(spec: Object) -> str:
+        try:
+            merge = "application/merge-patch+json"
+            apiserver.request("PATCH", f"{where}/one?dryRun=All", {"spec": spec}, user=user, content=merge)
+        except ApiError as error:
+            return str(error)
+        return ""
+
+    # Then it may suspend it, and do nothing else with it
+    for spec in ({"workflowTemplateRef": {"name": "other"}}, {"podSpecPatch": "{}"}, {"templates": []}):
+        asyncio.run(eventually(lambda spec=spec: "may change no more" in changed(spec)))
+    assert changed({"suspend": True}) == ""
+    assert changed({"arguments": {"parameters": []}}) == ""
+    for each in made:
+        apiserver.request("DELETE", apiserver.path(each))
+
+
 def test_without_any_one_rule_something_of_the_corpus_is_refused(
     apiserver: ApiServer, applied: list[Object], understack: Bundle, site: dict[str, str]
 ) -> None:

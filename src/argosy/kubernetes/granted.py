@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from argosy.errors import TriggerError
-from argosy.kubernetes.client import Client, Resource
+from argosy.errors import Rejected, TriggerError
+from argosy.kubernetes.client import Client, KindUnknown, Resource
 from argosy.kubernetes.kinds import Kinds, Served
 from argosy.kubernetes.rbac import Holder, Permission
 from argosy.kubernetes.rights import EVERYWHERE, Right
@@ -210,7 +210,10 @@ async def served(bundle: Bundle, client: Client) -> Kinds:
                 continue
             group = version.rpartition("/")[0]
             if (group, kind) not in found:
-                resource = await client.discover(version, kind)
+                try:
+                    resource = await client.discover(version, kind)
+                except (KindUnknown, Rejected):
+                    continue  # not installed there: it stays a guess, and that is said
                 found[group, kind] = Served(resource.plural, resource.namespaced)
     return Kinds(found)
 

@@ -25,6 +25,8 @@ _TEMPLATES = ("WorkflowTemplate", "ClusterWorkflowTemplate")
 _CREATES = ("submit", "submit-from", "resubmit", "create", "update", "patch", "apply")
 _OPEN = frozenset(("arguments", "entrypoint", "priority", "parallelism", "activeDeadlineSeconds", "ttlStrategy"))
 """Fields of a spec that an event may decide without that something else is run, or with other rights."""
+_UPDATED = _OPEN | {"suspend", "shutdown"}
+"""What triggers that suspend, stop, resume or retry a Workflow change in its spec."""
 Object = dict[str, Any]
 
 
@@ -142,9 +144,12 @@ def policy(name: str, user: str, pins: Pins) -> Iterator[Object]:
     names it.
     """
     shapes = sorted(pins.shapes, key=lambda one: (one.namespace, one.title, one.spec))
-    rule = {"apiGroups": [_GROUP], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["workflows"]}
+    rule = {"apiGroups": [_GROUP], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["workflows"]}
+    same = "(field in oldObject.spec && object.spec[field] == oldObject.spec[field])"
+    updated = f"object.spec.all(field, field in {_text(sorted(_UPDATED))} || {same})"
     account = user.removeprefix("system:serviceaccount:").replace(":", "/")
     allowed = ", ".join(_unique(f"{one.title} in namespace '{one.namespace}'" for one in shapes))
+    created = "\n|| ".join(_unique(one.expression() for one in shapes))
     yield {
         "apiVersion": _ADMISSION,
         "kind": "ValidatingAdmissionPolicy",
@@ -155,9 +160,13 @@ def policy(name: str, user: str, pins: Pins) -> Iterator[Object]:
             "matchConditions": [{"name": "account", "expression": f"request.userInfo.username == {_text(user)}"}],
             "validations": [
                 {
-                    "expression": "\n|| ".join(_unique(one.expression() for one in shapes)),
+                    "expression": f"request.operation == 'UPDATE'\n|| {created}",
                     "message": f"service account {account} may create these Workflows only, as its triggers do: {allowed}",
-                }
+                },
+                {
+                    "expression": f"request.operation == 'CREATE'\n|| {updated}",
+                    "message": f"service account {account} may change no more of a Workflow's spec than {_shown(_UPDATED)}",
+                },
             ],
         },
     }
@@ -167,6 +176,10 @@ def policy(name: str, user: str, pins: Pins) -> Iterator[Object]:
         "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
+
+
+def _shown(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
 
 
 def _unique(texts: Iterable[str]) -> list[str]:
