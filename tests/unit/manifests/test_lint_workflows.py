@@ -257,3 +257,16 @@ def test_a_place_in_the_block_of_a_kind_without_object_is_checked_by_its_fields(
     assert [one.code for one in found] == ["unknown-destination"] * 2
     assert "'tls' of a 'http' trigger has no field 'caCertSecrets'; did you mean 'caCertSecret'?" in found[0].message
     assert "did you mean 'password'?" in found[1].message
+
+
+def test_a_place_in_an_object_that_a_server_of_ones_own_gives_is_not_judged() -> None:
+    custom = {"serverURL": "server:9000", "spec": {"a": "b"}, "parameters": writes("metadata.namespace")}
+    made = thing(
+        "Sensor",
+        "orders",
+        {
+            "dependencies": [{"name": "order", "eventSourceName": "shop", "eventName": "order"}],
+            "triggers": [{"template": {"name": "t", "custom": custom}}],
+        },
+    )
+    assert [one for one in said(made) if one.code == "unknown-destination"] == []

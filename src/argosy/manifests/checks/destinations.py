@@ -24,6 +24,7 @@ from argosy.manifests.fields import TriggerParameter
 from argosy.manifests.findings import Loc, Problem, aliases, model_at
 from argosy.manifests.sensor import TriggerSpec, is_kind
 from argosy.manifests.spelling import did_you_mean, is_slip
+from argosy.triggers._base import Trigger
 
 _METADATA = (
     "annotations",
@@ -137,6 +138,9 @@ def _resource_level(trigger: TriggerSpec) -> Iterator[Problem]:
     if config is None or not dests:
         return
     if not isinstance(getattr(config, "source", None), ArtifactLocation):
+        plugin = registry.trigger(trigger.kind)
+        if plugin is not None and plugin.fetch is not Trigger.fetch:
+            return  # what they are set on is known to the kind's server alone
         for dest in dests:
             yield from _in_model(type(config), dest, dest.steps, f"a '{trigger.kind}' trigger")
         return
