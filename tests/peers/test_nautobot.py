@@ -18,6 +18,8 @@ from tests.peers.nautobot_gateway import Gateway
 from tests.peers.nautobot_server import TOKEN, NautobotServer
 from tests.unit.triggers.receivers import Answer
 
+pytestmark = pytest.mark.timeout(900)  # the first run of all makes the database
+
 
 class _Vlans(Receiver):
     """VLANs without a group, of which Nautobot lets as many be alike as one likes: effects can only be told by their ids."""

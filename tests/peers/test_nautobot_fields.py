@@ -7,6 +7,8 @@ import pytest
 from tests.peers.nautobot_actions import Actions, deeds, location, new_name, site
 from tests.peers.nautobot_server import NautobotServer
 
+pytestmark = pytest.mark.timeout(900)  # the first run of all makes the database
+
 
 @pytest.fixture
 def fire(nautobot: NautobotServer) -> Actions:
@@ -181,6 +183,19 @@ class TestEveryKindOfField:
         for did in ("update", "nothing"):
             outcome = await fire("dcim/interfaces", interface | {"tagged_vlans": [{"name": name}]}, "device", "name")
             assert outcome.detail["did"] == did
+
+    async def test_of_custom_fields_of_which_some_are_defaults(
+        self, fire: Actions, nautobot: NautobotServer, model: None, name: str
+    ) -> None:
+        wanted = location(name, custom_fields={"text": "wanted"})
+        defaults = {"custom_fields": {"text": "default", "integer": 4}}
+        made = await fire("dcim/locations", wanted, "name", defaults=defaults)
+        path = f"dcim/locations/{made.detail['id']}/"
+        there = nautobot.api("GET", path)["custom_fields"]
+        assert (there["text"], there["integer"]) == ("wanted", 4)
+        # And what somebody writes into a default stays
+        nautobot.api("PATCH", path, {"custom_fields": {"integer": 5}})
+        assert (await fire("dcim/locations", wanted, "name", defaults=defaults)).detail["did"] == "nothing"
 
     async def test_of_many_kinds_of_objects(
         self, fire: Actions, nautobot: NautobotServer, site: str, name: str

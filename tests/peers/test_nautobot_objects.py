@@ -9,6 +9,8 @@ from argosy.manifests.fields import Json
 from tests.peers.nautobot_actions import Actions, deeds, location, new_name, site
 from tests.peers.nautobot_server import NOBODY, READER, NautobotServer
 
+pytestmark = pytest.mark.timeout(900)  # the first run of all makes the database
+
 
 @pytest.fixture
 def fire(nautobot: NautobotServer) -> Actions:

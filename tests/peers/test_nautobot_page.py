@@ -15,6 +15,8 @@ from tests.examples import snippets
 from tests.missing import missing
 from tests.peers.nautobot_server import TOKEN, NautobotServer
 
+pytestmark = pytest.mark.timeout(900)  # the first run of all makes the database
+
 _PAGE = snippets.ROOT / "docs" / "how-to" / "keep-nautobot-in-step.md"
 _PROJECT = "3a69b98463964e19b295f87cffa5db52"
 _NETWORK = "4b2f1c9e-1d2c-4a43-8a8e-0b1c0c6d5f10"

@@ -137,6 +137,10 @@ class Wanted:
 
     async def _make(self, change: bool = True) -> Outcome:
         body = {**self.defaults, **self.object}
+        for name in state.MERGED:
+            entries, more = self.object.get(name), self.defaults.get(name)
+            if isinstance(entries, dict) and isinstance(more, dict):
+                body[name] = {**more, **entries}
         self._check(body)
         if self.dry_run:
             said = f"would make an object of {self.endpoint!r}"

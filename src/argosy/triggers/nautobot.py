@@ -37,7 +37,7 @@ class NautobotConfig(TriggerConfig):
     url: str
     """Where Nautobot is, for example ``https://nautobot.example.com``."""
     token: SecretKeySelector
-    """A token of a user who may look at such objects, and do with them what the block says."""
+    """A token of a user who may look at such objects and at what they refer to, and do what the block says."""
     endpoint: str
     """What kind of object, by the path of its API: ``dcim/locations``, ``ipam/ip-addresses``, ``plugins/…``."""
     operation: Literal["upsert", "create", "update", "delete"] = "upsert"
