@@ -10,6 +10,7 @@ import pytest
 
 from tests.brokers.sources.mosquitto import Mosquitto
 from tests.brokers.sources.nats_server import NatsServer
+from tests.brokers.sources.postgresql import PostgreSQL
 from tests.brokers.sources.redis_server import RedisServer
 from tests.brokers.sources.suite import BrokerUpstream
 from tests.conformance.source import Stage, on_stage
@@ -30,6 +31,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(scope="session")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
         yield server
 
 

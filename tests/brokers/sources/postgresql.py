@@ -25,6 +25,8 @@ from tests.brokers.sources.server import Server
 from tests.missing import missing
 
 PASSWORD = "p@ss/w:rd%41"
+SECRETS = {("db", "password"): PASSWORD}
+"""What ``PostgreSQL.login`` names."""
 _OWNERS = ("postgres", "nobody")
 
 
@@ -50,6 +52,15 @@ class PostgreSQL(Server):
             owner = next(known[name] for name in _OWNERS if name in known)
             os.chown(self.home, owner.pw_uid, owner.pw_gid)
             self._as = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
+
+    def login(self) -> dict[str, Any]:
+        """The fields of a block by which a source comes in."""
+        return {
+            "hostAddress": f"127.0.0.1:{self.port}",
+            "database": "shop",
+            "username": "argosy",
+            "password": {"name": "db", "key": "password"},
+        }
 
     def command(self) -> list[str]:
         # Every table that it has is worth nothing: it need not wait for the disk.

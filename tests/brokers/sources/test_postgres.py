@@ -1,5 +1,7 @@
 """The ``postgres`` source against a real PostgreSQL: the suites of every source and of brokers for the changes of a table,
-what the log says of each kind of change, and the messages of channels.
+and what the log says of each kind of change.
+
+Longer than 400 lines, for most of them are statements of SQL and the rows that become of them.
 """
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, ClassVar, Self
 
 import asyncpg
@@ -16,27 +18,11 @@ import pytest
 from argosy.errors import EventTooLarge, SourceError
 from argosy.manifests.fields import Json
 from argosy.sources._pgoutput import position
-from tests.brokers.sources.postgresql import PASSWORD, PostgreSQL
+from tests.brokers.sources.postgresql import PASSWORD, SECRETS, PostgreSQL
 from tests.brokers.sources.suite import BrokerSuite, BrokerUpstream
-from tests.conformance.source import SourceSuite, Stage, eventually, on_stage, raising
+from tests.conformance.source import SourceSuite, Stage, eventually, raising
 
 _numbers = itertools.count(1)
-_SECRETS = {("db", "password"): PASSWORD}
-
-
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    with PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
-        yield server
-
-
-def login(server: PostgreSQL) -> dict[str, Json]:
-    return {
-        "hostAddress": f"127.0.0.1:{server.port}",
-        "database": "shop",
-        "username": "argosy",
-        "password": {"name": "db", "key": "password"},
-    }
 
 
 class Writer(BrokerUpstream):
@@ -47,7 +33,7 @@ class Writer(BrokerUpstream):
     names_messages = True
     kind = "postgres"
     server: PostgreSQL
-    secrets = _SECRETS
+    secrets = SECRETS
 
     def __init__(self, server: PostgreSQL) -> None:
         super().__init__(server)
@@ -57,7 +43,7 @@ class Writer(BrokerUpstream):
         self.ends: list[int] = []
         """Where each transaction of ``send`` ends in the log."""
         replication = {"slot": self.name, "tables": [self.name], "pollInterval": "20ms"}
-        self.block = {**login(server), "replication": replication}
+        self.block = {**server.login(), "replication": replication}
 
     async def __aenter__(self) -> Self:
         await self.again()
@@ -426,113 +412,6 @@ async def test_refusals_are_sentences_that_show_no_password(upstream: Writer, ca
         ({"username": "plain", "tls": {"enabled": True}}, {}, "certificate of postgres://127.0.0.1"),
     ]
     for given, changed, expected in cases:
-        async with raising("postgres", {**block, **given}, secrets={**_SECRETS, **changed}) as sentence:
+        async with raising("postgres", {**block, **given}, secrets={**SECRETS, **changed}) as sentence:
             assert expected in sentence
             assert PASSWORD not in sentence + caplog.text and "wr0ng" not in sentence + caplog.text
-
-
-def channel_block(server: PostgreSQL, *channels: str, **more: Json) -> dict[str, Json]:
-    return {**login(server), "listen": {"channels": list(channels), **more}}
-
-
-async def test_messages_of_channels_become_events_in_the_order_of_sending(postgresql: PostgreSQL) -> None:
-    # Given a source that hears two channels, and metadata
-    block = {**channel_block(postgresql, "jobs", "Größe"), "metadata": {"a": "b"}}
-    async with on_stage("postgres", block, secrets=dict(_SECRETS)) as stage:
-        await stage.start()
-        client = await postgresql.client()
-        # When messages are sent, one of them in a transaction that is rolled back
-        for number in range(100):
-            await client.execute("SELECT pg_notify($1, $2)", "jobs", f'"{number}"')
-        await client.execute("BEGIN; NOTIFY jobs, 'never'; ROLLBACK")
-        await client.execute("SELECT pg_notify('Größe', 'ä')")
-        # Then each is an event, with its channel and who sent it
-        events = await stage.events(101)
-        pid = client.get_server_pid()
-        assert events[0].data == {"channel": "jobs", "payload": '"0"', "pid": pid, "metadata": {"a": "b"}}
-        assert [event.data["payload"] for event in events] == [f'"{number}"' for number in range(100)] + ["ä"]
-        assert {event.id for event in events} == {None}
-        await client.close()
-
-
-async def test_messages_that_are_to_be_json_are_read_and_others_are_counted(postgresql: PostgreSQL) -> None:
-    async with on_stage("postgres", channel_block(postgresql, "json", jsonBody=True), secrets=dict(_SECRETS)) as stage:
-        await stage.start()
-        client = await postgresql.client()
-        for text in ("no", '{"a": 1}'):
-            await client.execute("SELECT pg_notify('json', $1)", text)
-        (event,) = await stage.events(1)
-        assert event.data["payload"] == {"a": 1}
-        assert len(stage.refused) == 1 and "channel 'json'" in stage.refused[0]
-        await client.close()
-
-
-async def test_no_more_messages_are_read_than_may_wait_and_none_is_lost(
-    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given a bus that does not answer, and room for ten
-    monkeypatch.setattr("argosy.sources._postgres_listen._MOST_WAITING", 10)
-    async with on_stage("postgres", channel_block(postgresql, "flood"), secrets=dict(_SECRETS)) as stage:
-        await stage.start()
-        stage.close_gate()
-        client = await postgresql.client()
-        # When thousands of messages come
-        query = "SELECT pg_notify('flood', lpad(n::text, 7000, '0')) FROM generate_series(1, $1) n"
-        await client.execute(query, 3000)
-        await eventually(lambda: stage.under_way == 64)
-        await asyncio.sleep(0.2)
-        # Then no more than may be are under way, and the messages wait at the server
-        assert stage.under_way == 64
-        assert await client.fetchval("SELECT pg_notification_queue_usage()") > 0
-        # And all arrive in order
-        stage.open_gate()
-        await stage.events(3000)
-        assert [int(event.data["payload"][-9:]) for event in stage.emitted] == list(range(1, 3001))
-        await client.close()
-
-
-async def test_a_lost_connection_is_made_again_and_what_was_sent_meanwhile_is_gone(postgresql: PostgreSQL) -> None:
-    async with on_stage("postgres", channel_block(postgresql, "jobs"), secrets=dict(_SECRETS)) as stage:
-        await stage.start()
-        await postgresql.restart()
-        await eventually(lambda: len(stage.listening) == 2)
-        client = await postgresql.client()
-        await client.execute("NOTIFY jobs, 'after'")
-        (event,) = await stage.events(1)
-        assert event.data["payload"] == "after"
-        assert stage.errors and "lost" in str(stage.errors[0])
-        await client.close()
-
-
-async def test_a_listener_that_is_cancelled_ends_when_its_emits_have(postgresql: PostgreSQL) -> None:
-    async with on_stage("postgres", channel_block(postgresql, "jobs"), secrets=dict(_SECRETS)) as stage:
-        await stage.start()
-        stage.close_gate()
-        client = await postgresql.client()
-        await client.execute("NOTIFY jobs, 'one'")
-        await eventually(lambda: stage.under_way == 1)
-        task = stage.begin_stop()
-        await asyncio.sleep(0.1)
-        assert not task.done()
-        stage.open_gate()
-        await asyncio.wait([task])
-        assert (len(stage.emitted), stage.cut_off) == (1, 0)
-        await client.close()
-
-
-async def test_messages_that_were_heard_and_had_to_wait_are_kept_before_a_listener_ends(postgresql: PostgreSQL) -> None:
-    async with on_stage("postgres", channel_block(postgresql, "jobs"), secrets=dict(_SECRETS)) as stage:
-        # Given more messages of one transaction, which come together, than may be under way
-        await stage.start()
-        stage.close_gate()
-        client = await postgresql.client()
-        await client.execute("SELECT pg_notify('jobs', n::text) FROM generate_series(1, 100) n")
-        await eventually(lambda: stage.under_way == 64)
-        # When the source is told to end, and the bus answers again
-        task = stage.begin_stop()
-        await asyncio.sleep(0)
-        stage.open_gate()
-        await asyncio.wait([task])
-        # Then none is missing: the server does not tell them again
-        assert [event.data["payload"] for event in stage.emitted] == [str(number) for number in range(1, 101)]
-        await client.close()
