@@ -1,5 +1,7 @@
 """The ``imap`` source against a real Dovecot: the suites of every source and of brokers, what becomes of a message, and what
 messages look like as events.
+
+Longer than 400 lines, for the messages stand beside the events that they become.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """How the ``kafka`` source reads a real topic: what an event looks like, where reading begins and goes on, how partitions are
 shared, and what is lost when something dies (nothing).
+
+Longer than 400 lines, for all of it is one broker, which is slow to start, and one way of reading it.
 """
 
 from __future__ import annotations

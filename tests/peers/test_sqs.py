@@ -1,6 +1,8 @@
 """The ``sqs`` source against moto's SQS: the suite of every source, and what is a queue's own.
 
 AWS's own client is the other side: it makes the queues, sends, and looks.
+
+Longer than 400 lines, for the queues, their owners and what may go wrong share one emulator.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The ``sftp`` source against a real OpenSSH: the suite of every source, who the server must be, and what happens while
 nobody looks. Passwords are shown on the server of asyncssh, since OpenSSH knows only those of the machine's users.
+
+Longer than 400 lines, for who the server is and what it holds are shown on one server and one directory.
 """
 
 from __future__ import annotations

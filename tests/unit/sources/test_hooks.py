@@ -1,6 +1,8 @@
 """Webhooks registered at a service: what its API is asked, and that processes side by side come out as one.
 
 The service is a double (``hook_api``); the source, the HTTP calls and the bucket are the real ones.
+
+Longer than 400 lines, for each behaviour is shown at every service that has an API of its own.
 """
 
 from __future__ import annotations

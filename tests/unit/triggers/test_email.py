@@ -1,4 +1,7 @@
-"""The ``email`` trigger against a real SMTP server (aiosmtpd)."""
+"""The ``email`` trigger against a real SMTP server (aiosmtpd).
+
+Longer than 400 lines, for messages, servers and what both refuse are shown by one server and one block.
+"""
 
 from __future__ import annotations
 
