@@ -90,9 +90,7 @@ def _forget() -> None:
 
 @pytest.fixture
 def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The sources toyHook (all processes receive), toyPoll (one does), toyBroken; the trigger toySend. Of both sorts ``toyLater`` is
-    known and not run.
-    """
+    """The sources toyHook (all processes receive), toyPoll (one does), toyBroken; the trigger toySend."""
     place = tmp_path_factory.mktemp("site")
     (place / "argosy_toys.py").write_text(_MODULE)
     info = place / "argosy_toys-1.dist-info"
@@ -100,8 +98,6 @@ def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: argosy-toys\nVersion: 1\n")
     (info / "entry_points.txt").write_text(_POINTS)
     monkeypatch.syspath_prepend(str(place))
-    for later in ("LATER_SOURCES", "LATER_TRIGGERS"):
-        monkeypatch.setattr(registry, later, frozenset({"toyLater"}))
     _forget()
     yield place
     sys.modules.pop("argosy_toys", None)

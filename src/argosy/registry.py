@@ -21,12 +21,6 @@ from argosy.sources._base import Source, SourceConfig
 from argosy.sources._raw import Raw, Wrapped
 from argosy.triggers._base import Trigger
 
-LATER_SOURCES: frozenset[str] = frozenset()
-"""Kinds of upstream that Argosy knows by name and does not run yet."""
-
-LATER_TRIGGERS: frozenset[str] = frozenset()
-"""Trigger kinds of upstream that Argosy knows by name and does not run yet."""
-
 
 def _snake(kind: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match.group(1).lower(), kind)

@@ -445,17 +445,6 @@ def test_a_cloud_event_that_is_taken_for_data_is_hinted_at(folder: _Folder) -> N
     assert hint.startswith("the data looks like a whole CloudEvent; if it is one, leave out --source")
 
 
-def test_an_event_that_this_version_does_not_receive_is_hinted_at(folder: _Folder) -> None:
-    folder.write(
-        "manifests/all.yaml",
-        MANIFESTS.replace("  webhook:\n", "  mns: {later: {}}\n  webhook:\n"),
-    )
-
-    (hint,) = folder.json("--event", folder.event(_event("later")))["hints"]
-
-    assert hint.startswith("this version of Argosy does not run shop/later, so the event never comes here")
-
-
 class TestTheCall:
     @pytest.mark.parametrize(
         ("arguments", "said"),

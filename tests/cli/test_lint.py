@@ -24,7 +24,6 @@ spec:
 """
 BAD = GOOD.replace("endpoint", "endpiont").replace("shop", "bad")
 WARNED = GOOD.replace("spec:", "spec:\n  type: webhook")
-LATER = GOOD.replace("toyHook", "toyLater")
 
 
 def lint(*arguments: str, stdin: str | None = None) -> Result:
@@ -63,14 +62,6 @@ def test_warnings_count_only_when_asked(folder: Path) -> None:
     assert "warning: 'type' has no effect since" in result.stdout
 
 
-def test_kinds_that_are_not_run_yet_are_told_and_do_not_fail(folder: Path) -> None:
-    (folder / "a.yaml").write_text(LATER)
-    result = lint("--strict", str(folder))
-    assert result.exit_code == 0
-    assert "later: kind 'toyLater' is not run by this version; event 'order' is left out" in result.stdout
-    assert result.stdout.endswith("1 file with 1 EventSource: 1 not run by this version\n")
-
-
 def test_notes_are_shown_when_asked(folder: Path) -> None:
     (folder / "a.yaml").write_text(GOOD.replace("order:", "or.der:"))
     assert "routing-name" not in lint(str(folder)).stdout
@@ -91,7 +82,7 @@ def test_json_says_the_same_to_machines(folder: Path) -> None:
     result = lint("-o", "json", str(folder))
     assert result.exit_code == 1
     said = json.loads(result.stdout)
-    assert said["counts"] == {"error": 2, "warning": 0, "later": 0, "info": 0}
+    assert said["counts"] == {"error": 2, "warning": 0, "info": 0}
     assert said["objects"] == {"EventSource": 2, "EventBus": 0, "Sensor": 0}
     finding = next(one for one in said["findings"] if one["code"] == "unknown-field")
     assert finding == {
@@ -149,11 +140,10 @@ def test_what_to_do_stands_below_the_first_finding_of_a_code(folder: Path) -> No
     [
         (GOOD, []),
         (GOOD.replace("order:", "or.der:"), ["info"]),
-        (LATER, ["info"]),
         (WARNED, ["warning", "info"]),
         (BAD, ["error", "warning", "info"]),
     ],
-    ids=["clean", "note", "later", "warning", "error"],
+    ids=["clean", "note", "warning", "error"],
 )
 def test_the_mildest_severity_that_fails_is_a_choice(folder: Path, text: str, fails: list[str]) -> None:
     (folder / "a.yaml").write_text(text)

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from argosy import registry
 from argosy.cli.main import main
 from argosy.manifests.checks.rules import rules
 
@@ -32,13 +31,10 @@ def lint(*arguments: str, stdin: str | None = None) -> Result:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a mistake of each severity."""
-    # Every kind of Argo Events runs now, so one is made up that does not yet.
-    monkeypatch.setattr(registry, "LATER_SOURCES", frozenset({"laterKind"}))
     (tmp_path / "some manifests").mkdir()
-    for code in ("bad-jq", "no-effect", "unanchored-regex", "kind-later"):
+    for code in ("bad-jq", "no-effect", "unanchored-regex"):
         # In namespaces of their own, so that they are different objects.
         text = rules()[code].example.replace("metadata:\n", f"metadata:\n  namespace: {code}\n")
-        text = text.replace("  mns:", "  laterKind:") if code == "kind-later" else text
         (tmp_path / "some manifests" / f"{code}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -72,7 +68,7 @@ def test_sarif_holds_all_severities_and_files_as_uris(folder: Path) -> None:
     levels = {result["ruleId"]: result["level"] for result in run["results"] if result["ruleId"] in rules()}
     assert levels["bad-jq"] == "error"
     assert levels["no-effect"] == "warning"
-    assert levels["unanchored-regex"] == levels["kind-later"] == "note"
+    assert levels["unanchored-regex"] == "note"
     files = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in run["results"]}
     assert "some%20manifests/bad-jq.yaml" in files
 
@@ -105,7 +101,6 @@ def test_github_gets_a_command_for_each_finding(folder: Path) -> None:
         "::error file=some manifests/bad-jq.yaml,line=24,col=13,title=bad-jq::jq program does not parse"
     )
     assert any(line.startswith("::warning ") and "title=no-effect" in line for line in lines)
-    assert any(line.startswith("::notice ") and "title=kind-later" in line for line in lines)
     # Notes are for those who ask.
     assert not any("title=unanchored-regex" in line for line in lines)
     assert "title=unanchored-regex" in lint("-v", "-o", "github", "some manifests").stdout

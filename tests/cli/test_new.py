@@ -19,7 +19,7 @@ def test_an_event_sources_example_is_a_manifest_that_loads(kind: str) -> None:
     result = new(kind, "--source")
     assert result.exit_code == 0
     bundle = loads(result.stdout)
-    assert [str(one) for one in bundle.findings if one.severity in ("error", "later")] == []
+    assert [str(one) for one in bundle.findings if one.severity == "error"] == []
     assert kind in {event.kind for one in bundle.event_sources for event in one.events}
 
 
@@ -28,7 +28,7 @@ def test_a_triggers_example_is_a_manifest_that_loads(kind: str) -> None:
     result = new(kind, "--trigger")
     assert result.exit_code == 0
     bundle = loads(result.stdout)
-    assert [str(one) for one in bundle.findings if one.severity in ("error", "later")] == []
+    assert [str(one) for one in bundle.findings if one.severity == "error"] == []
     assert kind in {trigger.kind for one in bundle.sensors for trigger in one.triggers}
 
 
@@ -55,15 +55,12 @@ def test_every_kind_is_listed_with_a_word_on_it() -> None:
     ("arguments", "words"),
     [
         (["webhok"], "did you mean 'webhook'?"),
-        (["laterKind"], "does not run"),
         (["webhook", "--trigger"], "There is no kind 'webhook'"),
         (["xyzzy"], "argosy new --list"),
         ([], "Give a KIND"),
     ],
 )
-def test_a_wrong_call_ends_with_2_and_helps(arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Every kind of Argo Events runs now, so one is made up that does not yet.
-    monkeypatch.setattr(registry, "LATER_SOURCES", frozenset({"laterKind"}))
+def test_a_wrong_call_ends_with_2_and_helps(arguments: list[str], words: str) -> None:
     result = new(*arguments)
     assert result.exit_code == 2
     assert words in result.stderr

@@ -35,8 +35,3 @@ class TestTriggers(PluginSuite):
         found = registry.trigger(request.param)
         assert found is not None
         return found
-
-
-def test_a_kind_runs_now_or_later_but_not_both() -> None:
-    assert not registry.LATER_SOURCES & set(registry.source_kinds())
-    assert not registry.LATER_TRIGGERS & set(registry.trigger_kinds())

@@ -45,11 +45,6 @@ def test_a_plug_in_that_cannot_be_imported_is_named() -> None:
         registry.source("toyBroken")
 
 
-def test_what_is_known_for_later_is_not_there_yet() -> None:
-    assert not registry.LATER_SOURCES & set(registry.source_kinds())
-    assert not registry.LATER_TRIGGERS & set(registry.trigger_kinds())
-
-
 @pytest.mark.parametrize("module", ["argosy_no_such_library", "argosy_no_such_package.part"])
 def test_a_missing_library_is_named_with_its_command(module: str) -> None:
     plugin = registry.source("webhook")

@@ -77,13 +77,7 @@ def texts(file: str) -> list[bytes]:
 
 
 def hint(event: Event, naming: Naming, bundle: Bundle) -> str:
-    """A sentence where the event would never come, or its source would make other data of it; empty where nothing is odd."""
-    if any(
-        one.metadata.name == event.source and event.subject in [name for _, name in one.not_run]
-        for one in bundle.event_sources
-    ):
-        place = f"{event.source}/{event.subject}"
-        return f"this version of Argosy does not run {place}, so the event never comes here; 'argosy lint' says why"
+    """A sentence where its source would make other data of the event; empty where nothing is odd."""
     data = gojson.loads(event.data) if gojson.valid(event.data) else None
     if naming.source and isinstance(data, dict) and {"specversion", "source", "type"} <= data.keys():
         return "the data looks like a whole CloudEvent; if it is one, leave out --source, --event-name and --raw"
@@ -201,16 +195,6 @@ def _wrapped(body: bytes, naming: Naming, bundle: Bundle) -> Event:
     name = naming.name or _only_event(bundle, naming.source)
     spec = _spec(bundle, naming.source, name)
     if spec is None:
-        later = [
-            kind
-            for one in bundle.event_sources
-            for kind, event in one.not_run
-            if (one.metadata.name, event) == (naming.source, name)
-        ]
-        if later:
-            raise ConfigError(
-                f"event '{name}' of '{naming.source}' is of kind '{later[0]}', which this version does not run"
-            )
         known = [one.metadata.name for one in bundle.event_sources]
         near = did_you_mean(naming.source, known) if naming.source not in known else ""
         raise ConfigError(

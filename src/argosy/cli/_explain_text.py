@@ -154,8 +154,6 @@ class _Explained:
         for trigger in story.triggers:
             if trigger.result != "idle" or self._verbose:
                 self._trigger(trigger)
-        for name in story.left_out:
-            page.line(f"  trigger {name} is left out: this version does not run its kind")
 
     def _dependency(self, story: DependencyStory) -> None:
         page = self._page

@@ -21,11 +21,11 @@ from argosy import __version__
 from argosy.manifests.bundle import Bundle, Finding, Severity
 from argosy.manifests.checks.rules import Rule, rules
 
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "later", "info")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """From the loudest."""
-_COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "later": "cyan", "info": "blue"}
-_SARIF_LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "later": "note", "info": "note"}
-_GITHUB_COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "later": "notice", "info": "notice"}
+_COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "info": "blue"}
+_SARIF_LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
+_GITHUB_COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
@@ -60,8 +60,6 @@ class Report:
         ]
         what = ", ".join(objects) or "no EventSource, EventBus or Sensor"
         said = [_many(self.counted[name], name) for name in ("error", "warning") if self.counted[name]]
-        if self.counted["later"]:
-            said.append(f"{self.counted['later']} not run by this version")
         if self.counted["info"]:
             said.append(_many(self.counted["info"], "note") + ("" if self.verbose else " (--verbose shows them)"))
         return f"{_many(len(self.bundle.files), 'file')} with {what}: {', '.join(said) or 'clean'}"

@@ -49,7 +49,6 @@ def lint(
     Severities:
       error    the object does not run
       warning  it runs, probably not as meant
-      later    a kind or field of Argo Events that this version does not run yet
       info     good to know; shown with --verbose
 
     \b

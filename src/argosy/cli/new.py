@@ -78,11 +78,5 @@ def _example(kind: str, only: str | None) -> str:
     if plugin is not None:
         example: str = plugin.example
         return example if example.endswith("\n") else example + "\n"
-    later = {
-        *(registry.LATER_SOURCES if only != "trigger" else ()),
-        *(registry.LATER_TRIGGERS if only != "source" else ()),
-    }
-    if kind in later:
-        raise click.UsageError(f"'{kind}' is a kind of Argo Events that this version of Argosy does not run.")
     near = did_you_mean(kind, [*sources, *triggers]) or "; 'argosy new --list' shows them all."
     raise click.UsageError(f"There is no kind '{kind}'{near}")

@@ -71,8 +71,6 @@ def show(client: Client, name: str, namespace: str, form: str) -> None:
         if one["suspended"]:
             does = "its actions wait" if one["suspended"] == "queue" else "its actions are discarded"
             say(f"    suspended: {does}; 'argosy sensor resume {answer['name']}/{one['name']}' lets it go on")
-    for name in answer["notRun"]:
-        say(f"  trigger {name}: of a kind that this version does not run")
     return None
 
 

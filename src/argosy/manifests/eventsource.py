@@ -18,25 +18,6 @@ from argosy.manifests.findings import Problem, aliases, as_meant, check
 from argosy.manifests.objects import digest, frame
 from argosy.sources._base import SourceConfig
 
-_LEADER_ELECTED = frozenset(
-    (
-        "azureEventsHub",
-        "azureServiceBus",
-        "emitter",
-        "hdfs",
-        "kafka",
-        "minio",
-        "mqtt",
-        "nats",
-        "nsq",
-        "pubSub",
-        "pulsar",
-        "redis",
-        "redisStream",
-    )
-)
-"""Of the kinds that are not run yet: those with one active process at a time (upstream ``const.go``)."""
-
 
 class EventSourceSpec(Model):
     """The spec without its kinds. ``template`` and ``service`` shape a pod and a Service; kept as they stand."""
@@ -69,7 +50,7 @@ class EventSpec:
 
 @dataclass(frozen=True)
 class EventSource:
-    """A valid EventSource. ``not_run`` names the (kind, event) pairs that this version leaves out.
+    """A valid EventSource.
 
     ``digest`` names the content of the spec and is the same for the same content.
     """
@@ -77,7 +58,6 @@ class EventSource:
     metadata: Metadata
     spec: EventSourceSpec
     events: tuple[EventSpec, ...]
-    not_run: tuple[tuple[str, str], ...]
     digest: str
     raw: dict[str, Any] = field(repr=False)
 
@@ -90,8 +70,8 @@ class EventSource:
 
     @property
     def event_names(self) -> list[str]:
-        """Every event's name, those that are not run included."""
-        return [event.name for event in self.events] + [name for _, name in self.not_run]
+        """Every event's name."""
+        return [event.name for event in self.events]
 
 
 def declared_events(raw: dict[str, Any]) -> set[str]:
@@ -108,13 +88,12 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
     metadata, problems = frame(raw)
     spec: EventSourceSpec | None = None
     events: list[EventSpec] = []
-    not_run: list[tuple[str, str]] = []
     if (given := raw.get("spec")) is not None:
         if isinstance(given, dict):
-            given, odd = as_meant(EventSourceSpec, given, also={EventSourceSpec: known_kinds()})
+            given, odd = as_meant(EventSourceSpec, given, also={EventSourceSpec: registry.source_kinds()})
             problems += [problem.inside("spec") for problem in odd]
         own = {key: value for key, value in given.items() if not is_kind(key)} if isinstance(given, dict) else given
-        spec, wrong = check(EventSourceSpec, own, also={EventSourceSpec: known_kinds()})
+        spec, wrong = check(EventSourceSpec, own, also={EventSourceSpec: registry.source_kinds()})
         problems += [problem.inside("spec") for problem in wrong]
     if isinstance(given, dict):
         for kind in filter(is_kind, given):
@@ -122,30 +101,22 @@ def parse_event_source(raw: dict[str, Any]) -> tuple[EventSource | None, list[Pr
                 for part in _events(kind, given[kind]):
                     if isinstance(part, Problem):
                         problems.append(part.inside("spec", kind))
-                    elif isinstance(part, EventSpec):
-                        events.append(part)
                     else:
-                        not_run.append((kind, part))
+                        events.append(part)
         problems += [problem.inside("spec") for problem in _whole(given)]
         if not declared_events(raw):
             problems.append(Problem("no-events", "has no events, so nothing is received", ("spec",), "warning", True))
     if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
         return None, problems
-    return EventSource(metadata, spec, tuple(events), tuple(not_run), digest(given), raw), problems
+    return EventSource(metadata, spec, tuple(events), digest(given), raw), problems
 
 
 def is_kind(word: str) -> bool:
-    """Whether the word is an event source kind that Argosy runs or knows of."""
-    return word in registry.LATER_SOURCES or word in registry.source_kinds()
+    """Whether the word is an event source kind."""
+    return word in registry.source_kinds()
 
 
-def known_kinds() -> list[str]:
-    """Every event source kind that Argosy runs or knows of, sorted."""
-    return sorted({*registry.source_kinds(), *registry.LATER_SOURCES})
-
-
-def _events(kind: str, block: object) -> Iterator[EventSpec | Problem | str]:
-    """The events of one kind; a name alone for an event that is not run."""
+def _events(kind: str, block: object) -> Iterator[EventSpec | Problem]:
     if not isinstance(block, dict):
         yield Problem("wrong-type", f"'{kind}' must be a mapping of event names to their settings")
         return
@@ -154,17 +125,8 @@ def _events(kind: str, block: object) -> Iterator[EventSpec | Problem | str]:
     except ConfigError as error:
         yield Problem("plugin-broken", str(error), at_key=True)
         return
+    assert plugin is not None  # is_kind
     for name, settings in block.items():
-        if plugin is None:
-            yield Problem(
-                "kind-later",
-                f"kind '{kind}' is not run by this version; event '{name}' is left out",
-                (name,),
-                "later",
-                True,
-            )
-            yield name
-            continue
         config, wrong = check(plugin.config, settings if settings is not None else {})
         yield from (problem.inside(name) for problem in wrong)
         if config is None:
@@ -201,8 +163,6 @@ def _whole(spec: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _is_exclusive(kind: str) -> bool | None:
-    if kind in registry.LATER_SOURCES:
-        return kind in _LEADER_ELECTED
     try:
         plugin = registry.source(kind)
     except ConfigError:

@@ -22,9 +22,8 @@ from pydantic_core import ErrorDetails
 
 from argosy.manifests.spelling import did_you_mean
 
-Severity = Literal["error", "warning", "info", "later"]
-"""``later``: a kind or field of upstream that this version knows and does not run. Only an ``error`` keeps an
-object from running."""
+Severity = Literal["error", "warning", "info"]
+"""Only an ``error`` keeps an object from running."""
 
 Loc = tuple[str | int, ...]
 """A place inside an object: keys and list indexes from its root."""

@@ -64,7 +64,6 @@ __all__ = [
     "TriggerTemplate",
     "declared_by_emit",
     "is_kind",
-    "known_kinds",
     "parse_sensor",
     "resolve_template",
 ]
@@ -130,7 +129,7 @@ class TriggerSpec:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A valid Sensor. ``not_run`` names the triggers that this version leaves out.
+    """A valid Sensor.
 
     ``digest`` names the content of the spec and is the same for the same content.
     """
@@ -138,7 +137,6 @@ class Sensor:
     metadata: Metadata
     spec: SensorSpec
     triggers: tuple[TriggerSpec, ...]
-    not_run: tuple[str, ...]
     digest: str
     raw: dict[str, Any] = field(repr=False)
 
@@ -164,20 +162,13 @@ def resolve_template(template: dict[str, Any]) -> tuple[str, TriggerConfig]:
     faults = [problem for problem in read.problems if problem.severity == "error"]
     if faults or read.config is None:
         words = "; ".join(f"{path_text(fault.loc)}: {fault.message}" for fault in faults)
-        raise ConfigError(
-            f"with its parameters applied the trigger is wrong: {words or f'kind {read.kind!r} is not run'}"
-        )
+        raise ConfigError(f"with its parameters applied the trigger is wrong: {words}")
     return read.kind, read.config
 
 
 def is_kind(word: str) -> bool:
-    """Whether the word is a trigger kind that Argosy runs or knows of."""
-    return word in registry.LATER_TRIGGERS or word in registry.trigger_kinds()
-
-
-def known_kinds() -> list[str]:
-    """Every trigger kind that Argosy runs or knows of, sorted."""
-    return sorted({*registry.trigger_kinds(), *registry.LATER_TRIGGERS})
+    """Whether the word is a trigger kind."""
+    return word in registry.trigger_kinds()
 
 
 def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
@@ -187,7 +178,7 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
     read: dict[int, _Read] = {}
     if (given := raw.get("spec")) is not None:
         if isinstance(given, dict):
-            names = [*known_kinds(), *MISPLACED]
+            names = [*registry.trigger_kinds(), *MISPLACED]
             given, odd = as_meant(SensorSpec, given, also={TriggerTemplate: names})
             problems += [problem.inside("spec") for problem in odd]
         bare = given
@@ -196,7 +187,7 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
             read = {
                 index: _Read(trigger) for index, trigger in enumerate(given["triggers"]) if isinstance(trigger, dict)
             }
-        spec, wrong = check(SensorSpec, bare, also={TriggerTemplate: known_kinds()})
+        spec, wrong = check(SensorSpec, bare, also={TriggerTemplate: registry.trigger_kinds()})
         problems += [_restored(problem, given).inside("spec") for problem in wrong]
         for index, one in read.items():
             problems += [problem.inside("spec", "triggers", index) for problem in one.problems]
@@ -204,10 +195,8 @@ def parse_sensor(raw: dict[str, Any]) -> tuple[Sensor | None, list[Problem]]:
         problems += [problem.inside("spec") for problem in (*check_whole(spec), *check_collecting(spec))]
     if metadata is None or spec is None or any(problem.severity == "error" for problem in problems):
         return None, problems
-    both = list(zip(spec.triggers, read.values(), strict=True))
-    triggers = tuple(built for block, one in both if (built := one.build(block)))
-    not_run = tuple(block.template.name for block, one in both if not one.runs)
-    return Sensor(metadata, spec, triggers, not_run, digest(given), raw), problems
+    triggers = tuple(one.build(block) for block, one in zip(spec.triggers, read.values(), strict=True))
+    return Sensor(metadata, spec, triggers, digest(given), raw), problems
 
 
 def declared_by_emit(raw: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -276,7 +265,6 @@ class _Read:
 
     def __init__(self, trigger: dict[str, Any]) -> None:
         self.problems: list[Problem] = []
-        self.runs = False
         self.kind = ""
         self.config: TriggerConfig | None = None
         self.template: dict[str, Any] = {}
@@ -292,10 +280,8 @@ class _Read:
         if self.dead_letter:
             self.problems += [problem.inside("dlqTrigger") for problem in self.dead_letter.problems]
 
-    def build(self, block: TriggerBlock) -> TriggerSpec | None:
-        """The trigger, now that ``block`` is known to be right; None if its kind is not run."""
-        if not self.runs:
-            return None
+    def build(self, block: TriggerBlock) -> TriggerSpec:
+        """The trigger, now that ``block`` is known to be right."""
         return TriggerSpec(
             name=block.template.name,
             kind=self.kind,
@@ -367,12 +353,7 @@ class _Read:
         except ConfigError as error:
             self.problems.append(Problem("plugin-broken", str(error), loc, at_key=True))
             return
-        if plugin is None:
-            name = self.template.get("name")
-            text = f"kind '{self.kind}' is not run by this version; trigger '{name}' is left out"
-            self.problems.append(Problem("kind-later", text, loc, "later", True))
-            return
-        self.runs = True
+        assert plugin is not None  # is_kind
         self.config_raw = block if isinstance(block, dict) else {}
         self.config, wrong = check(plugin.config, block)
         for name in ("parameters", "payload", "dynamicHeaders", "pathParameters", "queryParameters"):

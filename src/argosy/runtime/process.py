@@ -164,7 +164,7 @@ class Process:
         for finding in bundle.findings:
             if finding.severity == "error":
                 _log.error("%s", finding, extra={"action": "manifest.error"})
-            elif finding.severity in ("warning", "later"):
+            elif finding.severity == "warning":
                 _log.warning("%s", finding, extra={"action": "manifest.warning"})
 
     async def _follow(self) -> None:

@@ -103,8 +103,8 @@ class _Replay:
         triggers = [
             self._trigger(plan, specs[plan.trigger], became[plan.trigger], dependencies) for plan in self._matcher.plans
         ]
-        result, because = _summary(dependencies, triggers, self.sensor.not_run)
-        return SensorStory(self.namespace, self.name, result, because, dependencies, triggers, self.sensor.not_run)
+        result, because = _summary(dependencies, triggers)
+        return SensorStory(self.namespace, self.name, result, because, dependencies, triggers)
 
     def _advance(self, decisions: Sequence[Decision], event: Event, position: int) -> dict[str, _Became]:
         try:
@@ -208,9 +208,7 @@ class _Became:
     refused: str = ""
 
 
-def _summary(
-    dependencies: Sequence[DependencyStory], triggers: Sequence[TriggerStory], left_out: Sequence[str]
-) -> tuple[Result, str]:
+def _summary(dependencies: Sequence[DependencyStory], triggers: Sequence[TriggerStory]) -> tuple[Result, str]:
     for result in ("fires", "fails", "waits"):
         found = [each for each in triggers if each.result == result]
         if found:
@@ -223,9 +221,8 @@ def _summary(
                 f"trigger {each.name!r} {'does nothing' if each.nothing else 'cannot place the event'}: {each.because}"
                 for each in refused
             )
-        gone = f"; {quoted(left_out)} is of a kind that this version does not run" if left_out else ""
         accepting = quoted([each.name for each in dependencies if each.accepted])
-        return "idle", f"{accepting} accepts the event, but no trigger waits for it{gone}"
+        return "idle", f"{accepting} accepts the event, but no trigger waits for it"
     return "rejects", "; ".join(_reason(each) for each in dependencies)
 
 

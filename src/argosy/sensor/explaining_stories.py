@@ -147,8 +147,6 @@ class SensorStory:
     because: str
     dependencies: Sequence[DependencyStory] = ()
     triggers: Sequence[TriggerStory] = ()
-    left_out: Sequence[str] = ()
-    """Triggers whose kind this version does not run."""
 
     def as_dict(self) -> dict[str, Any]:
         """The sensor as JSON."""
@@ -159,7 +157,6 @@ class SensorStory:
             "because": self.because,
             "dependencies": [each.as_dict() for each in self.dependencies],
             "triggers": [each.as_dict() for each in self.triggers],
-            "leftOut": list(self.left_out),
         }
 
 

@@ -107,8 +107,7 @@ def _arrival(
             extensions=whole.extensions,
         )
     else:
-        left_out = found is not None and pair.event in found.event_names
-        data, own, refused = _data(given, pair, left_out, spec, folder)
+        data, own, refused = _data(given, pair, spec, folder)
         event = Event(
             id=given.id or own or f"event-{number}",
             source=pair.source,
@@ -178,9 +177,7 @@ def _wholes(given: GivenEvent, folder: Path) -> list[Event | None]:
         raise _Wrong("invalid-value", f"'{key}' holds {error}", key) from error
 
 
-def _data(
-    given: GivenEvent, pair: Pair, left_out: bool, spec: EventSpec | None, folder: Path
-) -> tuple[bytes, str | None, str]:
+def _data(given: GivenEvent, pair: Pair, spec: EventSpec | None, folder: Path) -> tuple[bytes, str | None, str]:
     """The event's data, its own id if it has one, and why the source would refuse it."""
     if given.data_file:
         held = _read(folder, given.data_file, "dataFile")
@@ -194,8 +191,10 @@ def _data(
         return gojson.dumps(given.data, sort_keys=False), None, ""
     key = "rawFile" if given.raw_file else "raw"
     if spec is None:
-        what = "is not run by this version" if left_out else "is not among the manifests"
-        text = f"event '{pair.source}/{pair.event}' {what}, so nobody knows how to wrap '{key}'; give 'data' instead"
+        text = (
+            f"event '{pair.source}/{pair.event}' is not among the manifests, so nobody knows how to wrap '{key}';"
+            " give 'data' instead"
+        )
         raise _Wrong("unknown-event", text, key)
     if given.raw_file:
         body = _read(folder, given.raw_file, key)

@@ -262,7 +262,6 @@ def _names(case: Case, sensors: list[Sensor]) -> tuple[dict[str, TriggerName], l
     for name in known:
         for word in (name.trigger, f"{name.sensor}/{name.trigger}"):
             by_word.setdefault(word, []).append(name)
-    later = {name for sensor in sensors for name in sensor.not_run}
     names: dict[str, TriggerName] = {}
     problems: list[Problem] = []
     for word, loc, at_key in _words(case):
@@ -272,9 +271,6 @@ def _names(case: Case, sensors: list[Sensor]) -> tuple[dict[str, TriggerName], l
         elif found:
             ways = " or ".join(f"'{name.sensor}/{name.trigger}'" for name in found)
             text = f"several sensors have a trigger '{word}'; write {ways}"
-            problems.append(Problem("unknown-trigger", text, loc, at_key=at_key))
-        elif word.rpartition("/")[2] in later:
-            text = f"trigger '{word}' is of a kind that this version does not run"
             problems.append(Problem("unknown-trigger", text, loc, at_key=at_key))
         else:
             text = f"no sensor here has a trigger '{word}'{did_you_mean(word, by_word)}"

@@ -46,8 +46,6 @@ def test_the_understack_manifests_load_whole() -> None:
     bundle = load([UNDERSTACK])
     assert errors(bundle) == []
     assert (len(bundle.event_sources), len(bundle.sensors), len(bundle.event_buses)) == (8, 14, 2)
-    # All of it runs: no event and no trigger is left out
-    assert all(not one.not_run for one in [*bundle.event_sources, *bundle.sensors])
     # And what is to be said is that NATS Streaming is served by JetStream, once for each bus
     assert [one.code for one in bundle.findings if one.severity == "warning"] == ["nats-native"] * 2
 

@@ -148,15 +148,15 @@ def test_a_dead_letter_trigger_that_upstream_refuses_is_noted(
     assert [(one.code, one.severity) for one in found] == ([("retry-without-effect", "info")] if told else [])
 
 
-@pytest.mark.usefixtures("toys")
-def test_events_of_two_kinds_and_of_one_that_is_not_run_share_addresses() -> None:
+def test_events_of_two_kinds_share_addresses() -> None:
     # Given one address in a block of its own, in a webhook block, and on another port
     hook = {"port": "1", "endpoint": "/x", "method": "POST"}
-    spec = {"toyLater": {"push": {"webhook": hook}, "other": {"webhook": {**hook, "port": "2"}}}}
+    of = {"repositories": [{"owner": "a", "names": ["b"]}]}
+    spec = {"github": {"push": {**of, "webhook": hook}, "other": {**of, "webhook": {**hook, "port": "2"}}}}
     found = from_objects([source(), thing("EventSource", "hub", spec)]).findings
     # Then the one that collides is named, and what it collides with
     (finding,) = [one for one in found if one.code == "duplicate-endpoint"]
-    assert (finding.severity, finding.path) == ("warning", "spec.toyLater.push")
+    assert (finding.severity, finding.path) == ("warning", "spec.github.push")
     assert "port 1 with /x is taken by event 'order' of EventSource default/shop" in finding.message
 
 

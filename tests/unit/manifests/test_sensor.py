@@ -284,14 +284,6 @@ def test_of_several_kinds_the_first_in_upstreams_order_counts() -> None:
     assert "'kafka' counts, 'slack' and 'toySend' not" in problems["template.slack"].message
 
 
-def test_a_trigger_of_a_later_kind_leaves_the_others() -> None:
-    made, problems = with_trigger(TRIGGER, {"template": {"name": "s", "toyLater": {"anything": 1}}})
-    assert made is not None
-    assert [trigger.name for trigger in made.triggers] == ["t"]
-    assert made.not_run == ("s",)
-    assert problems["triggers[1].template.toyLater"].severity == "later"
-
-
 def test_fields_that_upstreams_examples_misplace_are_honoured_with_a_warning() -> None:
     # Given retry, rate, policy and delivery inside the template
     inside = {
@@ -376,7 +368,6 @@ def test_a_template_with_its_parameters_applied_is_read_again() -> None:
             {"name": "t", "toySend": {"url": "u", "timeout": "5"}},
             "'timeout' must be a whole number, not text",
         ),
-        ({"name": "t", "toyLater": {}}, "kind 'toyLater' is not run"),
         ({"name": "t"}, "names no kind"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from argosy.testing.loading import Loader
-from tests.unit.testing.bench import WEB, Bench, dependency, sensor, trigger
+from tests.unit.testing.bench import WEB, Bench, dependency, sensor
 
 HEAD = "tests:\n  - name: it\n    event: {from: web/order}\n"
 
@@ -182,13 +182,6 @@ def test_a_trigger_that_several_sensors_have_needs_its_sensor(bench: Bench) -> N
     assert bench.said(HEAD + "    fires: [ship]\n    sensors: [branch]\n") == []
 
 
-def test_a_trigger_of_a_kind_that_is_not_run_is_told_apart(bench: Bench) -> None:
-    slack = {"template": {"name": "chat", "slack": {"channel": "x", "message": "y"}}}
-    bench.manifests(sensor(trigger("ship"), slack))
-
-    assert "trigger 'chat' is of a kind that this version does not run" in bench.said(HEAD + "    fires: [chat]\n")[0]
-
-
 def test_manifests_with_an_error_are_an_error_of_the_test(bench: Bench) -> None:
     wrong = sensor(dependencies=[dependency("order", filters={"time": {"start": "1", "stop": "2"}})])
     bench.manifests(wrong)
@@ -215,16 +208,6 @@ def test_raw_needs_the_event_source(bench: Bench) -> None:
 
     assert (
         "event 'web/order' is not among the manifests, so nobody knows how to wrap 'raw'; give 'data' instead" in said
-    )
-
-
-def test_raw_needs_a_source_that_is_run(bench: Bench) -> None:
-    bench.manifests(sensor(), more=WEB.replace("webhook", "mns"))
-
-    (said,) = bench.said(HEAD.replace("order}", "order, raw: 1}") + "    fires: []\n")
-
-    assert (
-        "event 'web/order' is not run by this version, so nobody knows how to wrap 'raw'; give 'data' instead" in said
     )
 
 

@@ -94,7 +94,7 @@ def _trigger(trigger: TriggerSpec, namespace: str, kinds: Kinds) -> Rights:
 
 def needs(one: Sensor | EventSource, kinds: Kinds) -> dict[str, Needs]:
     """What the object's own service account (``""``) needs, and the others in whose name it acts."""
-    found = {"": Needs(complete=not one.not_run)}
+    found = {"": Needs()}
     for loc, what, rights in parts(one, kinds):
         own = found[""]
         if not own.at and not rights.nothing:

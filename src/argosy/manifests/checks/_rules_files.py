@@ -123,13 +123,6 @@ RULES = (
         "Keep the one that is meant.",
     ),
     Rule(
-        "kind-later",
-        ("later",),
-        "A kind of Argo Events that this version does not run yet.",
-        "That one event or trigger is left out; everything else in the object runs.",
-        "Wait for a version that runs it, or use another kind.",
-    ),
-    Rule(
         "plugin-broken",
         ("error",),
         "The code of a kind cannot be imported.",

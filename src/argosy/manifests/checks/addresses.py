@@ -1,7 +1,7 @@
 """Two events on one address: the second would never receive anything, or hide the first.
 
 Every kind that listens has a port and a path, in its own block or in a ``webhook`` block inside; they are
-read off the manifest as it stands, so that kinds which this version does not run count too.
+read off the manifest as it stands.
 """
 
 from __future__ import annotations

@@ -88,7 +88,6 @@ def _unsure(bundle: Bundle) -> Iterator[str]:
 def _unused(source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Problem]:
     space, name = source.metadata.namespace, source.metadata.name
     places: dict[str, Loc] = {event.name: ("spec", event.kind, event.name) for event in source.events}
-    places |= {event: ("spec", kind, event) for kind, event in source.not_run}
     idle = [event for event in places if (space, name, event) not in used]
     if idle and len(idle) == len(places):
         text = f"no sensor in namespace '{space}' waits for an event of this source"

@@ -51,7 +51,6 @@ async def _shown(system: System, sensor: Sensor) -> dict[str, Any]:
             {"name": one.name, "source": one.event_source_name, "event": one.event_name} for one in sensor.dependencies
         ],
         "triggers": list(shown),
-        "notRun": list(sensor.not_run),
     }
 
 
