@@ -29,7 +29,7 @@ class AzureBus(Server):
 
     def command(self) -> list[str]:
         if importlib.util.find_spec("proton") is None:
-            missing("Qpid Proton is not installed; get it with: pip install python-qpid-proton")
+            missing("Qpid Proton is not installed; get it with: make test-peers")
         state = self.folder / "state.pickle"
         run = (
             f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from tests.peers import azure_double; azure_double.main()"
