@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from argosy.manifests.fields import Duration
+from argosy.manifests.remarks import remarks
 
 Link = Callable[[type[BaseModel]], str]
 """Where a model is described, seen from the page that refers to it."""
@@ -67,29 +65,13 @@ def _default(field: FieldInfo) -> str:
     return "" if isinstance(value, BaseModel) else f"`{value}`"
 
 
-def _remarks(model: type[BaseModel]) -> dict[str, str]:
-    """The text under each field in the source, by field, as ``Field(description=…)`` would hold it."""
-    found: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if not issubclass(owner, BaseModel) or owner is BaseModel:
-            continue
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-        assert isinstance(body, ast.ClassDef)
-        for field, text in itertools.pairwise(body.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                found.pop(field.target.id, None)
-                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                    found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
-
-
 def fields(model: type[BaseModel], link: Link) -> str:
     """The fields of a model, as they are called in manifests."""
-    remarks = _remarks(model)
+    told = remarks(model)
     rows = []
     for name, field in model.model_fields.items():
         kind = "duration" if _is_duration(field) else _type(field.annotation, link)
-        remark = field.description or remarks.get(name, "")
+        remark = field.description or told.get(name, "")
         if (field.json_schema_extra or {}) == {"x-argosy": True}:
             remark = f"*Ours.* {remark}"
         rows.append([f"`{field.alias or name}`", kind, _default(field), remark])

@@ -109,8 +109,21 @@ def test_the_definitions_explain_every_kind_and_its_fields(server: ApiServer) ->
     template = sensor["triggers"]["items"]["properties"]["template"]["properties"]
     for kind in registry.trigger_kinds():
         assert template[kind]["description"], kind
+    for whole in (sensor["dependencies"], sensor["triggers"]["items"]["properties"]["policy"]):
+        assert [*_bare(whole)] == []
+    assert template["k8s"]["description"] == "Creates, updates, patches or deletes an object."
     operation = template["k8s"]["properties"]["operation"]
     assert operation["description"].endswith("One of: nothing, create, update, patch, delete, apply.")
+
+
+def _bare(schema: Object, place: str = "") -> Iterator[str]:
+    """The fields without a description."""
+    for name, one in schema.get("properties", {}).items():
+        if not one.get("description"):
+            yield f"{place}.{name}"
+        yield from _bare(one, f"{place}.{name}")
+    if "items" in schema:
+        yield from _bare(schema["items"], place)
 
 
 # What it takes

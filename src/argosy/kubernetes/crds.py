@@ -120,7 +120,7 @@ class _Structural:
     def __init__(self, found: dict[str, Schema]) -> None:
         self._found = found
         self._within: list[str] = []
-        self._kinds = set(registry.trigger_kinds())
+        self._kinds = dict(_plugins(registry.trigger_kinds(), registry.trigger))
 
     def of(self, given: Schema, *, open: bool = False) -> Schema:
         """``open``: what is required may be written later."""
@@ -188,8 +188,10 @@ class _Structural:
         required = set() if open else set(given.get("required", ()))
         fields = {}
         for name, one in sorted(properties.items()):
-            block = open or (given.get("title") == "TriggerTemplate" and name in self._kinds)
-            fields[name] = self.of(one, open=block)
+            kind = self._kinds.get(name) if given.get("title") == "TriggerTemplate" else None
+            fields[name] = self.of(one, open=open or kind is not None)
+            if kind:
+                fields[name]["description"] = kind
             if name not in required:
                 _nullable(fields[name])
         made: Schema = {"type": "object", "properties": fields, **_ANY}

@@ -46,24 +46,33 @@ class PayloadField(Model):
     """A value of the event's data (a gjson path) under a name that an expression can use."""
 
     path: str = Field(min_length=1)
+    """A gjson path into the event's data."""
     name: str = Field(min_length=1)
+    """The name in the expression."""
 
 
 class ExprFilter(Model):
     """A boolean expression over named values of the event's data."""
 
     expr: str = Field(min_length=1)
+    """An expression, such as ``amount > 10 && kind == "new"``."""
     fields: list[PayloadField] = Field(min_length=1)
+    """The values that it names."""
 
 
 class DataFilter(Model):
     """One value of the event's data compared with any of several."""
 
     path: str = Field(min_length=1)
+    """A gjson path into the event's data."""
     type: Literal["bool", "number", "string"]
+    """How the value is compared."""
     value: list[str] = Field(min_length=1)
+    """What it is compared with; one must fit."""
     comparator: Literal["", ">=", ">", "=", "!=", "<", "<="] = ""
+    """How; empty means equal. Text is matched with regular expressions."""
     template: str = ""
+    """A Go template that makes of the value what is compared; ``.Input`` is the value."""
 
     @field_validator("value")
     @classmethod
@@ -77,12 +86,19 @@ class EventContextFilter(Model):
     """What the event's context must say; only type, subject, source and datacontenttype are compared."""
 
     id: str = ""
+    """Is not compared."""
     source: str = ""
+    """The event source's name."""
     specversion: str = ""
+    """Is not compared."""
     type: str = ""
+    """The event's type."""
     datacontenttype: str = ""
+    """The content type of the data."""
     subject: str = ""
+    """The event's name."""
     time: str | None = None
+    """Is not compared."""
 
     @model_validator(mode="after")
     def _compares(self) -> EventContextFilter:
@@ -95,8 +111,11 @@ class TimeFilter(Model):
     """The part of the day in which the event's time must lie; past midnight where ``start`` is the later."""
 
     start: str
+    """From this time of day on, as ``09:30:00``."""
     stop: str
+    """Before this time of day."""
     timezone: str = ""
+    """The time zone; empty means UTC."""
 
     @field_validator("start", "stop")
     @classmethod
@@ -141,19 +160,28 @@ class Filters(Model):
     dropped: ClassVar[Mapping[str, str]] = {"name": "1.1; nothing took its place"}
 
     exprs: list[ExprFilter] = Field(default_factory=list)
+    """Expressions over values of the data."""
     expr_logical_operator: Literal["", "and", "or"] = ""
+    """Whether all (``and``, the default) or one (``or``) of ``exprs`` must hold."""
     data: list[DataFilter] = Field(default_factory=list)
+    """Comparisons of values of the data."""
     data_logical_operator: Literal["", "and", "or"] = ""
+    """Whether all (``and``, the default) or one (``or``) of ``data`` must hold."""
     context: EventContextFilter | None = None
+    """What the event's context must say."""
     time: TimeFilter | None = None
+    """When the event must have come."""
     script: str = ""
+    """A Lua script that returns true for events that pass; ``event`` is the data."""
 
 
 class Transform(Model):
     """A program that rewrites the event's data before it is filtered; ``jq`` counts where both are given."""
 
     jq: str = ""
+    """A jq program."""
     script: str = ""
+    """A Lua script that returns the new data; ``event`` is the data."""
 
 
 class Dependency(Model):
@@ -162,18 +190,26 @@ class Dependency(Model):
     dropped: ClassVar[Mapping[str, str]] = {"gatewayName": "1.0; write 'eventSourceName'"}
 
     name: str = Field(min_length=1)
+    """The name by which conditions and parameters speak of it."""
     event_source_name: str = Field(min_length=1)
+    """The EventSource."""
     event_name: str = Field(min_length=1)
+    """The event's name in it."""
     filters: Filters | None = None
+    """Which of its events count."""
     transform: Transform | None = None
+    """What is made of the data first."""
     filters_logical_operator: Literal["", "and", "or"] = ""
+    """Whether all groups of filters (``and``, the default) or one (``or``) must hold."""
 
 
 class ConditionsResetByTime(Model):
     """When to forget what a condition has collected: five cron fields, in a time zone."""
 
     cron: str = Field(min_length=1)
+    """When."""
     timezone: str = ""
+    """In which time zone; empty means UTC."""
 
     @field_validator("timezone")
     @classmethod
@@ -185,13 +221,16 @@ class ConditionsReset(Model):
     """One occasion to forget what a condition has collected."""
 
     by_time: ConditionsResetByTime
+    """At these times."""
 
 
 class RateLimit(Model):
     """At most so many attempts of a trigger per unit of time."""
 
     unit: Literal["", "Second", "Minute", "Hour"] = "Second"
+    """The unit of time."""
     requests_per_unit: int = Field(ge=1)
+    """How many attempts at most."""
     burst: int = Field(1, ge=1, le=1_000_000, json_schema_extra=OURS)
     """How many attempts may follow each other at once after a quiet time (ours). Attempts are evenly spaced with 1; with more there are at
     most ``requestsPerUnit + burst - 1`` in any span of one unit.
@@ -240,8 +279,11 @@ class TriggerTemplate(Model):
     }
 
     name: str = Field(min_length=1)
+    """The trigger's name."""
     conditions: str = ""
+    """Which dependencies make it fire, as ``a && (b || c)``; empty means all of them."""
     conditions_reset: list[ConditionsReset] = Field(default_factory=list)
+    """When it is forgotten what has come so far."""
     correlate: dict[str, Annotated[str, Field(min_length=1)]] | None = Field(
         default=None, min_length=1, json_schema_extra=OURS
     )
@@ -267,11 +309,17 @@ class TriggerBlock(Model):
     """One entry of ``triggers``, the kind's block in its template left out."""
 
     template: TriggerTemplate
+    """What it does, and when."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Change the template for each action: ``dest`` begins with the kind, as ``http.url``."""
     policy: TriggerPolicy | None = None
+    """What counts as a success."""
     retry_strategy: Backoff | None = None
+    """How often, and after which pauses, an action that failed is tried again."""
     rate_limit: RateLimit | None = None
+    """How many attempts per unit of time."""
     at_least_once: bool | None = None
+    """False: an action is given up rather than perhaps done twice."""
     queue: ActionQueue | None = Field(None, json_schema_extra=OURS)
     """How the actions leave their queue: how many at a time, in which order, how long after their event (ours)."""
     batch: Batch | None = Field(default=None, json_schema_extra=OURS)
@@ -289,6 +337,7 @@ class TriggerBlock(Model):
     approval: ApprovalOrWord | None = Field(default=None, json_schema_extra=OURS)
     """``required``: each action waits in the queue until ``argosy actions approve`` lets it run, or ``deny`` ends it (ours)."""
     dlq_trigger: TriggerBlock | None = None
+    """The trigger that runs instead once all tries have failed."""
 
 
 class StartAt(Model):
@@ -329,13 +378,21 @@ class SensorSpec(Model):
     }
 
     dependencies: list[Dependency] = Field(min_length=1)
+    """The events that it waits for."""
     triggers: list[TriggerBlock] = Field(min_length=1)
+    """What it then does."""
     template: dict[str, Json] | None = None
+    """The pod: service account, resources, volumes and the like."""
     error_on_failed_round: bool = False
+    """Read by nobody."""
     event_bus_name: str = ""
+    """The EventBus; empty means ``default``."""
     replicas: int | None = None
+    """How many pods there are."""
     revision_history_limit: int | None = None
+    """How many old versions of the Deployment are kept."""
     logging_fields: dict[str, str] = Field(default_factory=dict)
+    """Read by nobody."""
     start: Annotated[
         Annotated[Literal["new", "earliest"], Tag("word")] | Annotated[StartAt, Tag("place")],
         Discriminator(_word_or_place),

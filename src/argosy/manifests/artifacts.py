@@ -14,44 +14,63 @@ class S3Bucket(Model):
     """A bucket and a key in it."""
 
     name: str = ""
+    """The bucket."""
     key: str = ""
+    """The object's key."""
 
 
 class S3Source(Model):
     """An object in S3."""
 
     endpoint: str = ""
+    """The host of the service, without a scheme."""
     bucket: S3Bucket | None = None
+    """Which object."""
     region: str = ""
+    """The region of the bucket."""
     insecure: bool = False
+    """Without TLS."""
     access_key: SecretKeySelector | None = None
+    """The access key."""
     secret_key: SecretKeySelector | None = None
+    """The secret key."""
     events: list[str] = Field(default_factory=list)
+    """Without effect here."""
     filter: dict[str, str] | None = None
+    """Without effect here."""
     metadata: dict[str, str] = Field(default_factory=dict)
+    """Without effect here."""
     ca_certificate: SecretKeySelector | None = None
+    """Who must have signed the service's certificate."""
 
 
 class GitCreds(Model):
     """A user name and a password or token for git over HTTPS."""
 
     username: SecretKeySelector | None = None
+    """The user name."""
     password: SecretKeySelector | None = None
+    """The password or token."""
 
 
 class GithubApp(Model):
     """A GitHub App's key."""
 
     private_key: SecretKeySelector | None = None
+    """The app's private key."""
     app_id: int = Field(0, alias="appID")
+    """The app."""
     installation_id: int = Field(0, alias="installationID")
+    """Its installation."""
 
 
 class GitRemote(Model):
     """Another address of the repository; the first of ``urls`` is used instead of ``url``."""
 
     name: str
+    """What the address is called."""
     urls: list[str] = Field(default_factory=list)
+    """The addresses; the first counts."""
 
 
 class GitSource(Model):
@@ -91,13 +110,16 @@ class FileSource(Model):
     """A local file."""
 
     path: str = ""
+    """Where the file is."""
 
 
 class URLSource(Model):
     """A document on the web."""
 
     path: str = ""
+    """The document's URL."""
     verify_cert: bool | None = None
+    """Whether the server's certificate must be right; it must unless this is false."""
 
 
 class ConfigMapSource(ConfigMapKeySelector):
@@ -113,12 +135,19 @@ class ArtifactLocation(Model):
     """
 
     s3: S3Source | None = None
+    """An object in S3."""
     inline: str | None = None
+    """The object as YAML or JSON text."""
     file: FileSource | None = None
+    """A file."""
     url: URLSource | None = None
+    """A document on the web."""
     git: GitSource | None = None
+    """A file in a git repository."""
     configmap: ConfigMapSource | None = None
+    """A document in a ConfigMap."""
     resource: dict[str, Json] | None = None
+    """The object itself."""
 
     @model_validator(mode="after")
     def _one(self) -> ArtifactLocation:

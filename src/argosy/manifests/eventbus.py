@@ -26,19 +26,33 @@ class _Pods(Model):
     """How the installed servers' pods look; read by the controller only, so kept as free JSON."""
 
     replicas: int | None = None
+    """How many servers."""
     container_template: dict[str, Json] | None = None
+    """The server's container."""
     metrics_container_template: dict[str, Json] | None = None
+    """The container of the metrics exporter."""
     persistence: dict[str, Json] | None = None
+    """The volume that it keeps its data on; without it they are lost with the pod."""
     metadata: dict[str, Json] | None = None
+    """Labels and annotations of the pods."""
     node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that the pods may run on."""
     tolerations: list[Json] = Field(default_factory=list)
+    """Taints of nodes that the pods put up with."""
     security_context: dict[str, Json] | None = None
+    """The pods' security context."""
     image_pull_secrets: list[Json] = Field(default_factory=list)
+    """Secrets to pull images with."""
     priority_class_name: str = ""
+    """The pods' priority class."""
     priority: int | None = None
+    """The pods' priority."""
     affinity: dict[str, Json] | None = None
+    """Where the pods should run."""
     service_account_name: str = ""
+    """The pods' service account."""
     max_payload: str | None = None
+    """The largest message, as ``1MB``."""
 
 
 class NativeStrategy(_Pods):
@@ -50,30 +64,45 @@ class NativeStrategy(_Pods):
     }
 
     auth: Literal["none", "token"] | None = None
+    """Whether clients need a token."""
     max_age: str | None = None
+    """How long messages are kept, as ``72h``."""
     max_msgs: int | None = None
+    """How many messages are kept."""
     max_bytes: str | None = None
+    """How much is kept, as ``1GB``."""
     max_subs: int | None = None
+    """How many subscriptions there may be."""
     raft_heartbeat_timeout: str | None = None
+    """Without effect here."""
     raft_election_timeout: str | None = None
+    """Without effect here."""
     raft_lease_timeout: str | None = None
+    """Without effect here."""
     raft_commit_timeout: str | None = None
+    """Without effect here."""
 
 
 class NatsConfig(Model):
     """A NATS Streaming server that somebody else runs."""
 
     url: str = Field(min_length=1)
+    """Where it is."""
     cluster_id: str = Field(alias="clusterID")
+    """The cluster's id."""
     auth: Literal["none", "token", "basic"] | None = None
+    """How clients say who they are."""
     access_secret: SecretKeySelector | None = None
+    """What they say."""
 
 
 class NatsBus(Model):
     """NATS Streaming: installed (``native``) or somebody else's (``exotic``), exactly one of them."""
 
     native: NativeStrategy | None = None
+    """Installed by the controller."""
     exotic: NatsConfig | None = None
+    """Run by somebody else."""
 
     @model_validator(mode="after")
     def _one(self) -> NatsBus:
@@ -86,10 +115,15 @@ class JetStreamBus(_Pods):
     """NATS JetStream installed by the controller. ``stream_config`` is YAML text."""
 
     version: str = Field(min_length=1)
+    """The version of NATS, one of the controller's configuration, or ``latest``."""
     reloader_container_template: dict[str, Json] | None = None
+    """The container that makes the server read its configuration again."""
     settings: str | None = None
+    """Lines of the server's configuration, in the place of the controller's."""
     start_args: list[str] = Field(default_factory=list)
+    """Arguments of the server."""
     stream_config: str | None = None
+    """Limits of the stream as YAML text, such as ``maxAge: 72h``."""
 
     @field_validator("replicas")
     @classmethod
@@ -103,9 +137,13 @@ class JetStreamConfig(Model):
     """A JetStream server that somebody else runs. ``stream_config`` is YAML text."""
 
     url: str = Field(min_length=1)
+    """Where it is: one ``nats://`` or ``tls://`` URL, or several with commas."""
     access_secret: SecretKeySelector | None = None
+    """User and password, token or the like, as a YAML document."""
     stream_config: str | None = None
+    """Limits of the stream as YAML text, such as ``maxAge: 72h``."""
     tls: TLSConfig | None = None
+    """How it is trusted, and our certificate."""
 
 
 class KafkaConsumerGroup(Model):
@@ -114,29 +152,43 @@ class KafkaConsumerGroup(Model):
     dropped: ClassVar[Mapping[str, str]] = {"startOldest": "1.9.3; write 'oldest'"}
 
     group_name: str = ""
+    """The group; empty means ``<namespace>-<sensor>``."""
     oldest: bool = False
+    """A new group begins with the oldest message there is."""
     rebalance_strategy: str = ""
+    """How partitions are shared out: ``range``, ``sticky`` or ``roundrobin``."""
 
 
 class KafkaBus(Model):
     """A Kafka cluster that somebody else runs."""
 
     url: str = Field(min_length=1)
+    """The brokers, with commas between them."""
     topic: str = ""
+    """The topic; empty means ``<namespace>-<name of the EventBus>``."""
     version: str = ""
+    """The version of the brokers."""
     tls: TLSConfig | None = None
+    """How they are trusted, and our certificate."""
     sasl: SASLConfig | None = None
+    """Who we are."""
     consumer_group: KafkaConsumerGroup | None = None
+    """The consumer group."""
     partitioner: str = ""
+    """How messages are spread over partitions."""
 
 
 class EventBusSpec(Model):
     """One of four engines; of several, the first of nats, jetstream, kafka, jetstreamExotic counts."""
 
     nats: NatsBus | None = None
+    """NATS Streaming, at its end of life; served by JetStream."""
     jetstream: JetStreamBus | None = None
+    """NATS JetStream, installed by the controller."""
     kafka: KafkaBus | None = None
+    """A Kafka cluster of somebody else."""
     jetstream_exotic: JetStreamConfig | None = None
+    """A NATS server of somebody else."""
 
     @model_validator(mode="after")
     def _some(self) -> EventBusSpec:

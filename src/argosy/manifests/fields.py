@@ -175,8 +175,11 @@ class SASLConfig(Model):
     """How a Kafka client says who it is. An empty mechanism means PLAIN."""
 
     mechanism: Literal["", "PLAIN", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI"] = ""
+    """How; empty means PLAIN."""
     user_secret: SecretKeySelector
+    """The user name."""
     password_secret: SecretKeySelector
+    """The password."""
 
 
 class Backoff(Model):
@@ -189,9 +192,13 @@ class Backoff(Model):
     """
 
     duration: Duration = 1.0
+    """The first pause."""
     factor: Amount = 1.0
+    """Each pause is so many times the one before."""
     jitter: Amount = 1.0
+    """How much longer a pause may be by chance, as a part of it."""
     steps: int = 5
+    """How many tries there are, the first included."""
 
     @property
     def tries(self) -> int:
@@ -236,20 +243,30 @@ class TriggerParameterSource(Model):
     """Where a parameter's value comes from: an event that matched, or the literal ``value``."""
 
     dependency_name: str = ""
+    """The dependency whose event is looked into."""
     context_key: str = ""
+    """A field of the event's context, such as ``id``, ``type`` or ``subject``."""
     context_template: str = ""
+    """A Go template over the event's context."""
     data_key: str = ""
+    """A gjson path into the event's data."""
     data_template: str = ""
+    """A Go template over the event's data."""
     value: str | None = None
+    """What is taken where the event has nothing there."""
     use_raw_data: bool = False
+    """Numbers, booleans, objects and lists stay what they are; else the value is set as text."""
 
 
 class TriggerParameter(Model):
     """A value and the place (an sjson path) where it is set."""
 
     src: TriggerParameterSource
+    """Where the value comes from."""
     dest: str = ""
+    """Where it goes: an sjson path."""
     operation: Literal["", "overwrite", "append", "prepend"] = ""
+    """Whether it takes the place of what is there (the default) or is put after or before it."""
 
 
 Json = Any
@@ -260,6 +277,7 @@ class StatusPolicy(Model):
     """Which response statuses count as a success."""
 
     allow: list[int]
+    """The statuses that count as a success."""
 
 
 class ResponseMatch(Model):
@@ -275,6 +293,7 @@ class K8sPolicy(Model):
     """When an object counts as a success: what it must have become. All that is given must hold."""
 
     labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that the object must have."""
     fields: list[ResponseMatch] = Field(default_factory=list, json_schema_extra={"x-argosy": True})
     """Values of the object by JSONPath, as ``{path: $.status.phase, value: Succeeded}`` (ours)."""
     conditions: dict[str, str] = Field(default_factory=dict, json_schema_extra={"x-argosy": True})
@@ -282,6 +301,7 @@ class K8sPolicy(Model):
     backoff: Backoff | None = None
     """How long it has time, as the pauses of it together; between them an account that may not watch objects looks again."""
     error_on_backoff_timeout: bool = False
+    """Whether the attempt has failed if the time is over; else it counts as done."""
     deadline: Duration | None = Field(default=None, gt=0, json_schema_extra={"x-argosy": True})
     """How long it has time, in the place of ``backoff``; at its end the attempt has failed (ours)."""
 
@@ -305,6 +325,8 @@ class TriggerPolicy(Model):
     """What counts as a success of an action, beyond that it was accepted."""
 
     k8s: K8sPolicy | None = Field(None, alias="k8s")
+    """What the object must have become."""
     status: StatusPolicy | None = None
+    """Which statuses of an answer count as a success."""
     response: ResponsePolicy | None = Field(None, json_schema_extra={"x-argosy": True})
     """What the answer's body must say (ours); for kinds that get one in JSON, such as ``http``."""
