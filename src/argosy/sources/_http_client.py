@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +24,8 @@ class HttpClient:
         except ImportError as error:
             raise ExtraMissing(what, "http") from error
 
+        # It writes every URL down, and that of a shared access signature is one.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         verify = tls or ssl.create_default_context()
         self._client = httpx2.AsyncClient(timeout=_CALL_SECONDS, verify=verify, mounts=mounts(verify=verify))
 
