@@ -225,7 +225,7 @@ def _description(given: Schema) -> str:
     if given.get("deprecated"):
         text = f"{text} It belongs elsewhere, or has no effect any more."
     default = given.get("default")
-    if default not in (None, "", [], {}, False):
+    if isinstance(default, str | int | float) and default not in ("", False):
         text = f"{text} Default: {json.dumps(default)}."
     return text.strip()
 
