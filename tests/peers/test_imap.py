@@ -303,18 +303,19 @@ async def test_a_folder_that_was_made_anew_is_read_from_the_last_message_on(
     await stage.events(1)
     await eventually(lambda: _told(upstream, 1))
     await stage.stop()
-    # When the folder is made anew with that message, and one that came later
+    # When the folder is made anew with that message, one that came in the same second, and one that came later
     await upstream.ask("delete", upstream.wire)
     await upstream.ask("create", upstream.wire)
     upstream.sent.clear()
     await upstream.put(b"Subject: read\r\n\r\n", imaplib.Time2Internaldate(hour))
+    await upstream.put(b"Subject: soon after\r\n\r\n", imaplib.Time2Internaldate(hour))
     await upstream.put(b"Subject: later\r\n\r\n", imaplib.Time2Internaldate(hour + 1))
     await stage.start()
-    # Then only the later one is told, and the rest goes on as before
-    await stage.events(2)
-    await upstream.put(b"Subject: next\r\n\r\n")
+    # Then only those two are told, and the rest goes on as before
     await stage.events(3)
-    assert subjects(stage) == ["read", "later", "next"]
+    await upstream.put(b"Subject: next\r\n\r\n")
+    await stage.events(4)
+    assert subjects(stage) == ["read", "soon after", "later", "next"]
     assert "have other numbers now" in caplog.text
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _IDLE_SECONDS = 300.0
 """So often IDLE is begun anew: routers forget a connection on which nothing is said for longer."""
+_MOST_SAME = 1000
 _CURSOR = "cursor"
 _TIME = "%d-%b-%Y %H:%M:%S %z"
 
@@ -76,8 +77,12 @@ class Folder:
         """The UID up to which the folder was read."""
         self._when = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         """When the last message that was read had come."""
+        self._same: list[int] = []
+        """The sizes of the messages that were read and had come in that second: servers count no smaller."""
         self._not_before: dt.datetime | None = None
-        """Of renumbered messages, those that came up to then were read under other numbers."""
+        """Of renumbered messages, those that came before then were read under other numbers ..."""
+        self._read_then: list[int] = []
+        """... and so were those of these sizes that came just then."""
         self._about = [str(ctx.config.where), ctx.config.username, ctx.config.folder]
 
     async def run(self) -> None:
@@ -129,8 +134,9 @@ class Folder:
             await self._remember(self._last, self._when)
             return
         self._when = dt.datetime.fromisoformat(stood["when"])
+        self._same = stood["same"]
         if stood["notBefore"]:
-            self._not_before = dt.datetime.fromisoformat(stood["notBefore"])
+            self._not_before, self._read_then = dt.datetime.fromisoformat(stood["notBefore"]), stood["readThen"]
         if stood["validity"] == self._validity:
             self._last = int(stood["uid"])
             return
@@ -139,19 +145,24 @@ class Folder:
             self._ctx.config.folder,
             self._when.isoformat(),
         )
-        self._not_before = self._not_before or self._when
+        if self._not_before is None:
+            self._not_before, self._read_then = self._when, list(self._same)
 
     async def _highest(self) -> int:
         return max(await self._found(b"UID 1:*"), default=0)
 
-    async def _remember(self, uid: int, when: dt.datetime) -> None:
+    async def _remember(self, uid: int, when: dt.datetime, size: int | None = None) -> None:
+        if size is not None and when >= self._when:
+            self._same = [*(self._same if when == self._when else ()), size][-_MOST_SAME:]
         self._last, self._when = uid, max(self._when, when)
         stands = {
             "about": self._about,
             "validity": self._validity,
             "uid": uid,
             "when": self._when.isoformat(),
+            "same": self._same,
             "notBefore": self._not_before.isoformat() if self._not_before else "",
+            "readThen": self._read_then,
         }
         await self._ctx.bucket.put(_CURSOR, json.dumps(stands).encode())
 
@@ -169,11 +180,22 @@ class Folder:
         wanted = set(await self._found(since + b" " + self._ctx.config.search.encode()))
         for uid in sorted(wanted & set(new)):
             about = await self._tell_about(uid)
-            if about is not None and (self._not_before is None or about.when > self._not_before):
+            if about is not None and self._is_new(about):
                 await to_the_end(self._keep(about, await self._text(about)))
         if max(new) > self._last or self._not_before:
-            self._not_before = None
+            self._not_before, self._read_then = None, []
             await self._remember(max(new), self._when)
+
+    def _is_new(self, about: About) -> bool:
+        """Whether a message was not read under another number."""
+        if self._not_before is None or about.when > self._not_before:
+            return True
+        if about.when < self._not_before:
+            return False
+        if about.size in self._read_then:
+            self._read_then.remove(about.size)
+            return False
+        return True
 
     async def _fetched(self, uid: int, what: bytes) -> dict[bytes, Any]:
         """What the server tells of one message; empty if the message has gone."""
@@ -210,7 +232,7 @@ class Folder:
                 self._ctx.refused(f"{error} (message {about.uid} of folder {config.folder!r}); left as it is")
             else:
                 await self._dispose(about.uid)
-        await self._remember(about.uid, about.when)
+        await self._remember(about.uid, about.when, about.size)
 
     async def _dispose(self, uid: int) -> None:
         """What becomes of a message whose event is kept."""
