@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from argosy.bus._base import Delivery
@@ -12,7 +13,7 @@ from argosy.event import Event
 from argosy.runtime.telemetry import Count, Metrics
 from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision
-from argosy.sensor.waiting import quoted
+from argosy.sensor.waiting import listed, quoted
 
 _story = logging.getLogger("argosy.story")
 _log = logging.getLogger("argosy.sensor")
@@ -81,7 +82,9 @@ class SensorStory:
             return
         said = []
         if caused:
-            said.append(f"{self._runs} {quoted([item.trigger for item in caused])}")
+            times = Counter(item.trigger for item in caused)  # forEach makes many of one
+            words = [f"'{name}'" if count == 1 else f"'{name}' {count} times" for name, count in times.items()]
+            said.append(f"{self._runs} {listed(words)}")
         said += [
             f"holds it for '{item.trigger}', which {item.sentence}"
             if item.sentence

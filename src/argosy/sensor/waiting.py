@@ -46,8 +46,8 @@ def of_condition(state: JoinState) -> Wait:
         words.append(f"'{name}' ({left} more)" if left > 1 else f"'{name}'")
     until = state.until
     if not math.isfinite(until):
-        return Wait(missing, f"waits for {_and(words)}{of}", held)
-    return Wait(missing, f"waits for {_and(words)}{of}, until {moment(until)}", held, until)
+        return Wait(missing, f"waits for {listed(words)}{of}", held)
+    return Wait(missing, f"waits for {listed(words)}{of}, until {moment(until)}", held, until)
 
 
 def of_gathering(gathering: Gathering) -> Wait:
@@ -78,8 +78,9 @@ def _value(key: str) -> str:
 
 def quoted(words: Sequence[str]) -> str:
     """``'a', 'b' and 'c'``."""
-    return _and([f"'{word}'" for word in words])
+    return listed([f"'{word}'" for word in words])
 
 
-def _and(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -40,6 +40,12 @@ class TestAnEventThatMatched:
             ([ACCEPTED], [Caused("t", "1")], [], "will run 't'"),
             ([ACCEPTED], [Caused("t", "1"), Caused("u", "2")], [], "will run 't' and 'u'"),
             ([ACCEPTED], [Caused(name, name) for name in "tuv"], [], "will run 't', 'u' and 'v'"),
+            (
+                [ACCEPTED],
+                [Caused("t", str(n)) for n in range(99)] + [Caused("u", "u")],
+                [],
+                "will run 't' 99 times and 'u'",
+            ),
             ([ACCEPTED], [], [Waiting("t", ["b"])], "holds it for 't' until 'b' comes"),
             (
                 [ACCEPTED],
