@@ -5,6 +5,7 @@ Run by ``make docs``; a test compares the files with what this would write, so t
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from argosy.cli._manifests import documents
@@ -24,9 +25,12 @@ def files() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write them."""
+    """Write them; with ``--check`` say which are old instead, and end with 1."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for path, text in files().items():
+    old = {path: text for path, text in files().items() if not path.exists() or path.read_text() != text}
+    if "--check" in sys.argv[1:]:
+        sys.exit(f"not current, run `make docs`: {', '.join(map(str, old))}" if old else 0)
+    for path, text in old.items():
         path.write_text(text)
 
 
