@@ -11,6 +11,8 @@ to the machine itself or where ``security: none`` is written.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -36,6 +38,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,120}")
 _MOST_KEPT = 1000
 _MOST_TOLD = 20
+_PARTING_SECONDS = 1.0
 _POLICY = SMTP.clone(cte_type="7bit")
 
 
@@ -150,6 +153,12 @@ spec:
                         failures.append((recipient, refused))
         except TriggerError:
             await self._remember(action, {*has_it, *answers})
+            raise
+        except asyncio.CancelledError:
+            # The process ends; the next try is another one's.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PARTING_SECONDS):
+                    await self._remember(action, {*has_it, *answers})
             raise
         if failures:
             await self._remember(action, {*has_it, *answers})

@@ -20,7 +20,7 @@ from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
 from argosy.manifests.sensor import parse_sensor
 from argosy.sensor import rendering
-from tests.conformance.trigger import Receiver, Stage, TriggerSuite, event
+from tests.conformance.trigger import Receiver, Stage, TriggerSuite, event, eventually
 from tests.unit.triggers.smtp_server import SmtpServer
 
 # aiosmtpd warns of what a test does on purpose, and of an attribute that it uses itself.
@@ -202,6 +202,32 @@ async def test_what_is_no_address_is_refused_and_the_others_get_their_message(se
     with pytest.raises(Rejected, match="no address|control character"):
         await send(block(server, to=[address, "bob@example.museum"]))
     assert [each.recipients for each in server.taken] == [["bob@example.museum"]]
+
+
+async def test_an_action_that_is_broken_off_remembers_who_has_the_message() -> None:
+    # Given a server that takes one message and then lets us wait
+    class Slow(SmtpServer):
+        async def handle_DATA(self, *given: Any) -> str:
+            answer = await super().handle_DATA(*given)
+            if len(self.taken) == 1:
+                self.hold()
+            return answer
+
+    bucket = MemoryBus().bucket("email")
+    async with Slow() as server:
+        given = block(server, to=["ann@example.com", "bob@example.com"])
+        task = asyncio.create_task(send(given, bucket=bucket))
+        await eventually(lambda: len(server.taken) == 1 and server.waiting == 1)
+        # When the action is broken off, and tried again later
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.release()
+        await eventually(lambda: not server.waiting)
+        taken = len(server.taken)
+        await send(given, bucket=bucket)
+        # Then only the other one gets it
+        assert [each.recipients for each in server.taken[taken:]] == [["bob@example.com"]]
 
 
 async def test_of_several_recipients_only_those_without_the_message_are_tried_again(server: SmtpServer) -> None:
