@@ -158,15 +158,15 @@ def sentence(namespace: Namespace, what: str, error: BaseException) -> str:
     while found is not None and id(found) not in seen:
         seen.add(id(found))
         if isinstance(found, ssl.SSLCertVerificationError):
-            return f"the certificate of {namespace} is not trusted: {found.verify_message}; check tls.caCertSecret"
+            return f"the certificate of {namespace} is not trusted: {found.verify_message}; name its authority (tls.caCertSecret, or SSL_CERT_FILE for all)"
         found = found.__cause__ or found.__context__ or getattr(found, "inner_exception", None)
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"the certificate of {namespace} is not trusted: {_reason(text)}; check tls.caCertSecret"
+        return f"the certificate of {namespace} is not trusted: {_reason(text)}; name its authority (tls.caCertSecret, or SSL_CERT_FILE for all)"
     if "[SSL" in text or "SSL" in type(error).__name__:
         return f"{namespace} does not take our TLS"
     if "Connect call failed" in text or "Errno 111" in text:
-        return f"nothing listens at {namespace}"
+        return f"nothing listens at {namespace}; is the name right, is the port open?"
     if "Errno -" in text:
         return f"no host {namespace.host!r} is known"
     name, condition = type(error).__name__, _condition(error)
@@ -176,6 +176,8 @@ def sentence(namespace: Namespace, what: str, error: BaseException) -> str:
         return f"{namespace} refuses us {what}: check the key or the identity, its rights, and the clock"
     if "timeout" in name.lower() or "timeout" in condition.lower() or isinstance(error, TimeoutError):
         return f"{namespace} has not answered in time ({what})"
+    if condition == "socket-error":
+        return f"the connection to {namespace} broke off ({what})"
     if condition == "unknown-error":
         return f"{namespace} ended the link to {what}; is it there, and may we use it?"
     return f"{namespace} failed with {condition or name} ({what})"

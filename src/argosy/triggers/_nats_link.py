@@ -219,7 +219,7 @@ def _unreachable(where: str, error: Exception) -> TriggerError:
         return Rejected(f"{where}: {text}")
     if isinstance(error, TimeoutError):
         return TriggerError(f"{where} does not greet; is it a NATS port?")
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError) or "empty response" in text:
         return TriggerError(f"{where} hung up while greeting; is it a NATS port, does it want tls.clientCertSecret?")
     if isinstance(error, OSError):
         return TriggerError(f"{where} cannot be reached: {error.strerror or text}")
