@@ -203,3 +203,32 @@ def test_roles_that_make_no_sense_are_passed_over() -> None:
         {**role(), "metadata": {"name": 5}},
     ]
     assert found(sensor(), *odd) == []
+
+
+def test_a_rule_for_other_names_gives_no_right() -> None:
+    def named(name: str) -> dict[str, Any]:
+        one = role("delete")
+        one["rules"][0]["resourceNames"] = [name]
+        return one
+
+    assert found(sensor(operation="delete"), account(), named("pack"), binding()) == []
+    assert ("missing-right", "warning") in found(sensor(operation="delete"), account(), named("other"), binding())
+
+
+def test_the_account_in_whose_name_a_trigger_acts_is_compared_too() -> None:
+    # Given a sensor that may act as 'worker', who may read jobs and not create them
+    acting = role("impersonate", resource="serviceaccounts", group="")
+    worker = [
+        {**one, "metadata": {**one["metadata"], "name": "worker"}} for one in (role("get"), binding(name="worker"))
+    ]
+    worker[1]["roleRef"] = {"kind": "Role", "name": "worker"}
+    objects = (sensor(serviceAccountName="worker"), account(), account("worker"), acting, binding(), *worker)
+    (finding,) = said(*objects)
+    assert (finding.code, finding.path) == (
+        "missing-right",
+        "spec.triggers[0].template.k8s.serviceAccountName",
+    )
+    assert "lets ServiceAccount 'worker' create jobs.batch" in finding.message
+    # And one who may not act as another
+    codes = [one.code for one in said(sensor(serviceAccountName="worker"), account(), role("create"), binding())]
+    assert "missing-right" in codes
