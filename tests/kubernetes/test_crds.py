@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import json
 import ssl
 import subprocess
@@ -339,6 +340,7 @@ def test_objects_that_are_there_survive_the_change_from_upstreams_definitions(
     apiserver: ApiServer, namespace: str
 ) -> None:
     # Given upstream's definition, which takes anything, and an object that ours would refuse
+    numbers = itertools.count()
     minimal = definition("Sensor")
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     properties = {"spec": free, "status": free, "metadata": {"type": "object"}}
@@ -347,19 +349,20 @@ def test_objects_that_are_there_survive_the_change_from_upstreams_definitions(
     version.pop("additionalPrinterColumns")
     apiserver.apply_yaml(json.dumps(minimal))
     odd = sensor(atLeastOnce="yes")
-    create(apiserver, odd, namespace, query="")
+
+    def taken(name: str) -> bool:
+        try:
+            create(apiserver, {**odd, "metadata": {"name": name}}, namespace, query="")
+        except ApiError:
+            return False
+        return True
+
+    # A definition is at work some time after it is stored
+    asyncio.run(eventually(lambda: taken("one"), "upstream's definition is at work"))
     # When ours takes its place
     apiserver.apply_yaml(json.dumps(definition("Sensor")))
     path = f"/apis/{API}/namespaces/{namespace}/sensors"
-
-    def refused() -> bool:
-        try:
-            create(apiserver, {**odd, "metadata": {"name": "two"}}, namespace)
-        except ApiError:
-            return True
-        return False
-
-    asyncio.run(eventually(refused, "the definition is at work"))
+    asyncio.run(eventually(lambda: not taken(f"two-{next(numbers)}"), "ours is at work"))
     # Then the object is there as it was, and can be changed elsewhere
     assert apiserver.request("GET", f"{path}/one")["spec"] == odd["spec"]
     merge = "application/merge-patch+json"
