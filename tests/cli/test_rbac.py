@@ -455,6 +455,25 @@ def test_the_check_says_what_is_missing_and_what_is_too_much(
     assert done.exit_code == int(any("missing:" in line or "surplus:" in line for line in lines))
 
 
+def test_who_names_no_account_is_compared_by_the_namespaces_own(rbac: Any) -> None:
+    one = sensor(k8s(JOB), account=None)
+    lacking = rbac(one, *granted(rule("create")), words=("--check",))
+    assert lacking.exit_code == 1
+    assert lacking.stdout.splitlines() == [
+        "service account shop/default: missing: create jobs.batch in shop",
+        "service account shop/default: unclear: Sensor shop/orders runs as 'default', which may serve others: name an account",
+    ]
+    grants = granted(rule("create", "delete"))
+    grants[-1]["subjects"][0]["name"] = "default"
+    assert rbac(one, *grants, words=("--check",)).exit_code == 0
+
+
+def test_what_lives_in_no_namespace_is_watched_everywhere(rbac: Any) -> None:
+    block = {"version": "v1", "resource": "nodes", "eventTypes": ["ADD"], "namespace": "shop"}
+    done = rbac(thing("EventSource", "all", {"resource": {"e": block}}))
+    assert "list, watch nodes in all namespaces" in done.stdout
+
+
 def test_what_is_printed_passes_the_check(rbac: Any, manifests: Any) -> None:
     mine = [
         sensor(k8s(MAP, operation="update"), argo(workflow(namespace="jobs")), k8s(JOB, serviceAccountName="other")),

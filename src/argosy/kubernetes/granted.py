@@ -53,9 +53,9 @@ def by_manifests(holders: Iterable[Holder], bundle: Bundle) -> list[Verdict]:
     grants = Grants(bundle)
     found = []
     for holder in holders:
-        verdict = Verdict(holder.account)
+        verdict = Verdict(_acting(holder))
         found.append(verdict)
-        given = grants.of(holder.account)
+        given = grants.of(verdict.account)
         held = []
         for grant in given:
             if grant.role is None or grant.role.rules is None:
@@ -72,9 +72,9 @@ async def by_cluster(holders: Iterable[Holder], client: Client) -> list[Verdict]
     """The comparison with what a cluster grants. Raises TriggerError where it does not answer, or not us."""
     found = []
     for holder in holders:
-        verdict = Verdict(holder.account)
+        verdict = Verdict(_acting(holder))
         found.append(verdict)
-        verdict.missing = [right for right in _needed(holder) if not await _allowed(client, holder.account, right)]
+        verdict.missing = [right for right in _needed(holder) if not await _allowed(client, verdict.account, right)]
         try:
             held = await _rules(client, holder, verdict)
         except TriggerError as error:
@@ -92,7 +92,17 @@ def _needed(holder: Holder) -> list[Right]:
     return [right for rights in holder.places.values() for right in rights]
 
 
+def _acting(holder: Holder) -> Account:
+    """The account that the pods run as now: who names none runs as its namespace's own."""
+    return holder.account if holder.named else Account(holder.account.namespace, "default")
+
+
 def _judge(verdict: Verdict, holder: Holder, held: Iterable[Held]) -> None:
+    if not holder.named:
+        verdict.unclear.append(
+            f"{', '.join(holder.objects)} runs as 'default', which may serve others: name an account"
+        )
+        return
     if holder.rights.unknown:
         verdict.unclear += [f"not all that it needs is known: {reason}" for reason in holder.rights.unknown]
         return
@@ -169,10 +179,10 @@ async def _allowed(client: Client, account: Account, right: Right) -> bool:
 
 
 async def _rules(client: Client, holder: Holder, verdict: Verdict) -> list[Held]:
-    as_account = client.acting(holder.account.user)
+    as_account = client.acting(verdict.account.user)
     everywhere = await _reviewed(as_account, _ELSEWHERE, verdict)
     found = [Held("in all namespaces", EVERYWHERE, everywhere)]
-    for namespace in sorted({holder.account.namespace, *holder.places} - {EVERYWHERE}):
+    for namespace in sorted({verdict.account.namespace, *holder.places} - {EVERYWHERE}):
         rules = await _reviewed(as_account, namespace, verdict)
         known = set(everywhere)
         found.append(Held(f"in namespace '{namespace}'", namespace, tuple(one for one in rules if one not in known)))

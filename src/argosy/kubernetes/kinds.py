@@ -81,6 +81,11 @@ class Kinds:
             self.guessed.add((group, kind))
         return Served(plural(kind), True)
 
+    def namespaced(self, group: str, plural: str) -> bool:
+        """Whether the objects of a resource live in namespaces; so do those of a resource that is not known."""
+        served = {key: one for key, one in {**known(), **self._found}.items() if key[0] == group}
+        return not any(one == Served(plural, False) for one in served.values())
+
 
 def known() -> dict[tuple[str, str], Served]:
     """The kinds of Kubernetes and Argo that are known without asking."""

@@ -140,7 +140,7 @@ spec:
 
     @classmethod
     def rights(cls, config: ResourceConfig, asking: Asking) -> Rights:
-        where = config.namespace or EVERYWHERE
+        where = config.namespace if asking.kinds.namespaced(config.group, config.resource) else EVERYWHERE
         return Rights([Right(verb, config.group, config.resource, where) for verb in ("list", "watch")])
 
     async def run(self, ctx: SourceContext[ResourceConfig]) -> None:
