@@ -49,11 +49,12 @@ OBJECTS: dict[str, tuple[Object, str, Object]] = {
 
 @dataclass
 class Killed:
-    """What one case came to. ``after`` is what was there when the process had died, ``again`` when it had done its work."""
+    """What one case came to. ``after`` is what was there when the process had died, ``again`` when the action had ended."""
 
     died: int
     after: list[Any]
     again: list[Any]
+    done: bool = False
 
 
 class _Case:
@@ -80,10 +81,13 @@ class _Case:
         with contextlib.suppress(OSError):  # it may die before it has answered
             http(f"http://127.0.0.1:{self._port}/in", b'{"n": 1}')
 
-    def done(self) -> bool:
+    def over(self) -> bool:
         with contextlib.suppress(OSError):
-            return self.run.metric("argo_events_action_triggered_total") == 1
+            return self.done() or self.run.metric("argosy_actions_dead_lettered_total") == 1
         return False
+
+    def done(self) -> bool:
+        return self.run.metric("argo_events_action_triggered_total") == 1
 
 
 def _objects(apiserver: ApiServer, namespace: str) -> list[Any]:
@@ -127,8 +131,8 @@ def killed(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> It
             found[name] = Killed(case.run.end(), seen(name), [])
             case.start()
         for name, case in cases.items():
-            case.run.until(case.done, "the action was not done")
-            found[name].again = seen(name)
+            case.run.until(case.over, "the action did not end")
+            found[name].again, found[name].done = seen(name), case.done()
         yield found
 
 
@@ -139,7 +143,8 @@ def test_what_was_done_to_an_object_is_not_done_again(name: str, killed: dict[st
     assert one.died == -9
     marks = [each["metadata"]["annotations"] for each in one.after if "annotations" in each["metadata"]]
     assert sum(ACTION_ID in mark or CHANGED_BY in mark for mark in marks) == 1
-    # Then the action was performed a second time, and every object is as it was, to its resource version
+    # Then the action was performed a second time, with success, and every object is as it was, to its resource version
+    assert one.done
     assert one.again == one.after
 
 
