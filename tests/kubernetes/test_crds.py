@@ -215,6 +215,7 @@ DEAD: Object = {"template": {"name": "u", "log": {}}, "atLeastOnce": True}
         # Nothing is the same as not being there
         sensor(template={"name": "t", "conditions": None, "k8s": {"operation": None, "source": {"resource": {}}}}),
         source(webhook={"a": {**HOOK, "filter": None, "metadata": None}}, eventBusName=None),
+        source(webhook={"a": None, "b": HOOK}),
         # A dead-letter trigger of a dead-letter trigger
         sensor(atLeastOnce=True, dlqTrigger={**DEAD, "dlqTrigger": {**DEAD, "dlqTrigger": DEAD}}),
     ],

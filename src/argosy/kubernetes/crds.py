@@ -10,6 +10,8 @@ Three things are left out on purpose, because they would change what somebody ha
 * Unknown fields are kept. The API server would drop them before admission sees them, and a misspelt field would be gone
   silently where the webhook says "did you mean"; the fields of kinds that plug-ins add later would be gone, too.
 * Inside a trigger's block nothing is required and no text has a least length: the trigger's own parameters may write it.
+
+A required field whose name is written in other upper and lower case counts as missing, as it does for upstream.
 """
 
 from __future__ import annotations
@@ -183,6 +185,7 @@ class _Structural:
             if isinstance(further, dict) and further:
                 inner = self.of(further, open=open)
                 if set(inner) - {"description"} != set(_ANY):
+                    _nullable(inner)  # else the API server drops the key with its null
                     return {"type": "object", "additionalProperties": inner}
             return {"type": "object", **_ANY}
         required = set() if open else set(given.get("required", ()))
