@@ -12,18 +12,19 @@ import os
 import re
 import socket
 import ssl
-import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlencode, urlsplit
 
-from argosy import retry_after
+from argosy import retry_after, xml_document
 from argosy.aws.signing import Credentials, signature
 from argosy.clock import Clock
 from argosy.connecting import Connecting, fault, mounts
 from argosy.errors import ArgosyError, ExtraMissing
 
 if TYPE_CHECKING:
+    import xml.etree.ElementTree as ElementTree
+
     import httpx2
 
 REGION = r"[a-z0-9]+(-[a-z0-9]+)*"
@@ -240,16 +241,11 @@ def endpoint(service: str, region: str, given: str = "") -> str:
 
 
 def tree(text: bytes, action: str) -> ElementTree.Element:
-    """An answer's XML. A document type is refused: it could name entities that grow without end."""
-    if b"<!DOCTYPE" in text:
-        raise AwsError(f"AWS answered {action} with something that is no XML of it")
+    """An answer's XML."""
     try:
-        found = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise AwsError(f"AWS answered {action} with something that is no XML") from error
-    for element in found.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return found
+        return xml_document.read(text)
+    except ValueError as error:
+        raise AwsError(f"AWS answered {action} with something that {error}") from error
 
 
 async def _read(response: httpx2.Response, what: str) -> bytes:

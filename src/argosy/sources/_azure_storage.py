@@ -16,18 +16,20 @@ import email.utils
 import hashlib
 import hmac
 import ssl
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from argosy import xml_document
 from argosy.errors import ConfigError, SourceError
 from argosy.sources._azure_identity import Identity
 from argosy.sources._base import SourceContext
 from argosy.sources._http_client import HttpClient
 
 if TYPE_CHECKING:
+    import xml.etree.ElementTree as ElementTree
+
     import httpx2
 
 SCOPE = "https://storage.azure.com/.default"
@@ -203,19 +205,18 @@ def _reason(error: Exception) -> str:
 
 
 def _tree(response: httpx2.Response) -> ElementTree.Element:
-    # A document type could name entities that grow without end.
-    if len(response.content) > _LONGEST_ANSWER or b"<!DOCTYPE" in response.content:
+    if len(response.content) > _LONGEST_ANSWER:
         raise SourceError("Azure Queue Storage answered with something that is no list of messages")
     try:
-        return ElementTree.fromstring(response.content)
-    except ElementTree.ParseError as error:
-        raise SourceError("Azure Queue Storage answered with something that is no XML") from error
+        return xml_document.read(response.content)
+    except ValueError as error:
+        raise SourceError(f"Azure Queue Storage answered with something that {error}") from error
 
 
 def _code(content: bytes) -> str:
     try:
-        return ElementTree.fromstring(content).findtext("Code") or "" if b"<!DOCTYPE" not in content else ""
-    except ElementTree.ParseError:
+        return xml_document.read(content).findtext("Code") or ""
+    except ValueError:
         return ""
 
 

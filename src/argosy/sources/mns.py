@@ -17,13 +17,13 @@ import datetime as dt
 import email.utils
 import hashlib
 import hmac
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 
+from argosy import xml_document
 from argosy.errors import ConfigError, EventInvalid, EventTooLarge, SourceError
 from argosy.lang import gojson
 from argosy.manifests.fields import SecretKeySelector
@@ -34,6 +34,8 @@ from argosy.sources._in_flight import InFlight
 from argosy.sources._raw import Raw, Wrapped, known, tail
 
 if TYPE_CHECKING:
+    import xml.etree.ElementTree as ElementTree
+
     import httpx2
 
 _VERSION = "2015-06-06"
@@ -264,16 +266,13 @@ def signature(method: str, resource: str, headers: Mapping[str, str], secret: st
 
 
 def _tree(content: bytes) -> ElementTree.Element:
-    """The answer's XML, its names without namespaces. A document type could name entities that grow without end."""
-    if len(content) > _LONGEST_ANSWER or b"<!DOCTYPE" in content:
+    """The answer's XML."""
+    if len(content) > _LONGEST_ANSWER:
         raise SourceError("MNS answered with something that is no XML of it")
     try:
-        tree = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
-        raise SourceError("MNS answered with something that is no XML") from error
-    for element in tree.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return tree
+        return xml_document.read(content)
+    except ValueError as error:
+        raise SourceError(f"MNS answered with something that {error}") from error
 
 
 def _message(element: ElementTree.Element) -> Message:
