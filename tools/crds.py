@@ -5,6 +5,7 @@ Run by ``make docs``; a test compares the files with what this would write, so t
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -26,9 +27,12 @@ def files() -> dict[Path, str]:
 
 def main() -> None:
     """Write them; with ``--check`` say which are old instead, and end with 1."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="name what is not current, and exit with 1")
+    asked = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     old = {path: text for path, text in files().items() if not path.exists() or path.read_text() != text}
-    if "--check" in sys.argv[1:]:
+    if asked.check:
         sys.exit(f"not current, run `make docs`: {', '.join(map(str, old))}" if old else 0)
     for path, text in old.items():
         path.write_text(text)

@@ -6,6 +6,7 @@ Run by ``make docs``; a test compares the pages with what this would write, so t
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import re
@@ -314,7 +315,10 @@ def _superseded(current: Iterable[Path]) -> list[Path]:
 
 def main() -> None:
     """Write the pages that are not current; with ``--check`` name them and exit with 1 instead."""
-    if "--check" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="name what is not current, and exit with 1")
+    asked = parser.parse_args()
+    if asked.check:
         stale = [str(path) for path, text in pages() if not path.exists() or path.read_text() != text]
         stale += map(str, _superseded(path for path, _ in pages()))
         sys.exit(f"not current, run `make docs`: {', '.join(stale)}" if stale else 0)
