@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
+import random
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -51,7 +54,7 @@ class PulsarServer(Server):
 
     def command(self) -> list[str]:
         if not self.admin_port:
-            self.admin_port, self.back_port, self.gate_port = free_port(), free_port(), free_port()
+            self.admin_port, self.back_port, self.gate_port = free_port(), free_port(), _gate_port()
         config = self.folder / "standalone.conf"
         config.write_text("\n".join(f"{name}={value}" for name, value in self._properties().items()) + "\n")
         return [
@@ -121,6 +124,17 @@ class PulsarServer(Server):
             "brokerDeleteInactiveTopicsEnabled": "false",
             "acknowledgmentAtBatchIndexLevelEnabled": "true",
         }
+
+
+def _gate_port() -> int:
+    """A free port that the system gives to no client: between two tests nobody listens there, and a client that tries
+    to connect to a port that it may be given itself is connected with itself sooner or later, and keeps the port.
+    """
+    while True:
+        port = random.randint(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def _is_there(request: urllib.request.Request) -> bool:
