@@ -6,6 +6,8 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Large servers, and what takes half a minute a test: run by test-peers.
+SLOW := tests/peers tests/crash/test_bus_down.py tests/crash/test_flood.py tests/crash/test_soak.py
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
@@ -35,13 +37,13 @@ run: venv ## Run the quickstart: sources, sensors and triggers on this machine, 
 	@exec $(BIN)/argosy run examples/quickstart $(ARGS)
 
 test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped
-	@$(BIN)/python -m pytest --ignore=tests/peers $(ARGS)
+	@$(BIN)/python -m pytest $(addprefix --ignore=,$(SLOW)) $(ARGS)
 
-test-peers: venv ## Run the tests against servers that are large to bring or slow to start (Kafka, Hadoop, ...)
+test-peers: venv ## Run the slow tests: large servers (Kafka, Pulsar, Hadoop, Nautobot, ...), a soak, a flood
 	@$(BIN)/python -c 'import proton' 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/peers/requirements.txt \
 	  || echo "Qpid Proton cannot be built here (is there a C compiler?): tests of Azure's buses will be missing" >&2
-	@$(BIN)/python -m pytest tests/peers $(ARGS)
+	@$(BIN)/python -m pytest $(SLOW) $(ARGS)
 
 soak: venv ## Kill everything under 100 000 events and count what is lost (ARGS="--events 20000 --kills 40 --seed 7")
 	@$(BIN)/python -m tests.crash.soak $(ARGS)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -134,11 +134,22 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             left.append(cause)
 
 
+def _peer(stream: Any) -> str:
+    """The address of the other side. Raises ConnectionResetError if it has gone already."""
+    try:
+        found = stream.get_extra_info("server_addr")
+    except (AttributeError, OSError) as error:  # AttributeError: asyncio has let go of the socket
+        raise ConnectionResetError("the other side is gone") from error
+    if not found:
+        raise ConnectionResetError("the other side has no address")
+    return str(found[0])
+
+
 class Connecting:
     """The ``trace`` extension of one request: ``extensions={"trace": Connecting()}``."""
 
-    def __init__(self, look: Callable[[Any], Awaitable[None]] | None = None) -> None:
-        """``look`` gets the stream of a new TCP connection, and may raise to end it there."""
+    def __init__(self, look: Callable[[str], None] | None = None) -> None:
+        """``look`` gets the address that a new TCP connection leads to, and may raise to end it there."""
         self._look = look
         self._stream: Any = None
 
@@ -147,7 +158,7 @@ class Connecting:
             self._stream = info["return_value"]
             if self._look is not None:
                 try:
-                    await self._look(self._stream)
+                    self._look(_peer(self._stream))
                 except BaseException:
                     await self._stream.aclose()
                     raise

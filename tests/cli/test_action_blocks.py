@@ -217,7 +217,7 @@ def test_every_way_to_fail_ends_in_its_class_with_a_sentence_that_a_person_can_a
         threading.Thread(target=_resetting, args=(resets,), daemon=True).start()
         missing.status, limited.status, system.receiver.status = 404, 429, 503
         wanted = {
-            "refused": (f"http://127.0.0.1:{free_port()}/", "body.n", "exhausted", "onnection"),
+            "refused": (f"http://127.0.0.1:{free_port()}/", "body.n", "exhausted", "nothing listens there"),
             "reset": (f"http://127.0.0.1:{resets.getsockname()[1]}/", "body.n", "exhausted", "POST http://127.0.0.1"),
             "silent": (f"http://127.0.0.1:{silent.getsockname()[1]}/", "body.n", "exhausted", "no answer within 1 s"),
             "missing": (f"{missing.url}/", "body.n", "rejected", "answered 404"),

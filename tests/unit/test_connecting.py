@@ -87,3 +87,26 @@ async def test_the_certificate_is_that_of_the_name(tmp_path: Path) -> None:
             assert (await client.get("https://localhost/")).status_code == 200
             with pytest.raises(httpx2.ConnectError, match="svc.example"):
                 await client.get("https://svc.example/")
+
+
+@pytest.mark.parametrize(
+    "said", [AttributeError("'NoneType' object has no attribute 'getpeername'"), OSError(107, "x"), None]
+)
+async def test_a_connection_whose_other_side_is_gone_already_is_broken(said: Exception | None) -> None:
+    # Given a connection of which nobody can say any more where it leads: asyncio lets go of a socket that was reset
+    class Gone:
+        closed = False
+
+        def get_extra_info(self, name: str) -> object:
+            if said is not None:
+                raise said
+            return None
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    stream, seen = Gone(), list[str]()
+    # When somebody wants to look where it leads, then it counts as broken, is closed, and is not taken for a place that is allowed
+    with pytest.raises(ConnectionResetError):
+        await Connecting(seen.append)("connection.connect_tcp.complete", {"return_value": stream})
+    assert (stream.closed, seen) == (True, [])

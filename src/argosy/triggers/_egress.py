@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -104,9 +104,8 @@ class Egress:
         if self.proxied or self.to == "any" or self._named(host, port):
             return Connecting()
 
-        async def look(stream: Any) -> None:
-            peer = stream.get_extra_info("server_addr")
-            address = _literal(str(peer[0])) if peer else None
+        def look(peer: str) -> None:
+            address = _literal(peer)
             if address is not None:
                 self._check(address, str(address))
 

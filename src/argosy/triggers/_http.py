@@ -15,7 +15,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterator
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from argosy.connecting import Connecting, fault
 from argosy.errors import Rejected, TriggerError
@@ -91,10 +91,9 @@ def _refuse(host: str, hint: str) -> None:
 def guard(hint: str = "") -> Connecting:
     """The ``trace`` of a request that must not reach a link-local address; ``hint`` ends the sentence of Rejected."""
 
-    async def look(stream: Any) -> None:
-        peer = stream.get_extra_info("server_addr")
-        if peer and is_link_local(str(peer[0])):
-            _refuse(str(peer[0]), hint)
+    def look(peer: str) -> None:
+        if is_link_local(peer):
+            _refuse(peer, hint)
 
     return Connecting(look)
 

@@ -26,12 +26,15 @@ async def test_connections_are_kept_alive_while_nothing_is_said() -> None:
     # Given who looks at each connection that is made
     found: list[tuple[int, int]] = []
 
-    async def look(stream: Any) -> None:
-        raw = stream.get_extra_info("socket")
-        idle = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        found.append((raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), idle))
+    class Looking(Connecting):
+        async def __call__(self, event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                raw = info["return_value"].get_extra_info("socket")
+                idle = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+                found.append((raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), idle))
+            await super().__call__(event, info)
 
-    async with HttpServer() as server, Client("a test", SystemClock(), trace=lambda: Connecting(look)) as client:
+    async with HttpServer() as server, Client("a test", SystemClock(), trace=Looking) as client:
         await _get(client, server.url)
     # Then the system asks the other side every minute whether it is there
     assert found == [(1, 60)]
