@@ -108,5 +108,5 @@ async def test_a_connection_whose_other_side_is_gone_already_is_broken(said: Exc
     stream, seen = Gone(), list[str]()
     # When somebody wants to look where it leads, then it counts as broken, is closed, and is not taken for a place that is allowed
     with pytest.raises(ConnectionResetError):
-        await Connecting(seen.append)("connection.connect_tcp.complete", {"return_value": stream})
+        await connecting.Connecting(seen.append)("connection.connect_tcp.complete", {"return_value": stream})
     assert (stream.closed, seen) == (True, [])
