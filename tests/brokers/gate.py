@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Self
 
 
 class Gate:
     """An async context manager; ``port`` leads to ``target`` on the loopback.
 
-    While it holds, a connection gets no more answers once its client has sent ``marker``: the greeting passes.
+    While it holds, a connection gets no more answers once its client has sent ``marker``: the greeting passes. With a
+    ``listener``, which stays open, one gate after the other has the same port.
     """
 
-    def __init__(self, target: int, marker: bytes, port: int = 0) -> None:
+    def __init__(self, target: int, marker: bytes, listener: socket.socket | None = None) -> None:
         self.target = target
         self.marker = marker
-        self.port = port
+        self.port = 0
+        self._listener = listener
         self.connections = 0
         self.refusing = False
         self._answers = asyncio.Event()
@@ -25,7 +29,11 @@ class Gate:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        if self._listener is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        else:
+            _turn_away(self._listener)
+            self._server = await asyncio.start_server(self._serve, sock=self._listener.dup())
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -92,3 +100,11 @@ class Gate:
                 await self._answers.wait()
             writer.write(data)
             await writer.drain()
+
+
+def _turn_away(listener: socket.socket) -> None:
+    """End the connections that came while no gate was there: they are of clients of an earlier test."""
+    listener.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()

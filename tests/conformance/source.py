@@ -41,7 +41,7 @@ from argosy.sources._http import HttpServers
 from tests.conformance import samples
 from tests.conformance.gaps import Promises, not_applicable
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
 
 

@@ -28,7 +28,7 @@ from argosy.manifests.fields import (
 )
 from argosy.triggers._base import Action, Outcome, Resolved, Trigger, TriggerContext
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 """How long a condition may take before a test fails; nothing is asserted about how long it does take."""
 
 

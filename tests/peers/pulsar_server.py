@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
-import random
 import socket
 import time
 import urllib.request
@@ -31,13 +29,19 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class PulsarServer(Server):
     """One Pulsar, which lets in by token (``port``) or by token or certificate over TLS (``tls_port``).
 
-    Who comes by ``back_port`` is sent to ``gate_port``, where a test may have a gate.
+    Who comes by ``back_port`` is sent to ``gate_listener``, where a test may have a gate.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.admin_port = self.back_port = self.gate_port = 0
+        self.admin_port = self.back_port = 0
+        # Listening for as long as this lives: a client that finds nobody between two tests may be given the port itself.
+        self.gate_listener = socket.create_server(("127.0.0.1", 0))
         self._key = "k" * 32
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self.gate_listener.close()
 
     def ports(self) -> list[int]:
         return [self.port, self.tls_port, self.admin_port]
@@ -54,7 +58,7 @@ class PulsarServer(Server):
 
     def command(self) -> list[str]:
         if not self.admin_port:
-            self.admin_port, self.back_port, self.gate_port = free_port(), free_port(), _gate_port()
+            self.admin_port, self.back_port = free_port(), free_port()
         config = self.folder / "standalone.conf"
         config.write_text("\n".join(f"{name}={value}" for name, value in self._properties().items()) + "\n")
         return [
@@ -96,7 +100,7 @@ class PulsarServer(Server):
             "allowLoopback": "true",
             "advertisedListeners": (
                 f"own:pulsar://127.0.0.1:{self.port},own:pulsar+ssl://127.0.0.1:{self.tls_port},"
-                f"gate:pulsar://127.0.0.1:{self.gate_port}"
+                f"gate:pulsar://127.0.0.1:{self.gate_listener.getsockname()[1]}"
             ),
             "internalListenerName": "own",
             "bindAddresses": f"gate:pulsar://127.0.0.1:{self.back_port}",
@@ -124,17 +128,6 @@ class PulsarServer(Server):
             "brokerDeleteInactiveTopicsEnabled": "false",
             "acknowledgmentAtBatchIndexLevelEnabled": "true",
         }
-
-
-def _gate_port() -> int:
-    """A free port that the system gives to no client: between two tests nobody listens there, and a client that tries
-    to connect to a port that it may be given itself is connected with itself sooner or later, and keeps the port.
-    """
-    while True:
-        port = random.randint(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.socket() as one:
-            one.bind(("127.0.0.1", port))
-            return port
 
 
 def _is_there(request: urllib.request.Request) -> bool:

@@ -106,7 +106,7 @@ class Topic(Receiver):
 @pytest.fixture
 async def receiver(pulsar_server: PulsarServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Topic]:
     monkeypatch.setattr("argosy.triggers.pulsar._SEND_SECONDS", 3.0)
-    async with Gate(pulsar_server.back_port, b'{"n":1}', pulsar_server.gate_port) as gate:
+    async with Gate(pulsar_server.back_port, b'{"n":1}', pulsar_server.gate_listener) as gate:
         topic = Topic(pulsar_server, gate)
         assert await topic.messages() == []  # its own connections stand from here on
         yield topic
