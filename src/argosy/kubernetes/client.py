@@ -7,7 +7,8 @@ file and touches no network: both happen at the first call, and failing there is
 Nothing here retries, except once with fresh credentials: that is the runtime's work.
 
 The errors answer the question of a trigger, whether another try can help (``Rejected`` or not); a source
-that lists and watches turns them into its own.
+that lists and watches turns them into its own. Slightly over the usual length: one class with a method for each verb, over
+one way to the wire.
 """
 
 from __future__ import annotations

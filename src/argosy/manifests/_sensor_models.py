@@ -3,7 +3,7 @@
 Dependencies, filters and the frames of triggers, field by field as upstream has them
 (``pkg/apis/events/v1alpha1/sensor_types.go``), with those of its rules
 (``pkg/reconciler/sensor/validate.go``) that concern one block alone. ``argosy.manifests.sensor`` puts them
-together.
+together. Slightly over the usual length: it is a list of fields with their texts, which the pages and schemas are read from.
 """
 
 from __future__ import annotations

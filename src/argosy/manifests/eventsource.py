@@ -1,8 +1,7 @@
 """The EventSource manifest: named events of one or more kinds, each with its kind's own block.
 
 What a kind's block may say stands in the kind's plug-in (``argosy.registry``); here stand the frame around
-the blocks and upstream's rules for the whole object (``pkg/reconciler/eventsource/validate.go``). An event
-that upstream knows and Argosy does not run yet makes no error: the object loads without it and says so.
+the blocks and upstream's rules for the whole object (``pkg/reconciler/eventsource/validate.go``).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A trigger's block is described by its kind's plug-in (``argosy.registry``); everything around it stands here,
 with upstream's rules (``pkg/reconciler/sensor/validate.go``). A block that is incomplete only where the
-trigger's own parameters will write is accepted without ``config``. Triggers of kinds that this version does
-not run are left out and named. Whether the texts in it are valid programs, and whether the names in it exist,
-is for ``argosy.manifests.crosscheck``.
+trigger's own parameters will write is accepted without ``config``. Whether the texts in it are valid
+programs, and whether the names in it exist, is for ``argosy.manifests.crosscheck``. Slightly over the usual length, because
+the reading of a template and the rules around it share what they know of its parameters.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ A watch that breaks goes on where it stood, and begins with a list again where t
 point. That is done in here, not by a new start, because what is remembered would be lost.
 
 ``_resource_filter`` says which events are wanted. Kubeconfig and service account are the client's matter
-(``argosy.kubernetes.client``).
+(``argosy.kubernetes.client``). Slightly over the usual length, because list, watch and notes are one story told in order.
 """
 
 from __future__ import annotations
