@@ -17,13 +17,15 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from argosy import retry_after
 from argosy.connecting import Connecting, fault
-from argosy.errors import Rejected, TriggerError
+from argosy.errors import Rejected, RetryAfter, TriggerError
 
 if TYPE_CHECKING:
     import httpx2
 
 _MOST_REDIRECTS = 10  # as Go's client, which upstream uses
+_TRY_AGAIN = frozenset((408, 425, 429))
 _METADATA_NAMES = frozenset(
     ("metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
 )
@@ -163,6 +165,17 @@ async def send(
                 following.headers.pop(name, None)
         request = following
     raise Rejected(f"{place(str(request.url))} ends more than {most} redirects; it leads nowhere")
+
+
+def failure(status: int, sentence: str, wait: str | None) -> TriggerError:
+    """What a status that is no success means: Rejected where another try cannot help, else as ``again`` says."""
+    return Rejected(sentence) if 400 <= status < 500 and status not in _TRY_AGAIN else again(sentence, wait)
+
+
+def again(sentence: str, wait: str | None) -> TriggerError:
+    """A failure that may pass: RetryAfter where ``wait``, the header ``Retry-After``, says when."""
+    seconds = retry_after.seconds(wait)
+    return TriggerError(sentence) if seconds is None else RetryAfter(sentence, seconds)
 
 
 @contextlib.contextmanager

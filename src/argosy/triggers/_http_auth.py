@@ -18,9 +18,8 @@ from urllib.parse import quote_plus, urlencode
 
 from pydantic import Field, model_validator
 
-from argosy import retry_after
 from argosy.clock import Clock
-from argosy.errors import Rejected, RetryAfter, TriggerError
+from argosy.errors import Rejected
 from argosy.manifests.fields import Model, SecretKeySelector
 from argosy.triggers import _http
 
@@ -29,7 +28,6 @@ _UNSAID_SECONDS = 300.0
 """How long a token is kept whose server does not say how long it lasts."""
 _LONGEST_TOKEN_ANSWER = 64 * 1024
 _KEPT = 64
-_TRY_AGAIN = frozenset((408, 425, 429))
 
 
 class BearerAuth(Model):
@@ -163,10 +161,7 @@ class Tokens:
             code = said.get("error")
             word = f" ({code})" if isinstance(code, str) and code.replace("_", "").isalnum() and len(code) < 100 else ""
             sentence = f"{what} answered {answer.status}{word}, so there is no token"
-            if 400 <= answer.status < 500 and answer.status not in _TRY_AGAIN:
-                raise Rejected(sentence)
-            wait = retry_after.seconds(answer.wait)
-            raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
+            raise _http.failure(answer.status, sentence, answer.wait)
         token = said.get("access_token")
         if not isinstance(token, str) or not token:
             raise Rejected(f"{what} answered {answer.status} without an access_token")

@@ -8,7 +8,7 @@ import hashlib
 import os
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from argosy import __version__
 from argosy.connecting import mounts
 from argosy.errors import Rejected
+from argosy.manifests.fields import SecretKeySelector, TLSConfig
 from argosy.triggers import _http
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ class Tls:
     authority: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, given: TLSConfig | None, secret: Callable[[SecretKeySelector], str]) -> Tls:
+        """What a ``tls`` block says; its secrets are read now."""
+        if given is None:
+            return NO_TLS
+        chosen = (given.ca_cert_secret, given.client_cert_secret, given.client_key_secret)
+        authority, certificate, key = (secret(each) if each is not None else "" for each in chosen)
+        return cls(not given.insecure_skip_verify, authority, certificate, key)
 
     @cached_property
     def digest(self) -> str:

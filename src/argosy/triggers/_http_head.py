@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from argosy.errors import Rejected
-from argosy.triggers._base import TELLING, Action
+from argosy.triggers._base import TELLING
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2, token
-_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")  # what is a trace id as it stands
 
 
 @dataclass
@@ -51,10 +49,3 @@ class Head:
             for form in (secret, quote(secret, safe=""), secret.replace('"', '\\"')):
                 text = text.replace(form, "***")
         return text
-
-
-def traceparent(action: Action) -> str:
-    """W3C trace context: all tries of an action are one trace, named by the action's id, and each try is a span of its own."""
-    trace = action.id if _TRACE.fullmatch(action.id) else hashlib.sha256(action.id.encode()).hexdigest()[:32]
-    span = hashlib.sha256(f"{action.id}/{action.attempt}".encode()).hexdigest()[:16]
-    return f"00-{trace}-{span}-01"

@@ -16,8 +16,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from argosy import retry_after
-from argosy.errors import Rejected, RetryAfter, TriggerError
+from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json
 from argosy.triggers import _http
 from argosy.triggers._egress import Egress
@@ -29,7 +28,6 @@ MOST_MATCHES = 1000
 """How many objects one lookup may look at."""
 _PAGE = 50
 _MOST_BYTES = 16 * 1024 * 1024
-_TRY_AGAIN = frozenset((408, 425, 429))
 _LONGEST_SAYING = 600
 _NO_SUCH_VALUE = "is not one of the available choices"
 _NO_SUCH_OBJECT = "Related object not found"
@@ -142,9 +140,9 @@ def _judged(response: httpx2.Response, raw: bytes, what: str) -> Json:
         return document
     if words := _words(document):
         said += f": {words}"
-    if status >= 500 or status in _TRY_AGAIN:
-        wait = retry_after.seconds(response.headers.get("Retry-After"))
-        raise RetryAfter(said, wait) if wait is not None else TriggerError(said)
+    failure = _http.failure(status, said, response.headers.get("Retry-After"))
+    if not isinstance(failure, Rejected):
+        raise failure
     if status == 409 or (status == 400 and _NO_SUCH_OBJECT in words):
         # Another action may yet remove what needs it, or make what it refers to.
         raise TriggerError(said)

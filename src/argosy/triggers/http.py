@@ -19,19 +19,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from argosy import retry_after
 from argosy.aws.client import AwsError, Client
 from argosy.aws.credentials import Chain, Named
 from argosy.aws.signing import signature
-from argosy.errors import ConfigError, Rejected, RetryAfter, TriggerError
+from argosy.errors import ConfigError, Rejected, TriggerError
 from argosy.manifests.fields import BasicAuth, Json, SecretKeySelector, TriggerParameter
 from argosy.triggers import _cloudevents, _http, _responses
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 from argosy.triggers._egress import Egress
 from argosy.triggers._http_auth import Answered, Asked, AwsAuth, OAuth2, Tokens
-from argosy.triggers._http_clients import NO_PROXY, NO_TLS, Clients, Proxy, Tls, any_proxy, of_environment
+from argosy.triggers._http_clients import NO_PROXY, Clients, Proxy, Tls, any_proxy, of_environment
 from argosy.triggers._http_config import HttpConfig, Redirects, SecureHeader
-from argosy.triggers._http_head import Head, traceparent
+from argosy.triggers._http_head import Head
 from argosy.triggers._http_url import filled
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ __all__ = ["HttpConfig", "HttpTrigger", "SecureHeader"]
 _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does not hold the action up
 _TOKEN_BYTES = 64 * 1024
 _EXCERPT = 500
-_TRY_AGAIN = frozenset((408, 425, 429))
 _CHAINS = 16
 _ALL, _NONE = Redirects(), Redirects(follow="none")
 
@@ -135,7 +133,7 @@ spec:
         if config.auth is not None and config.auth.aws is not None:
             redirects = _NONE
         call = _Call(what, method, url, head, body, egress, redirects)
-        async with self._clients.use(self._tls(config), proxy, egress.digest) as client:
+        async with self._clients.use(Tls.of(config.tls, self.ctx.secret), proxy, egress.digest) as client:
             response = await self._answer(client, config, call)
             try:
                 patience = _BODY_SECONDS
@@ -250,7 +248,7 @@ spec:
         if "Idempotency-Key" not in head:
             head.set("Idempotency-Key", action.id)
         if "traceparent" not in head:
-            head.set("traceparent", traceparent(action))
+            head.set("traceparent", action.traceparent)
         return head, body
 
     def _pair(self, auth: BasicAuth) -> tuple[str, str]:
@@ -264,18 +262,6 @@ spec:
             return of_environment(url) if self._any_proxy else NO_PROXY
         user, password = self._pair(config.proxy.auth) if config.proxy.auth is not None else ("", "")
         return Proxy(config.proxy.url, user, password)
-
-    def _tls(self, config: HttpConfig) -> Tls:
-        tls = config.tls
-        if tls is None:
-            return NO_TLS
-        secret = self.ctx.secret
-        return Tls(
-            verified=not tls.insecure_skip_verify,
-            authority=secret(tls.ca_cert_secret) if tls.ca_cert_secret else "",
-            certificate=secret(tls.client_cert_secret) if tls.client_cert_secret else "",
-            key=secret(tls.client_key_secret) if tls.client_key_secret else "",
-        )
 
 
 async def _send(client: httpx2.AsyncClient, call: _Call) -> httpx2.Response:
@@ -355,10 +341,7 @@ def _judge(response: httpx2.Response, said: str, read: _Read, action: Action, re
             raise Rejected(f"{said}, a redirect to {where} that is not followed")
         return _judge_body(said, read, action)
     sentence = f"{said}: {read.excerpt[:200]}" if read.excerpt else said
-    if 400 <= status < 500 and status not in _TRY_AGAIN:
-        raise Rejected(sentence)
-    wait = retry_after.seconds(response.headers.get("Retry-After"))
-    raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
+    raise _http.failure(status, sentence, response.headers.get("Retry-After"))
 
 
 def _judge_body(said: str, read: _Read, action: Action) -> None:

@@ -166,7 +166,7 @@ spec:
         keys = [Key.of(entry, config.object) for entry in config.key]
         proxy = of_environment(base)
         egress = Egress.of(config.egress, link_local=False, proxied=bool(proxy.url))
-        async with self._clients.use(self._tls(config), proxy, egress.digest) as client:
+        async with self._clients.use(Tls.of(config.tls, self.ctx.secret), proxy, egress.digest) as client:
             api = Api(client, base, token, action.traceparent, egress, float(config.timeout or 30))
             fields = {} if config.operation == "delete" else await self._fields(api, endpoint)
             wanted = Wanted(api, endpoint, keys, config.object, config.defaults, action.id, fields, config.dry_run)
@@ -191,11 +191,3 @@ spec:
             while len(self._known) > _MOST_KNOWN:
                 del self._known[next(iter(self._known))]
         return fields
-
-    def _tls(self, config: NautobotConfig) -> Tls:
-        tls = config.tls
-        if tls is None:
-            return Tls()
-        chosen = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
-        authority, certificate, key = (self.ctx.secret(each) if each is not None else "" for each in chosen)
-        return Tls(not tls.insecure_skip_verify, authority, certificate, key)

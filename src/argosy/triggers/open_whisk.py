@@ -20,19 +20,17 @@ from urllib.parse import quote, urlsplit
 import orjson
 from pydantic import ConfigDict, Field, field_validator
 
-from argosy import retry_after
-from argosy.errors import Rejected, RetryAfter, TriggerError
+from argosy.errors import Rejected, TriggerError
 from argosy.manifests.fields import Json, SecretKeySelector, TLSConfig, TriggerParameter
 from argosy.triggers import _http
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
-from argosy.triggers._http_clients import NO_TLS, Clients, Tls, of_environment
-from argosy.triggers._http_head import Head, traceparent
+from argosy.triggers._http_clients import Clients, Tls, of_environment
+from argosy.triggers._http_head import Head
 
 _CALL_SECONDS = 90.0
 """A blocking invocation is answered after 60 s at the latest."""
 _BODY_BYTES = 1024 * 1024
 _EXCERPT = 500
-_TRY_AGAIN = (408, 425, 429)
 _ACTIVATION = "X-Openwhisk-Activation-Id"
 _NAME = re.compile(r"[^/?#\s]+(/[^/?#\s]+)?")
 
@@ -126,7 +124,7 @@ spec:
         try:
             async with (
                 asyncio.timeout(_CALL_SECONDS),
-                self._clients.use(self._tls(config), of_environment(url), "") as client,
+                self._clients.use(Tls.of(config.tls, self.ctx.secret), of_environment(url), "") as client,
             ):
                 with _http.sentences(what):
                     params = {"blocking": "true", "result": "true"}
@@ -153,23 +151,12 @@ spec:
         head = Head()
         head.set("Content-Type", "application/json")
         head.set("Idempotency-Key", action.id)
-        head.set("traceparent", traceparent(action))
+        head.set("traceparent", action.traceparent)
         if config.auth_token is not None:
             token = self.ctx.secret(config.auth_token).strip()
             head.set("Authorization", f"Basic {base64.b64encode(token.encode()).decode()}", secret=True)
             head.secrets.update(text for text in (token, token.partition(":")[2]) if text)
         return head
-
-    def _tls(self, config: OpenWhiskConfig) -> Tls:
-        tls, secret = config.tls, self.ctx.secret
-        if tls is None:
-            return NO_TLS
-        return Tls(
-            verified=not tls.insecure_skip_verify,
-            authority=secret(tls.ca_cert_secret) if tls.ca_cert_secret else "",
-            certificate=secret(tls.client_cert_secret) if tls.client_cert_secret else "",
-            key=secret(tls.client_key_secret) if tls.client_key_secret else "",
-        )
 
 
 def _object(payload: bytes | None) -> bytes:
@@ -199,10 +186,9 @@ def _judge(response: object, said: str, text: str, action: Action) -> None:
     if status in (401, 403):
         said += "; correct authToken, or grant its subject the right to invoke the action"
     sentence = f"{said}: {text[:200]}" if text else said
-    if status < 500 and status not in _TRY_AGAIN:
+    if status < 400:  # the activation is over, or a redirect leads elsewhere; both would be so again
         raise Rejected(sentence)
-    wait = retry_after.seconds(response.headers.get("Retry-After"))
-    raise RetryAfter(sentence, wait) if wait is not None else TriggerError(sentence)
+    raise _http.failure(status, sentence, response.headers.get("Retry-After"))
 
 
 def _base(host: str) -> str:

@@ -14,18 +14,17 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 import orjson
 from pydantic import Field, field_validator
 
-from argosy import retry_after
-from argosy.connecting import mounts
-from argosy.errors import BusError, Rejected, RetryAfter, TriggerError
+from argosy.errors import BusError, Rejected, TriggerError
 from argosy.manifests.fields import OURS, OWN_NAMESPACE, Model, SecretKeySelector, TriggerParameter
 from argosy.triggers import _http
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._http_clients import NO_TLS, Clients, of_environment
 
 if TYPE_CHECKING:
     import httpx2
@@ -141,17 +140,11 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._held = contextlib.AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._client: httpx2.AsyncClient | None = None
+        self._clients = Clients()
         self._threads = _Threads(ctx)
 
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(self, *exc: object) -> None:
-        self._client = None
-        await self._held.aclose()
+        await self._clients.close()
 
     async def fire(self, config: SlackConfig, action: Action) -> Outcome:
         message = _message(config, action)
@@ -172,9 +165,8 @@ spec:
         token = self.ctx.secret(config.slack_token)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS), self._clients.use(NO_TLS, of_environment(url), "") as client:
                 with _http.sentences(what):
-                    client = await self._connected()
                     request = client.build_request("POST", url, headers=headers, content=orjson.dumps(message))
                     response = await _http.send(client, request, link_local=False, private=["authorization"])
                     try:
@@ -185,16 +177,6 @@ spec:
             raise TriggerError(f"{what} did not answer within {_SECONDS:g} s") from error
         # What a proxy or a gateway says back may quote the request.
         return _judged(response, raw.replace(token.encode(), "…".encode()), what)
-
-    async def _connected(self) -> httpx2.AsyncClient:
-        import httpx2
-
-        async with self._opening:
-            if self._client is None:
-                trust = await asyncio.to_thread(_http.trust, True)
-                client = httpx2.AsyncClient(verify=trust, timeout=None, mounts=mounts(verify=trust))
-                self._client = await self._held.enter_async_context(client)
-            return self._client
 
 
 def _message(config: SlackConfig, action: Action) -> dict[str, Any]:
@@ -230,10 +212,9 @@ def _array(name: str, text: str) -> list[Any]:
 
 def _judged(response: httpx2.Response, raw: bytes, what: str) -> dict[str, Any]:
     """Slack's answer if it says ok; raises what it means if not."""
-    wait = retry_after.seconds(response.headers.get("Retry-After"))
+    wait = response.headers.get("Retry-After")
     if response.status_code == 429 or response.status_code >= 500:
-        said = f"{what} answered {response.status_code}"
-        raise RetryAfter(said, wait) if wait is not None else TriggerError(said)
+        raise _http.again(f"{what} answered {response.status_code}", wait)
     try:
         answer = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -248,9 +229,7 @@ def _judged(response: httpx2.Response, raw: bytes, what: str) -> dict[str, Any]:
     said = f"Slack says {word}" + "".join(f": {each}" for each in details[:3])
     if remedy := _REMEDIES.get(word):
         said += f": {remedy}"
-    if word in _LATER:
-        raise RetryAfter(said, wait) if wait is not None else TriggerError(said)
-    raise Rejected(said)
+    raise _http.again(said, wait) if word in _LATER else Rejected(said)
 
 
 class _Thread:
