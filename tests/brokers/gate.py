@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Self
+from collections.abc import Coroutine
+from typing import Any, Self
 
 
 class Gate:
@@ -70,11 +71,7 @@ class Gate:
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
             ours = {writer, there_writer}
             self._writers |= ours
-            marked = asyncio.Event()
-            ways = [
-                asyncio.create_task(self._onward(reader, there_writer, marked)),
-                asyncio.create_task(self._back(there_reader, writer, marked)),
-            ]
+            ways = [asyncio.create_task(way) for way in self._ways(reader, there_writer, there_reader, writer)]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -86,6 +83,17 @@ class Gate:
         finally:
             writer.transport.abort()
             self._tasks.discard(task)
+
+    def _ways(
+        self,
+        reader: asyncio.StreamReader,
+        there_writer: asyncio.StreamWriter,
+        there_reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What carries one connection's bytes there and back."""
+        marked = asyncio.Event()
+        return self._onward(reader, there_writer, marked), self._back(there_reader, writer, marked)
 
     async def _onward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, marked: asyncio.Event) -> None:
         while data := await reader.read(65536):

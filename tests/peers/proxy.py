@@ -1,81 +1,31 @@
-"""A TCP proxy before a real Kafka, which withholds answers to messages, hangs up, and counts connections."""
+"""The gate before a real Kafka: what it holds back are the answers to messages, by the number of their request."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import struct
-from typing import Self
+from collections.abc import Coroutine
+from typing import Any
+
+from tests.brokers.gate import Gate
 
 
-class Proxy:
-    """An async context manager; ``port`` leads to ``target`` on the loopback."""
+class Proxy(Gate):
+    """A gate that reads Kafka's frames."""
 
     def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = 0
-        self.connections = 0
-        self.refusing = False
-        self._answers = asyncio.Event()
-        self._answers.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        super().__init__(target, b"")
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self._answers.set()
-        self.hang_up()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def hold(self) -> None:
-        """From now on messages arrive, and the answers to them do not."""
-        self._answers.clear()
-
-    def hang_up(self) -> None:
-        """Break all connections, and every new one."""
-        self.refusing = True
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    def release(self) -> None:
-        """All is well again."""
-        self.refusing = False
-        self._answers.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            if self.refusing:
-                return
-            self.connections += 1
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            ours = {writer, there_writer}
-            self._writers |= ours
-            produced: set[int] = set()
-            ways = [
-                asyncio.create_task(self._requests(reader, there_writer, produced)),
-                asyncio.create_task(self._replies(there_reader, writer, produced)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-                self._writers -= ours
-                there_writer.transport.abort()
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
+    def _ways(
+        self,
+        reader: asyncio.StreamReader,
+        there_writer: asyncio.StreamWriter,
+        there_reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> tuple[Coroutine[Any, Any, None], ...]:
+        produced: set[int] = set()
+        return self._requests(reader, there_writer, produced), self._replies(there_reader, writer, produced)
 
     async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, produced: set[int]) -> None:
         with contextlib.suppress(OSError, EOFError):
