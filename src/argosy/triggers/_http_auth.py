@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from argosy.clock import Clock
 from argosy.errors import Rejected
 from argosy.manifests.fields import Model, SecretKeySelector
 from argosy.triggers import _http
+from argosy.triggers._kept import digest
 
 _EARLY_SECONDS = 30.0
 _UNSAID_SECONDS = 300.0
 """How long a token is kept whose server does not say how long it lasts."""
-_LONGEST_TOKEN_ANSWER = 64 * 1024
 _KEPT = 64
 
 
@@ -121,7 +120,7 @@ class Tokens:
 
     async def get(self, config: OAuth2, who: Asked, post: Post, *, not_this: str = "") -> str:
         """A token that holds, and is not ``not_this`` (which was refused). Raises Rejected, TriggerError or RetryAfter if there is none."""
-        key = _key(config, who)
+        key = digest(config.model_dump_json(), who.id, who.secret)
         async with self._asking.setdefault(key, asyncio.Lock()):  # many actions at once ask once
             found = self._kept.get(key)
             if found is not None and found.text != not_this and self._clock.monotonic() < found.until:
@@ -172,8 +171,3 @@ class Tokens:
             seconds = _UNSAID_SECONDS
         # One that lasts no longer than that is used for this action alone.
         return _Token(token, self._clock.monotonic() + max(0.0, seconds - min(_EARLY_SECONDS, seconds / 2)))
-
-
-def _key(config: OAuth2, who: Asked) -> str:
-    parts = (config.model_dump_json(), who.id, who.secret)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

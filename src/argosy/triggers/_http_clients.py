@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import ssl
 import urllib.request
@@ -19,11 +18,11 @@ from argosy.connecting import mounts
 from argosy.errors import Rejected
 from argosy.manifests.fields import SecretKeySelector, TLSConfig
 from argosy.triggers import _http
+from argosy.triggers._kept import Kept, digest
 
 if TYPE_CHECKING:
     import httpx2
 
-_CLIENTS = 8
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -48,8 +47,7 @@ class Tls:
     @cached_property
     def digest(self) -> str:
         """A hash of it."""
-        parts = (str(self.verified), self.authority, self.certificate, self.key)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return digest(self.verified, self.authority, self.certificate, self.key)
 
     def context(self) -> ssl.SSLContext:
         """Reads the machine's authorities, so it blocks. Raises Rejected if the texts are not what they
@@ -92,7 +90,7 @@ class Proxy:
     @cached_property
     def digest(self) -> str:
         """A hash of it."""
-        return hashlib.sha256("\0".join((self.url, self.user, self.password)).encode()).hexdigest()
+        return digest(self.url, self.user, self.password)
 
 
 NO_PROXY = Proxy()
@@ -118,41 +116,25 @@ def of_environment(url: str) -> Proxy:
     return Proxy(named if "://" in named or not named else f"http://{named}")
 
 
-@dataclass
-class _Open:
-    """An open client and how many requests use it."""
-
-    client: httpx2.AsyncClient
-    users: int = 0
-
-
 class Clients:
     """Open clients; of those unused, the oldest are closed (certificates get renewed)."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
+        self._kept: Kept[httpx2.AsyncClient] = Kept(lambda client: client.aclose())
 
     @contextlib.asynccontextmanager
     async def use(self, tls: Tls, proxy: Proxy, rules: str) -> AsyncIterator[httpx2.AsyncClient]:
         """The client for this TLS material, this proxy and requests of the same egress ``rules``. Raises Rejected if it cannot be made."""
-        key = f"{tls.digest} {proxy.digest} {rules}"
-        if key not in self._open:
-            context = await asyncio.to_thread(tls.context)
-            self._open.setdefault(key, _Open(_client(context, proxy)))
-        held = self._open[key]
-        held.users += 1
-        try:
-            yield held.client
-        finally:
-            held.users -= 1
-            idle = [name for name, other in self._open.items() if not other.users]
-            for name in idle[:-_CLIENTS]:
-                await self._open.pop(name).client.aclose()
+
+        async def begin() -> httpx2.AsyncClient:
+            return _client(await asyncio.to_thread(tls.context), proxy)
+
+        async with self._kept.use(f"{tls.digest} {proxy.digest} {rules}", begin) as held:
+            yield held.connection
 
     async def close(self) -> None:
         """Close all."""
-        while self._open:
-            await self._open.popitem()[1].client.aclose()
+        await self._kept.close()
 
 
 def _client(context: ssl.SSLContext, proxy: Proxy) -> httpx2.AsyncClient:

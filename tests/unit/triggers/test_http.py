@@ -447,4 +447,4 @@ class TestTls:
                 await stage.fire(trigger, {"url": server.url, "tls": tls})
             # Then only a few clients stay open
             assert server.connections == 20
-            assert len(trigger._clients._open) <= 9  # type: ignore[attr-defined]
+            assert len(trigger._clients._kept._open) <= 9  # type: ignore[attr-defined]
