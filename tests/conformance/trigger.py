@@ -150,8 +150,7 @@ class TriggerSuite(Promises):
         sensor, problems = parse_sensor(_sensor({"template": {"name": "act", self.kind: receiver.block}}))
         assert sensor is not None, problems
         duties = TriggerDuties(secrets=secrets, clock=stage.clock, metrics=Metrics(), grace_seconds=1.0)
-        queue, bucket = bus.queue("act"), bus.bucket("trigger/act")
-        return TriggerWorker(receiver.namespace, "stage", sensor.triggers[0], queue, duties, bucket=bucket)
+        return TriggerWorker(receiver.namespace, "stage", sensor.triggers[0], bus, bus.queue("act"), duties)
 
     async def test_what_arrives_is_as_the_kinds_page_shows_it(
         self, receiver: Receiver, stage: Stage, trigger: Trigger[Any]

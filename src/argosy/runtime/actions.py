@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from argosy.bus._base import Bucket, Lease, Queue
+from argosy.bus._base import Bus, Lease, Queue
 from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
 from argosy.event import format_time
 from argosy.manifests.fields import Backoff
@@ -26,10 +26,10 @@ from argosy.manifests.sensor import TriggerSpec
 from argosy.runtime import failpoints, outcomes, suspension
 from argosy.runtime.approval import Approvals, Gate, Ruling
 from argosy.runtime.duties import TriggerDuties
-from argosy.runtime.emitting import Emitter, Publish
+from argosy.runtime.emitting import Emitter
 from argosy.runtime.keys import Keys
 from argosy.runtime.lines import Lines, Taken, side_by_side, taken
-from argosy.runtime.rates import Rate
+from argosy.runtime.rates import rate
 from argosy.runtime.story import short
 from argosy.runtime.supervise import end_one
 from argosy.runtime.suspension import Switch
@@ -54,7 +54,7 @@ Perform = Callable[[Taken], Awaitable[bool]]
 class TriggerWorker:
     """Performs the actions of one trigger until cancelled. ``give_up_to`` gets the actions whose tries are used up (``dlqTrigger``).
 
-    ``queue`` must let as many items out as ``in_flight(spec)`` says; ``rate`` is needed where the trigger has a ``rateLimit``.
+    ``queue`` must let as many items out as ``in_flight(spec)`` says. On ``bus`` is what else the trigger keeps and publishes.
     """
 
     def __init__(
@@ -62,15 +62,12 @@ class TriggerWorker:
         namespace: str,
         sensor: str,
         spec: TriggerSpec,
+        bus: Bus,
         queue: Queue,
         duties: TriggerDuties,
         give_up_to: Queue | None = None,
         *,
-        rate: Rate | None = None,
         switch: Switch | None = None,
-        publish: Publish | None = None,
-        approvals: Approvals | None = None,
-        bucket: Bucket | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -78,8 +75,8 @@ class TriggerWorker:
         self._queue = queue
         self._duties = duties
         self._give_up_to = give_up_to
-        self._bucket = bucket
-        self._rate = rate
+        self._bucket = bus.bucket(f"trigger/{queue.name}")
+        self._rate = rate(spec.rate_limit, bus, queue.name, duties.clock) if spec.rate_limit is not None else None
         self._switch = switch or Switch()
         self._labels = (namespace, sensor, spec.name)
         self._retry = spec.retry_strategy or DEFAULT_RETRY
@@ -88,13 +85,13 @@ class TriggerWorker:
         # Whatever has no elements here is a dead letter: it was put as a whole so that a person sees it.
         self._fan_out = FanOut(spec.for_each, strict=True) if spec.for_each is not None else None
         self._emitter: Emitter | None = None
-        if spec.emit is not None and publish is not None:
+        if spec.emit is not None:
             about = {"namespace": namespace, "sensor": sensor, "trigger": spec.name, "kind": spec.kind}
-            self._emitter = Emitter(spec.emit, publish, about, duties.clock, duties.metrics)
+            self._emitter = Emitter(spec.emit, bus.publish, about, duties.clock, duties.metrics)
         self._gate: Gate | None = None
-        if spec.approval is not None and approvals is not None:
+        if spec.approval is not None:
             clock, approver = duties.clock, duties.approver
-            self._gate = Gate(spec.approval, spec.queue.delay, queue, approvals, clock, approver)
+            self._gate = Gate(spec.approval, spec.queue.delay, queue, Approvals(bus), clock, approver)
         self._patient = False
         """Whether an attempt under way that is cancelled may take as long as it likes: the trigger is suspended, the process goes on."""
         metrics = duties.metrics

@@ -13,11 +13,9 @@ from argosy.event import parse_time
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
 from argosy.runtime.actions import TriggerWorker
-from argosy.runtime.approval import Approvals
 from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.gauges import SensorGauges
 from argosy.runtime.lines import in_flight
-from argosy.runtime.rates import rate
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import keep
 from argosy.runtime.suspension import Mode, Switch, Switchboard
@@ -163,20 +161,8 @@ class SensorRunner:
         return Switch(board, name, trigger.queue.suspend or "run")
 
     def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None, switch: Switch) -> TriggerWorker:
-        limit = rate(spec.rate_limit, self._bus, queue.name, self._duties.clock) if spec.rate_limit else None
-        return TriggerWorker(
-            self._sensor.metadata.namespace,
-            self.name,
-            spec,
-            queue,
-            self._duties,
-            give_up_to,
-            rate=limit,
-            bucket=self._bus.bucket(f"trigger/{queue.name}"),
-            switch=switch,
-            publish=self._bus.publish,
-            approvals=Approvals(self._bus) if spec.approval is not None else None,
-        )
+        place = (self._sensor.metadata.namespace, self.name)
+        return TriggerWorker(*place, spec, self._bus, queue, self._duties, give_up_to, switch=switch)
 
     def _gauges(self) -> SensorGauges:
         return SensorGauges(

@@ -20,7 +20,6 @@ from argosy.manifests.sensor import TriggerSpec, parse_sensor
 from argosy.runtime.actions import TriggerWorker
 from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.lines import in_flight
-from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import actions
@@ -132,9 +131,7 @@ def _play(
                 chance=lambda: chance,
             )
             give_up_to = below if spec.dlq_trigger else None
-            limit = spec.rate_limit and rate(spec.rate_limit, bus, "q", clock)
-            trigger_worker = TriggerWorker("ns", "s", spec, queue, duties, give_up_to, rate=limit, publish=bus.publish)
-            worker = asyncio.create_task(trigger_worker.run())
+            worker = asyncio.create_task(TriggerWorker("ns", "s", spec, bus, queue, duties, give_up_to).run())
             await clock.sleep(hours * 3600)
             assert not worker.done(), worker.exception()
             end.held, end.resting = end.gauge("argosy_actions_held"), end.gauge("argosy_actions_resting")
@@ -462,20 +459,21 @@ class TestEmit:
         async def main(clock: VirtualClock) -> None:
             world = _Fake()
             world.clock = clock
-            async with MemoryBus(clock=clock) as bus:
-                queue = bus.queue("q", max_in_flight=1)
-                await queue.put("1", actions.encode(actions.ActionRecord(EVENT.time, {"d": EVENT})))
 
-                async def publish(event: Event) -> None:
-                    await bus.publish(event)
+            class _Deadly(MemoryBus):
+                async def publish(self, event: Event) -> None:
+                    await super().publish(event)
                     if len(world.fired) == 1:
                         await asyncio.Event().wait()
 
+            async with _Deadly(clock=clock) as bus:
+                queue = bus.queue("q", max_in_flight=1)
+                await queue.put("1", actions.encode(actions.ActionRecord(EVENT.time, {"d": EVENT})))
                 for _ in range(2):
                     duties = TriggerDuties(
                         secrets=Secrets(), clock=clock, metrics=Metrics(), grace_seconds=0.0, make=world.make
                     )
-                    worker = asyncio.create_task(TriggerWorker("ns", "s", spec, queue, duties, publish=publish).run())
+                    worker = asyncio.create_task(TriggerWorker("ns", "s", spec, bus, queue, duties).run())
                     await clock.sleep(10)
                     worker.cancel()
                     await asyncio.gather(worker, return_exceptions=True)

@@ -22,7 +22,6 @@ from argosy.runtime import lines
 from argosy.runtime.actions import TriggerWorker
 from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.lines import in_flight
-from argosy.runtime.rates import rate
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.suspension import Switch
 from argosy.runtime.telemetry import Metrics
@@ -115,8 +114,7 @@ class _Play:
             make=self.world.make,
             chance=lambda: 0.0,
         )
-        limit = rate(self.spec.rate_limit, self.bus, "q", self.clock) if self.spec.rate_limit else None
-        worker = TriggerWorker("ns", "s", self.spec, self.queue, duties, rate=limit, switch=switch)
+        worker = TriggerWorker("ns", "s", self.spec, self.bus, self.queue, duties, switch=switch)
         self._task = asyncio.create_task(worker.run())
 
     async def stop(self) -> None:

@@ -50,16 +50,8 @@ class _Stage:
         duties = TriggerDuties(
             secrets=Secrets(), clock=self.clock, metrics=Metrics(), grace_seconds=0.0, make=self.world.make
         )
-        worker = TriggerWorker(
-            "ns",
-            "s",
-            self.spec,
-            self.queue,
-            duties,
-            self.below if self.spec.dlq_trigger else None,
-            publish=self.bus.publish,
-            approvals=self.approvals,
-        )
+        give_up_to = self.below if self.spec.dlq_trigger else None
+        worker = TriggerWorker("ns", "s", self.spec, self.bus, self.queue, duties, give_up_to)
         self._worker = asyncio.create_task(worker.run())
         await self.clock.settle()
 
@@ -244,20 +236,21 @@ async def test_a_restart_forgets_neither_the_question_nor_the_answer(stage: _Sta
 @on_stage()
 async def test_an_approval_in_the_moment_before_the_rest_begins_is_not_missed(stage: _Stage) -> None:
     # Given a person who approves after the worker has looked and before it lets the action rest
-    find, looks = stage.approvals.find, 0
+    find, looks = Approvals.find, 0
 
-    async def slow(queue: str, action_id: str, put: float) -> Ruling | None:
+    async def slow(approvals: Approvals, queue: str, action_id: str, put: float) -> Ruling | None:
         nonlocal looks
         looks += 1
-        found = await find(queue, action_id, put)
+        found = await find(approvals, queue, action_id, put)
         if looks == 1:
-            await stage.approvals.decide(queue, action_id, Ruling("approved", put, put, "alice"))
+            await approvals.decide(queue, action_id, Ruling("approved", put, put, "alice"))
         return found
 
-    stage.approvals.find = slow  # type: ignore[method-assign]
-    await stage.start()
-    # When the action is taken
-    await stage.put("1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Approvals, "find", slow)
+        await stage.start()
+        # When the action is taken
+        await stage.put("1")
     # Then it runs at once
     assert stage.fired == ["1"]
 
