@@ -29,6 +29,7 @@ from argosy.triggers import _git_app, _http
 
 if TYPE_CHECKING:
     from argosy.triggers._base import TriggerContext
+    from argosy.triggers._http_clients import Clients
 
 _SECONDS = 120.0
 _APP_USER = "x-access-token"  # as GitHub documents it
@@ -63,11 +64,12 @@ _HELPER = (
 class Repositories:
     """The copies that one trigger keeps; a context manager that removes them."""
 
-    def __init__(self, ctx: TriggerContext) -> None:
+    def __init__(self, ctx: TriggerContext, clients: Clients) -> None:
+        """``clients`` ask GitHub for an App's tokens."""
         self._ctx = ctx
         self._folder = Path()
         self._locks: dict[Path, asyncio.Lock] = {}
-        self._app = _git_app.Tokens(ctx)
+        self._app = _git_app.Tokens(ctx, clients)
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="argosy-git-"))

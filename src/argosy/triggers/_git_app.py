@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.event import parse_time
 from argosy.json_web_token import signed
 from argosy.manifests.artifacts import GithubApp
 from argosy.triggers import _http
+from argosy.triggers._http_clients import NO_TLS, Clients, of_environment
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,8 +33,9 @@ _MOST_BYTES = 64 * 1024
 class Tokens:
     """The tokens of one trigger's Apps, each used until shortly before its end."""
 
-    def __init__(self, ctx: TriggerContext) -> None:
+    def __init__(self, ctx: TriggerContext, clients: Clients) -> None:
         self._ctx = ctx
+        self._clients = clients
         self._known: dict[tuple[str, int, int, str], tuple[str, datetime]] = {}
 
     async def token(self, app: GithubApp, repository: str) -> str:
@@ -51,22 +52,22 @@ class Tokens:
         return known[0]
 
     async def _asked(self, api: str, app: GithubApp, key: str) -> tuple[str, datetime]:
-        import httpx2
-
         where = f"{api}/app/installations/{app.installation_id}/access_tokens"
         what = f"POST {where}"
         now = int(self._ctx.clock.now().timestamp())
         signed = _signed(key, {"iat": now - 60, "exp": now + 540, "iss": str(app.app_id)})
         headers = {"Authorization": f"Bearer {signed}", "Accept": "application/vnd.github+json"}
-        with _http.sentences(what):
-            trust = await asyncio.to_thread(_http.trust, True)
-            async with httpx2.AsyncClient(verify=trust, timeout=_SECONDS, mounts=mounts(verify=trust)) as client:
-                request = client.build_request("POST", where, headers=headers)
-                response = await _http.send(client, request, link_local=False, private=["authorization"])
-                try:
-                    raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES)])
-                finally:
-                    await response.aclose()
+        try:
+            async with asyncio.timeout(_SECONDS), self._clients.use(NO_TLS, of_environment(where), "") as client:
+                with _http.sentences(what):
+                    request = client.build_request("POST", where, headers=headers)
+                    response = await _http.send(client, request, link_local=False, private=["authorization"])
+                    try:
+                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES)])
+                    finally:
+                        await response.aclose()
+        except TimeoutError as error:
+            raise TriggerError(f"{what}: no answer within {_SECONDS:g} s") from error
         if response.status_code != 201:
             failure = Rejected if 400 <= response.status_code < 500 and response.status_code != 429 else TriggerError
             raise failure(

@@ -16,17 +16,15 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from argosy.connecting import mounts
 from argosy.errors import Rejected, TriggerError
 from argosy.manifests import _yaml
 from argosy.manifests.artifacts import ArtifactLocation, URLSource
 from argosy.triggers import _http
 from argosy.triggers._git import Repositories
+from argosy.triggers._http_clients import Clients, Tls, of_environment
 from argosy.triggers._source_s3 import Buckets
 
 if TYPE_CHECKING:
-    import httpx2
-
     from argosy.triggers._base import TriggerContext
 
 _MOST_BYTES = 4 * 2**20  # no API server takes an object that is larger
@@ -42,7 +40,7 @@ class Objects:
         self._ctx = ctx
         self._held = contextlib.AsyncExitStack()
         self._parsed: tuple[str, str, dict[str, Any]] | None = None
-        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._clients = Clients()
         self._page: _Page | None = None
         self._repositories: Repositories | None = None
         self._buckets: Buckets | None = None
@@ -52,6 +50,7 @@ class Objects:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._held.aclose()
+        await self._clients.close()
 
     async def fetch(self, location: ArtifactLocation) -> dict[str, Any]:
         """The object as JSON has it, the caller's own. Raises Rejected if it is none, TriggerError if it cannot
@@ -73,7 +72,7 @@ class Objects:
             return self._object(await self._download(location.url), f"source.url {_http.place(location.url.path)!r}")
         if location.git is not None:
             if self._repositories is None:
-                self._repositories = self._held.enter_context(Repositories(self._ctx))
+                self._repositories = self._held.enter_context(Repositories(self._ctx, self._clients))
             raw = await self._repositories.read(location.git, _MOST_BYTES)
             what = f"source.git, {location.git.file_path!r} of {_http.place(location.git.url)!r}"
             return self._object(_text(raw, what), what)
@@ -92,11 +91,14 @@ class Objects:
 
     async def _download(self, source: URLSource) -> str:
         what = f"source.url {_http.place(source.path)!r}"
+        # Upstream's default is not to verify; here it must be said (verifyCert: false).
+        tls = Tls(verified=source.verify_cert is not False)
         try:
-            async with asyncio.timeout(_URL_SECONDS):
+            async with (
+                asyncio.timeout(_URL_SECONDS),
+                self._clients.use(tls, of_environment(source.path), "") as client,
+            ):
                 with _http.sentences(what):
-                    # Upstream's default is not to verify; here it must be said (verifyCert: false).
-                    client = await self._client(source.verify_cert is not False)
                     before = self._page if self._page is not None and self._page.address == source.path else None
                     request = client.build_request("GET", source.path, headers=before.conditions if before else {})
                     response = await _http.send(client, request, link_local=False)
@@ -117,15 +119,6 @@ class Objects:
         found = {_VALIDATORS[name]: response.headers[name] for name in _VALIDATORS if name in response.headers}
         self._page = _Page(source.path, text, found) if found else None
         return text
-
-    async def _client(self, verified: bool) -> httpx2.AsyncClient:
-        import httpx2
-
-        if verified not in self._clients:
-            trust = await asyncio.to_thread(_http.trust, verified)
-            client = httpx2.AsyncClient(verify=trust, timeout=None, mounts=mounts(verify=trust))
-            self._clients[verified] = await self._held.enter_async_context(client)
-        return self._clients[verified]
 
 
 class _Page(NamedTuple):
