@@ -177,6 +177,8 @@ class Stage:
         self.under_way = 0
         self.failure: Exception | None = None
         """Set it, and ``emit`` raises it."""
+        self.only = b""
+        """Set it, and the gate and the failure are for events with these bytes in them."""
         self._gate = asyncio.Event()
         self._gate.set()
         self._task: asyncio.Task[None] | None = None
@@ -196,9 +198,11 @@ class Stage:
         self.offered.append(event)
         self.under_way += 1
         try:
-            await self._gate.wait()
+            meant = self.only in raw
+            if meant:
+                await self._gate.wait()
             await asyncio.sleep(0)
-            if self.failure is not None:
+            if meant and self.failure is not None:
                 raise self.failure
             self.emitted.append(event)
         except asyncio.CancelledError:

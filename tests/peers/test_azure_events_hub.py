@@ -169,20 +169,13 @@ async def test_no_more_than_a_batch_is_under_way_and_reading_stops(upstream: Sen
 
 
 async def test_what_fails_is_read_again_and_nothing_behind_it_is_noted(upstream: Sender, stage: Stage) -> None:
-    plain, failing = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"id of bad" in bytes(data) and failing[0]:
-            raise BusError("the bus does not take this one")
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only, stage.failure = b"id of bad", BusError("the bus does not take this one")
     await stage.start()
     for text in ("good", "bad", "fine"):
         await upstream.send(text)
     await eventually(lambda: len(stage.errors) >= 2)
     assert await _noted(upstream, "0", 0)
-    failing[0] = False
+    stage.failure = None
     await eventually(lambda: _noted(upstream, "0", 2))
     assert {upstream.text_of(event.data) for event in stage.emitted} == {"good", "bad", "fine"}
 

@@ -218,20 +218,13 @@ async def test_the_lock_of_a_message_whose_event_waits_is_renewed(upstream: Send
 async def test_what_the_bus_refuses_is_abandoned_and_its_neighbours_are_completed(
     upstream: Sender, stage: Stage
 ) -> None:
-    plain, failing = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"bad" in bytes(data) and failing[0]:
-            raise BusError("the bus does not take this one")
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only, stage.failure = b"bad", BusError("the bus does not take this one")
     for text in ("good", "bad", "fine"):
         await upstream.send(text)
     await stage.start()
     await eventually(lambda: len(stage.errors) >= 2 and len(stage.emitted) == 2)
     await eventually(lambda: _accepted(upstream, 2))
-    failing[0] = False
+    stage.failure = None
     await stage.events(3)
     await eventually(lambda: _accepted(upstream, 3))
 

@@ -18,7 +18,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from argosy.errors import EventInvalid, SourceError
-from argosy.manifests.fields import Json
 from argosy.registry import wrap
 from argosy.sources._raw import Raw
 from tests.conformance.source import Stage, ended, eventually, on_stage
@@ -137,14 +136,8 @@ async def test_sarama_s_name_for_the_oldest_offset_counts(upstream: Producer, st
 
 async def test_a_message_is_called_read_only_when_all_before_it_are_stored(upstream: Producer, stage: Stage) -> None:
     # Given a bus that holds back one of several messages
-    plain, held = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"second" in bytes(data) and held[0]:
-            await eventually(lambda: not held[0])
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only = b"second"
+    stage.close_gate()
     await stage.start()
     for text in ("first", "second", "third", "fourth"):
         await upstream.send(text)
@@ -154,27 +147,20 @@ async def test_a_message_is_called_read_only_when_all_before_it_are_stored(upstr
     # Then the group has read the first one
     assert await upstream.committed() == {0: 1}
     # And all of them when the second one is stored
-    held[0] = False
+    stage.open_gate()
     await eventually(lambda: _is(upstream, {0: 4}))
 
 
 async def test_what_failed_is_read_again_with_what_follows_it(upstream: Producer, stage: Stage) -> None:
     # Given a bus that refuses one message
-    plain, failing = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"bad" in bytes(data) and failing[0]:
-            raise SourceError("the bus does not take this one")
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only, stage.failure = b"bad", SourceError("the bus does not take this one")
     await stage.start()
     for text in ("good", "bad", "fine"):
         await upstream.send(text)
     await eventually(lambda: len(stage.errors) >= 2)
     assert await upstream.committed() == {0: 1}
     # When the bus takes it
-    failing[0] = False
+    stage.failure = None
     # Then all are there, and what came twice has one id
     await eventually(lambda: _is(upstream, {0: 3}))
     assert set(_texts(stage)) == {"good", "bad", "fine"}

@@ -240,14 +240,7 @@ async def test_a_message_that_cannot_become_an_event_is_deleted_or_goes_to_the_d
 
 async def test_of_a_batch_what_is_stored_is_deleted_and_the_rest_comes_again(upstream: Queue, stage: Stage) -> None:
     # Given a bus that refuses one message of three
-    plain, failing = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if base64.b64encode(b"bad") in bytes(data) and failing[0]:
-            raise BusError("the bus does not take this one")
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only, stage.failure = base64.b64encode(b"bad"), BusError("the bus does not take this one")
     for text in ("good", "bad", "fine"):
         await upstream.send(text)
     # When they are received, then two are stored once and deleted, and the third comes again and again
@@ -256,7 +249,7 @@ async def test_of_a_batch_what_is_stored_is_deleted_and_the_rest_comes_again(ups
     assert sorted(upstream.text_of(event.data) for event in stage.emitted) == ["fine", "good"]
     assert sum(await upstream.left()) == 1
     # Until the bus takes it
-    failing[0] = False
+    stage.failure = None
     await stage.events(3)
     await eventually(lambda: _deleted(upstream))
     assert len(stage.emitted) == 3
@@ -270,21 +263,14 @@ async def test_messages_of_a_fifo_queue_stay_in_order_whatever_fails(moto: MotoS
         marks = {"MessageGroupId": "g", "MessageDeduplicationId": hashlib.sha256(text.encode()).hexdigest()}
         await upstream.say(text, **marks)
     async with on_stage("sqs", dict(upstream.block), secrets=dict(SECRETS)) as stage:
-        plain, failing = stage.emit, [True]
-
-        async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-            if base64.b64encode(b"2") in bytes(data) and failing[0]:
-                raise BusError("the bus does not take this one")
-            await plain(data, id=id)
-
-        stage.emit = emit  # type: ignore[method-assign]
+        stage.only, stage.failure = base64.b64encode(b"2"), BusError("the bus does not take this one")
         await stage.start()
         # When it has failed
         await eventually(lambda: len(stage.errors) >= 2)
         # Then nothing that came after it was stored
         assert [upstream.text_of(event.data) for event in stage.emitted] == ["0", "1"]
         # And all are, in order, once the bus takes it
-        failing[0] = False
+        stage.failure = None
         await stage.events(5)
         assert [upstream.text_of(event.data) for event in stage.emitted] == texts
         await eventually(lambda: _deleted(upstream))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator
@@ -106,17 +105,8 @@ async def test_messages_of_every_qos_and_retained_ones_become_events(upstream: P
 
 async def test_acknowledgements_leave_in_the_order_of_the_messages(upstream: Publisher, stage: Stage) -> None:
     # Given two messages, of which the first takes longer
-    await stage.start()
-    first = asyncio.Event()
-    plain = stage.emit
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"slow" in bytes(data):
-            await first.wait()
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
-    await stage.stop()
+    stage.only = b"slow"
+    stage.close_gate()
     await stage.start()
     await upstream.send("slow")
     await upstream.send("fast")
@@ -125,7 +115,7 @@ async def test_acknowledgements_leave_in_the_order_of_the_messages(upstream: Pub
     await upstream.settle()
     assert upstream.server.acknowledged(upstream.client) == 0
     # And when the first is too, both are
-    first.set()
+    stage.open_gate()
     await eventually(lambda: upstream.server.acknowledged(upstream.client) == 2)
 
 

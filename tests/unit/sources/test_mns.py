@@ -142,19 +142,12 @@ async def test_a_message_whose_event_waits_is_kept_from_others(
 async def test_what_the_bus_refuses_is_given_back_and_its_neighbours_are_deleted(
     upstream: Sender, stage: Stage
 ) -> None:
-    plain, failing = stage.emit, [True]
-
-    async def emit(data: Json | bytes, *, id: str | None = None) -> None:
-        if b"bad" in bytes(data) and failing[0]:
-            raise BusError("the bus does not take this one")
-        await plain(data, id=id)
-
-    stage.emit = emit  # type: ignore[method-assign]
+    stage.only, stage.failure = b"bad", BusError("the bus does not take this one")
     for text in ("good", "bad", "fine"):
         await upstream.send(text)
     await stage.start()
     await eventually(lambda: len(stage.errors) >= 2 and upstream.double.deleted == 2)
-    failing[0] = False
+    stage.failure = None
     await stage.events(3)
     await eventually(lambda: upstream.double.deleted == 3)
 
