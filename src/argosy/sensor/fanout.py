@@ -6,7 +6,8 @@ number: none is lost.
 
 An action keeps the event that it is for. Kept whole in each of a thousand actions, an event of a thousand elements would be stored a
 million times over; so the array is kept with this one element alone where the path names a place in the data. What a query or a
-modifier puts together has no such place: there the event stays whole.
+modifier puts together has no such place: there the event stays whole. What all actions keep alike is limited, or one event from
+outside could fill the memory and the bus.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from argosy.sensor import _reasons, parameters
 
 CLAUSE = "forEach"
 MOST_BYTES = 64 * 1024 * 1024
-"""What the events of one fan-out's actions may measure together, where they stay whole."""
+"""What the actions of one fan-out may keep together of their events, the elements themselves not counted."""
 _LONGEST_KEY = 200
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -90,17 +91,22 @@ class FanOut:
             return self._none(_reasons.problem(error))
         if len(elements) > self._most:
             return _given_up(f"the array has {len(elements)} elements, more than 'maxItems' ({self._most}) allows")
-        if around is None and len(event.data) * len(elements) > MOST_BYTES:
-            return _given_up(
-                f"the event of {len(event.data)} bytes would be kept with each of {len(elements)} actions; give a path without queries and"
-                " modifiers, then each keeps its own element alone"
+        kept = sum(len(one.data) for one in events.values())
+        if around is not None:
+            kept += sum(map(len, around)) - len(event.data)
+        if kept * len(elements) > MOST_BYTES:
+            instead = (
+                "let a transform drop what they do not need"
+                if around is not None
+                else "give a path without queries and modifiers, then each keeps its own element alone"
             )
+            return _given_up(f"{kept} bytes of events would be kept with each of {len(elements)} actions; {instead}")
         return Fanned(tuple(self._parts(whole, events, name, elements, around)))
 
     def _none(self, reason: str) -> Fanned:
         return Fanned(reason=reason, failed=True, given_up=self._strict)
 
-    def _around(self, event: Event, document: gjson.Document) -> tuple[str, str] | None:
+    def _around(self, event: Event, document: gjson.Document) -> tuple[bytes, bytes] | None:
         """The data before and after the array; None where it stands at no place of its own."""
         if event.datacontenttype.split(";")[0].strip() not in ("application/json", ""):
             return None
@@ -108,7 +114,7 @@ class FanOut:
         if span is None:
             return None
         text = event.data.decode("utf-8", "replace")
-        return text[: span[0]], text[span[1] :]
+        return text[: span[0]].encode(), text[span[1] :].encode()
 
     def _parts(
         self,
@@ -116,13 +122,12 @@ class FanOut:
         events: Mapping[str, Event],
         name: str,
         elements: list[bytes],
-        around: tuple[str, str] | None,
+        around: tuple[bytes, bytes] | None,
     ) -> list[Part]:
         event = events[name]
         marks = self._marks(elements)
         parts = []
-        for index, element in enumerate(elements):
-            mark = marks[index]
+        for index, (element, mark) in enumerate(zip(elements, marks, strict=True)):
             item = replace(
                 event,
                 id=f"{event.id}/{mark}",
@@ -132,7 +137,7 @@ class FanOut:
             )
             kept = event
             if around is not None:
-                kept = replace(event, data=around[0].encode() + b"[" + element + b"]" + around[1].encode())
+                kept = replace(event, data=b"%b[%b]%b" % (around[0], element, around[1]))
             parts.append(Part(_id(whole, mark), {**events, name: kept, self.item: item}, mark))
         return parts
 

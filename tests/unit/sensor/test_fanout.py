@@ -188,6 +188,18 @@ class TestNoElements:
         assert _fan({"a": event("a1", ALERTS)}, path="alerts.#.n").given_up
         assert not _fan({"a": event("a1", ALERTS)}).given_up
 
+    def test_what_stands_beside_the_array_or_came_with_it_is_not_kept_too_often_either(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Else one event that is large beside an array of many small elements fills the memory.
+        monkeypatch.setattr("argosy.sensor.fanout.MOST_BYTES", 300)
+        beside = _fan({"a": event("a1", {**ALERTS, "image": "x" * 100})})
+        joined = _fan({"a": event("a1", ALERTS), "b": event("b1", "x" * 100)})
+
+        assert beside.given_up and "kept with each of 3 actions; let a transform drop" in beside.reason
+        assert joined.given_up
+        assert not _fan({"a": event("a1", {"alerts": [{"fp": "x" * 1000}]})}).given_up
+
 
 FOR_EACH: dict[str, Any] = {"path": "alerts", "key": "fp"}
 
