@@ -350,5 +350,5 @@ EVERYTHING = Rules(
     refused=["refused"],
     unordered=["gathered", "calm", "apart"],
 )
-"""Notifications and posts, and sixteen triggers: filters, a transform, conditions, also by a value, a batch, the elements of one, a debounce, an absence,
+"""Notifications and posts, and fifteen triggers: filters, a transform, conditions, also by a value, a batch, the elements of one, a debounce, an absence,
 HTTP, Python, what another trigger emitted, and a dead-letter trigger."""

@@ -1,4 +1,4 @@
-"""A small soak with a fixed seed: notifications and posts, fourteen triggers, a moody receiver, and every kind of kill and halt.
+"""A small soak with a fixed seed: notifications and posts, fifteen triggers, a moody receiver, and every kind of kill and halt.
 
 ``make soak`` plays a big one.
 """
