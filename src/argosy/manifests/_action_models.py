@@ -49,6 +49,10 @@ class Emit(Model):
     performed: it becomes a dead letter, which says so.
     """
 
+    def pair(self, sensor: str, trigger: str) -> tuple[str, str]:
+        """The event of this trigger's actions: source and name."""
+        return self.event_source_name or sensor, self.event_name or trigger
+
 
 class Approval(Model):
     """An action waits until a person lets it run (ours)."""

@@ -56,11 +56,12 @@ def event(
     causes = [
         {"dependency": name, "id": one.id, "source": one.source, "name": one.subject} for name, one in events.items()
     ]
+    source, name = emit.pair(str(action["sensor"]), str(action["trigger"]))
     data = {"status": ending, "message": message, "detail": detail, "action": dict(action), "events": causes}
     return Event(
         id=f"{action['id']}.{ending}" if ending == "done" else f"{action['id']}.{ending}.{int(put * 1000)}",
-        source=emit.event_source_name or str(action["sensor"]),
-        subject=emit.event_name or str(action["trigger"]),
+        source=source,
+        subject=name,
         type=TYPE + ending,
         time=time,
         data=gojson.dumps(data, sort_keys=False),

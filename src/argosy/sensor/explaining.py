@@ -154,8 +154,7 @@ class _Replay:
             because = failure or why or f"its condition {condition} holds"
             instead = spec.dlq_trigger.name if failure and spec.dlq_trigger else ""
             result: Literal["fires", "fails"] = "fails" if all_fail else "fires"
-            emit = spec.emit
-            emits = f"{emit.event_source_name or self.name}/{emit.event_name or spec.name}" if emit else ""
+            emits = "/".join(spec.emit.pair(self.name, spec.name)) if spec.emit is not None else ""
             return TriggerStory(
                 plan.trigger,
                 kind,

@@ -31,12 +31,6 @@ def each_trigger(sensor: Sensor) -> Iterator[tuple[Loc, TriggerSpec]]:
             loc, one = (*loc, "dlqTrigger"), one.dlq_trigger
 
 
-def emitted(sensor: Sensor, trigger: TriggerSpec) -> tuple[str, str]:
-    """The event that a trigger emits: source and name."""
-    assert trigger.emit is not None
-    return trigger.emit.event_source_name or sensor.metadata.name, trigger.emit.event_name or trigger.name
-
-
 def each_parameter(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameter]]:
     """Every parameter of a trigger with its place in the trigger: its own, and those of its kind's block."""
     for index, parameter in enumerate(trigger.parameters):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from argosy.errors import LangError
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests._collecting import condition_of
-from argosy.manifests.checks._walk import each_trigger, emitted, sensors_by_key
+from argosy.manifests.checks._walk import each_trigger, sensors_by_key
 from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor, TriggerBlock
 from argosy.manifests.spelling import did_you_mean
@@ -61,7 +61,7 @@ def _emitted_by_others(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         for loc, trigger in each_trigger(sensor):
             if trigger.emit is None:
                 continue
-            source, name = emitted(sensor, trigger)
+            source, name = trigger.emit.pair(sensor.metadata.name, trigger.name)
             found = bundle.event_source(sensor.metadata.namespace, source)
             if found is not None and name in {*(event.name for event in found.events), *found.event_names}:
                 text = f"EventSource '{source}' has an event '{name}' too; who depends on it gets both"
@@ -111,4 +111,4 @@ def _links(key: Key, sensor: Sensor) -> Iterator[_Link]:
             for one in sensor.dependencies
             if one.name in condition.names
         )
-        yield _Link(key, loc, takes, (space, bus, *emitted(sensor, trigger)))
+        yield _Link(key, loc, takes, (space, bus, *trigger.emit.pair(sensor.metadata.name, trigger.name)))

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import each_trigger, emitted, key_of
+from argosy.manifests.checks._walk import each_trigger, key_of
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.findings import Loc, Problem, Severity
 from argosy.manifests.sensor import Sensor
@@ -40,8 +40,8 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     for sensor in bundle.sensors:
         for _, trigger in each_trigger(sensor):
             if trigger.emit is not None:
-                key = Key("EventSource", sensor.metadata.namespace, emitted(sensor, trigger)[0])
-                written.setdefault(key, sensor.event_bus_name)
+                emitted, _ = trigger.emit.pair(sensor.metadata.name, trigger.name)
+                written.setdefault(Key("EventSource", sensor.metadata.namespace, emitted), sensor.event_bus_name)
     for source in bundle.event_sources:
         unused = () if source.metadata.namespace in unsure else _unused(source, used)
         for problem in (*_routing(source), *_bus(source, buses[source.metadata.namespace]), *unused):
