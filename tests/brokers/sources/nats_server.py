@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.brokers.nats_server import BINARY
-from tests.brokers.sources.server import Server, program
+from argosy.bus._embedded_child import find_binary
+from tests.brokers.sources.server import Server
 
 PASSWORD = "p@ss/w:rd%41"
 _KINDS = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
@@ -72,7 +71,6 @@ class NatsServer(Server):
         return [self.port]
 
     def command(self) -> list[str]:
-        found = BINARY if BINARY and not shutil.which("nats-server") else program("nats-server", "nats")
         users = f"""\
 authorization {{ users = [
   {{ user: argosy, password: "{self.password}" }}
@@ -84,7 +82,7 @@ authorization {{ users = [
         tls = f"tls {{ {files}, verify: true }}\n" if self._tls else ""
         config = self.folder / "nats.conf"
         config.write_text(f'listen: "127.0.0.1:{self.port}"\nping_interval: "10s"\n{tls}{self._extra or users}\n')
-        return [str(found), "-c", str(config)]
+        return [find_binary(), "-c", str(config)]
 
     def set_password(self, password: str) -> None:
         self.password = password
