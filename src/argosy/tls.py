@@ -41,6 +41,20 @@ def client_context(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], 
     return context
 
 
+def material(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], str]) -> tuple[bool, str, str, str] | None:
+    """What makes the TLS of a block another one than before, by the secrets as they are now; None where there is no block.
+
+    Whether nobody looks who the server is, then the texts of the authority, of our certificate and of its key; it is secret.
+    """
+    if tls is None:
+        return None
+    authority, certificate, key = (
+        secret(each) if each is not None else ""
+        for each in (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
+    )
+    return tls.insecure_skip_verify, authority, certificate, key
+
+
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:

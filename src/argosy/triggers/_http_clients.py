@@ -17,6 +17,7 @@ from argosy import __version__
 from argosy.connecting import mounts
 from argosy.errors import Rejected
 from argosy.manifests.fields import SecretKeySelector, TLSConfig
+from argosy.tls import material
 from argosy.triggers import _http
 from argosy.triggers._kept import Kept, digest
 
@@ -38,11 +39,10 @@ class Tls:
     @classmethod
     def of(cls, given: TLSConfig | None, secret: Callable[[SecretKeySelector], str]) -> Tls:
         """What a ``tls`` block says; its secrets are read now."""
-        if given is None:
+        if (found := material(given, secret)) is None:
             return NO_TLS
-        chosen = (given.ca_cert_secret, given.client_cert_secret, given.client_key_secret)
-        authority, certificate, key = (secret(each) if each is not None else "" for each in chosen)
-        return cls(not given.insecure_skip_verify, authority, certificate, key)
+        insecure, authority, certificate, key = found
+        return cls(not insecure, authority, certificate, key)
 
     @cached_property
     def digest(self) -> str:

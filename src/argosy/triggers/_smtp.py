@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
 import ipaddress
 import socket
 import ssl
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from argosy.connecting import target
 from argosy.errors import Rejected, TriggerError
+from argosy.triggers._kept import digest
 
 if TYPE_CHECKING:
     import aiosmtplib
@@ -52,8 +52,7 @@ class Server:
     @property
     def key(self) -> str:
         """The same for servers whose connections are interchangeable."""
-        parts = (str(self), self.security, self.username, self.password, self.trust)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return digest(str(self), self.security, self.username, self.password, self.trust)
 
     def clean(self, text: str) -> str:
         """What a server says, on one line, without the password in it."""

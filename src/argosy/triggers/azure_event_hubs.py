@@ -9,7 +9,6 @@ string, which holds the key, is not logged.
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from argosy.azure.messaging import Namespace, connection_string, namespace, sett
 from argosy.azure.sending import Sender, Senders
 from argosy.manifests.fields import SecretKeySelector, TriggerParameter
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._kept import digest
 
 
 class AzureEventHubsTriggerConfig(TriggerConfig):
@@ -93,8 +93,7 @@ spec:
         text = connection_string(f"{where.host}:{where.port}", name, key, config.hub_name)
         event = EventData(action.payload or b"")
         event.message_id, event.content_type = action.id, "application/json"
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        await self._senders.send(digest, lambda: _opened(where, text), event, where, what)
+        await self._senders.send(digest(text), lambda: _opened(where, text), event, where, what)
         return Outcome(f"sent {len(action.payload or b'')} bytes to {what} of {where}", {"id": action.id})
 
 

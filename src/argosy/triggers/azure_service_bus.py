@@ -9,7 +9,6 @@ Different from upstream: a connection string that changes is taken up, and so ar
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -20,8 +19,9 @@ from argosy.azure.messaging import Namespace, parse, settings, socket_of
 from argosy.azure.sending import Sender, Senders
 from argosy.errors import ConfigError, Rejected
 from argosy.manifests.fields import SecretKeySelector, TLSConfig, TriggerParameter
-from argosy.tls import client_context
+from argosy.tls import client_context, material
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._kept import digest
 
 
 class AzureServiceBusTriggerConfig(TriggerConfig):
@@ -112,17 +112,9 @@ spec:
             except ConfigError as error:
                 raise Rejected(str(error)) from error
 
-        key = "\0".join((where.text, entity, str(bool(config.queue_name)), self._material(config.tls)))
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        await self._senders.send(digest, lambda: _opened(where, config, entity, tls), message, where, what)
+        key = digest(where.text, entity, bool(config.queue_name), material(config.tls, self.ctx.secret))
+        await self._senders.send(key, lambda: _opened(where, config, entity, tls), message, where, what)
         return Outcome(f"sent {len(action.payload or b'')} bytes to {what} of {where}", {"messageID": action.id})
-
-    def _material(self, tls: TLSConfig | None) -> str:
-        if tls is None:
-            return ""
-        named = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
-        texts = [self.ctx.secret(each) if each is not None else "" for each in named]
-        return "\0".join((str(tls.insecure_skip_verify), *texts))
 
 
 def _opened(where: Namespace, config: AzureServiceBusTriggerConfig, entity: str, tls: Any) -> Sender:

@@ -29,8 +29,9 @@ from pydantic import Field
 
 from argosy.errors import BusError, ConfigError, Rejected, TriggerError
 from argosy.manifests.fields import OURS, Json, SecretKeySelector, TLSConfig, TriggerParameter
-from argosy.tls import client_context
+from argosy.tls import client_context, material
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
+from argosy.triggers._kept import digest
 from argosy.triggers._smtp import Connections, Refused, Server
 
 _SUBMISSION, _SUBMISSIONS = 587, 465
@@ -171,15 +172,9 @@ spec:
     def _server(self, config: EmailConfig) -> Server:
         password = self.ctx.secret(config.smtp_password) if config.smtp_password is not None else ""
         port = config.port or (_SUBMISSIONS if config.security == "tls" else _SUBMISSION)
+        trust = digest(material(config.tls, self.ctx.secret))
         security = config.security or ("tls" if port == _SUBMISSIONS else "")
-        return Server(config.host, port, security, config.username, password, self._trust(config))
-
-    def _trust(self, config: EmailConfig) -> str:
-        if config.tls is None:
-            return ""
-        chosen = (config.tls.ca_cert_secret, config.tls.client_cert_secret, config.tls.client_key_secret)
-        parts = [self.ctx.secret(each) if each is not None else "" for each in chosen]
-        return hashlib.sha256("\0".join([str(config.tls.insecure_skip_verify), *parts]).encode()).hexdigest()
+        return Server(config.host, port, security, config.username, password, trust)
 
     async def _have(self, action: Action) -> list[str]:
         """Who has the message already, from a try before."""

@@ -24,8 +24,8 @@ from argosy.errors import ConfigError, Rejected, TriggerError
 from argosy.kafka.cluster import ANSWER_SECONDS, Cluster, Failure, Login, brokers, closing
 from argosy.kafka.fields import KafkaAccess, SchemaRegistryConfig
 from argosy.kafka.registry import Registry
-from argosy.manifests.fields import TLSConfig, TriggerParameter
-from argosy.tls import client_context
+from argosy.manifests.fields import TriggerParameter
+from argosy.tls import client_context, material
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._http_config import SecureHeader
 from argosy.triggers._kept import Held, Kept, digest
@@ -207,7 +207,7 @@ spec:
             "compression_type": "snappy" if config.compress else None,
             "linger_ms": config.flush_frequency,
         }
-        name = digest(config.url, way, sasl and sasl.mechanism, user, password, self._certificates(config.tls))
+        name = digest(config.url, way, sasl and sasl.mechanism, user, password, material(config.tls, self.ctx.secret))
         return self._kept.use(name, lambda: self._opened(config, login, way))
 
     async def _opened(self, config: KafkaTriggerConfig, login: Login | None, way: Mapping[str, Any]) -> _Open:
@@ -216,7 +216,7 @@ spec:
         cluster = Cluster(
             brokers=brokers(config.url),
             client_id=f"argosy-{self.ctx.sensor}-{self.ctx.trigger}",
-            tls=client_context(config.tls, self.ctx.secret) if config.tls else None,
+            tls=await asyncio.to_thread(client_context, config.tls, self.ctx.secret) if config.tls else None,
             login=login,
         )
         await cluster.look(config.topic)
@@ -233,12 +233,6 @@ spec:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await producer.start()
             return _Open(cluster, producer, stack.pop_all(), {config.topic})
-
-    def _certificates(self, tls: TLSConfig | None) -> list[Any] | None:
-        if tls is None:
-            return None
-        given = (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret)
-        return [tls.insecure_skip_verify, *(self.ctx.secret(each) if each else "" for each in given)]
 
 
 async def _answered(sending: Coroutine[Any, Any, T], look: Callable[[], Awaitable[object]]) -> T:

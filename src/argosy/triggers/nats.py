@@ -10,6 +10,7 @@ Different from upstream: an action waits for the server; TLS is demanded where t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import ClassVar
@@ -19,7 +20,7 @@ from pydantic import ConfigDict, Field, field_validator
 from argosy.errors import ConfigError, Rejected
 from argosy.manifests.fields import OURS, TLSConfig, TriggerParameter
 from argosy.nats.access import NatsAuth, servers
-from argosy.tls import client_context
+from argosy.tls import client_context, material
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._kept import Held, Kept, digest
 from argosy.triggers._nats_link import Link
@@ -105,18 +106,14 @@ spec:
         await self._kept.close()
 
     async def fire(self, config: NatsTriggerConfig, action: Action) -> Outcome:
-        try:
-            login = self._login(config)
-            context = client_context(config.tls, self.ctx.secret) if config.tls else None
-        except ConfigError as error:
-            raise Rejected(str(error)) from error
-        tls = config.tls
-        name = digest(config.url, login, tls and [
-            tls.insecure_skip_verify,
-            *(self.ctx.secret(each) for each in (tls.ca_cert_secret, tls.client_cert_secret, tls.client_key_secret) if each),
-        ])  # fmt: skip
+        login = self._login(config)
+        name = digest(config.url, login, material(config.tls, self.ctx.secret))
 
         async def begin() -> Link:
+            try:
+                context = await asyncio.to_thread(client_context, config.tls, self.ctx.secret) if config.tls else None
+            except ConfigError as error:
+                raise Rejected(str(error)) from error
             return await Link.begin(config.url, login, context, f"argosy {self.ctx.sensor}/{self.ctx.trigger}")
 
         payload = action.payload or b""
