@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
+from aiokafka import TopicPartition
 
 from argosy.kafka.cluster import Broker, Cluster
 from argosy.sources._kafka_reader import Reader
 from tests.conformance.source import ended, eventually, on_stage
 
-TopicPartition = pytest.importorskip("aiokafka").TopicPartition
 PLACES = [TopicPartition("orders", number) for number in range(2)]
 _BLOCK = {"url": "127.0.0.1:9092", "topic": "orders", "consumerGroup": {"groupName": "g"}}
 
