@@ -130,16 +130,60 @@ def _list_shadow(client: Client, chosen: dict[str, Any], form: str) -> None:
     return None
 
 
+def located(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where actions named by id are looked for."""
+    for option in (
+        namespaced,
+        click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue."),
+        click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues."),
+    ):
+        command = option(command)
+    return command
+
+
+def chosen(every: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The argument and the options that name actions by id, or ``every`` one of a sensor; ``_body`` makes one question of them."""
+
+    def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            namespaced,
+            click.option(
+                "--where",
+                default="",
+                metavar="EXPR",
+                help="With --all: only where it holds; see 'argosy actions list'.",
+            ),
+            click.option(
+                "--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger)."
+            ),
+            click.option("--sensor", default="", metavar="NAME", help="Only of this sensor."),
+            click.option("--all", "every", is_flag=True, help=f"{every}; needs --sensor."),
+            click.argument("ids", nargs=-1, metavar="[ID...]"),
+        ):
+            command = option(command)
+        return command
+
+    return with_options
+
+
+def _body(ids: Sequence[str], every: bool, where: str, **narrow: str) -> dict[str, Any]:
+    if every == bool(ids):
+        raise click.UsageError("name actions by id, or say --all --sensor NAME")
+    if every and not narrow["sensor"]:
+        raise click.UsageError("--all needs --sensor NAME")
+    if where and not every:
+        raise click.UsageError("--where goes with --all")
+    return {"ids": list(ids), "all": every, "where": where, **narrow}
+
+
 @actions.command("show")
 @connected
 @click.argument("id")
-@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
-@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
-@namespaced
+@located
 @output
-def show(client: Client, id: str, sensor: str, trigger: str, namespace: str, form: str) -> None:
+def show(client: Client, id: str, form: str, **place: str) -> None:
     """Show one action: its events, every parameter, its tries and what can be done."""
-    answer = client.get(path("actions", id), sensor=sensor, trigger=trigger, namespace=namespace)
+    answer = client.get(path("actions", id), **place)
     if form == "json":
         return say_json(answer)
     for line in page(answer):
@@ -158,92 +202,38 @@ def retry(client: Client, ids: Sequence[str], form: str) -> None:
 
 @actions.command("redrive")
 @connected
-@click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--all", "every", is_flag=True, help="All dead letters of the sensor; needs --sensor.")
-@click.option("--sensor", default="", metavar="NAME", help="With --all: of this sensor.")
-@click.option("--trigger", default="", metavar="NAME", help="Only of this trigger (NAME/dlq: of its dlqTrigger).")
-@click.option("--where", default="", metavar="EXPR", help="With --all: only where it holds; see 'argosy actions list'.")
-@namespaced
+@chosen("All dead letters of the sensor")
 @output
-def redrive(
-    client: Client,
-    ids: Sequence[str],
-    every: bool,
-    sensor: str,
-    trigger: str,
-    where: str,
-    namespace: str,
-    form: str,
-) -> None:
+def redrive(client: Client, form: str, **which: Any) -> None:
     """Put dead letters back into their queues, with fresh tries, behind what waits there.
 
     An action keeps its id: a receiver that honours the Idempotency-Key recognises one that had an effect already.
     """
-    if every == bool(ids):
-        raise click.UsageError("name actions by id, or say --all --sensor NAME")
-    if every and not sensor:
-        raise click.UsageError("--all needs --sensor NAME")
-    if where and not every:
-        raise click.UsageError("--where goes with --all")
-    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
-    _act(client, "redrive", {"ids": list(ids), "all": every, "where": where, **narrow}, form)
+    _act(client, "redrive", _body(**which), form)
 
 
 @actions.command("discard")
 @connected
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept with the action, with your user name.")
-@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
-@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
-@namespaced
+@located
 @output
-def discard(
-    client: Client, ids: Sequence[str], reason: str, sensor: str, trigger: str, namespace: str, form: str
-) -> None:
+def discard(client: Client, ids: Sequence[str], reason: str, form: str, **place: str) -> None:
     """End actions that wait, rest or are dead, without doing them."""
     if not reason.strip():
         raise click.UsageError("--reason says why; it must not be empty")
-    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
-    _act(client, "discard", {"ids": list(ids), "reason": reason, **narrow}, form)
+    _act(client, "discard", {"ids": list(ids), "reason": reason, **place}, form)
 
 
 @actions.command("approve")
 @connected
-@click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--comment", default="", metavar="TEXT", help="Kept with the action, with who approved it.")
 @click.option("--by", default=who, metavar="NAME", help="Who approves; your user name if nothing is said.")
-@click.option("--all", "every", is_flag=True, help="All of the sensor that nobody has decided on; needs --sensor.")
-@click.option("--sensor", default="", metavar="NAME", help="Only of this sensor.")
-@click.option("--trigger", default="", metavar="NAME", help="Only of this trigger.")
-@click.option("--where", default="", metavar="EXPR", help="With --all: only where it holds; see 'argosy actions list'.")
-@namespaced
+@chosen("All of the sensor that nobody has decided on")
 @output
-def approve(
-    client: Client,
-    ids: Sequence[str],
-    comment: str,
-    by: str,
-    every: bool,
-    sensor: str,
-    trigger: str,
-    where: str,
-    namespace: str,
-    form: str,
-) -> None:
+def approve(client: Client, comment: str, by: str, form: str, **which: Any) -> None:
     """Let actions run that wait for approval. The first word counts: what is denied stays denied."""
-    if every == bool(ids):
-        raise click.UsageError("name actions by id, or say --all --sensor NAME")
-    if every and not sensor:
-        raise click.UsageError("--all needs --sensor NAME")
-    if where and not every:
-        raise click.UsageError("--where goes with --all")
-    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
-    _act(
-        client,
-        "approve",
-        {"ids": list(ids), "all": every, "where": where, "comment": comment, "by": by, **narrow},
-        form,
-    )
+    _act(client, "approve", {"comment": comment, "by": by, **_body(**which)}, form)
 
 
 @actions.command("deny")
@@ -251,18 +241,13 @@ def approve(
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--comment", required=True, metavar="TEXT", help="Why; kept with the action, with who denied it.")
 @click.option("--by", default=who, metavar="NAME", help="Who denies; your user name if nothing is said.")
-@click.option("--sensor", default="", metavar="NAME", help="Look only in this sensor's queues.")
-@click.option("--trigger", default="", metavar="NAME", help="Look only in this trigger's queue.")
-@namespaced
+@located
 @output
-def deny(
-    client: Client, ids: Sequence[str], comment: str, by: str, sensor: str, trigger: str, namespace: str, form: str
-) -> None:
+def deny(client: Client, ids: Sequence[str], comment: str, by: str, form: str, **place: str) -> None:
     """End actions that wait for approval, without doing them."""
     if not comment.strip():
         raise click.UsageError("--comment says why; it must not be empty")
-    narrow = {"sensor": sensor, "trigger": trigger, "namespace": namespace}
-    _act(client, "deny", {"ids": list(ids), "comment": comment, "by": by, **narrow}, form)
+    _act(client, "deny", {"ids": list(ids), "comment": comment, "by": by, **place}, form)
 
 
 _DID = {
