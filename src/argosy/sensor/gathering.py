@@ -20,6 +20,7 @@ import msgspec
 from argosy import event as events
 from argosy.errors import EventInvalid
 from argosy.event import DEPTH, Event
+from argosy.sensor import emitting
 
 LARGEST_BATCH_BYTES = 512 * 1024
 """A batch closes before its events are together larger than this, so that it fits into a message of the bus."""
@@ -275,7 +276,7 @@ def _batch(items: Sequence[Gathered]) -> dict[str, Event]:
         members = [(item.events[name], item.raw[name]) for item in items if name in item.events]
         newest = members[-1][0]
         # How long the chain of actions is that led here must not be forgotten: it ends loops.
-        depths = [depth for event, _ in members if isinstance(depth := event.extensions.get(DEPTH), int)]
+        depth = emitting.depth(event for event, _ in members)
         named = [[event.source, event.subject, event.id] for event, _ in members]
         together[name] = replace(
             newest,
@@ -283,6 +284,6 @@ def _batch(items: Sequence[Gathered]) -> dict[str, Event]:
             type=BATCH_TYPE,
             datacontenttype="application/json",
             data=b"[" + b",".join(raw for _, raw in members) + b"]",
-            extensions={DEPTH: max(depths)} if depths else {},
+            extensions={DEPTH: depth} if depth else {},
         )
     return together

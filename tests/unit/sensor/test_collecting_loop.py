@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -169,6 +170,19 @@ async def test_time_alone_fires_and_says_why(stage: _Stage) -> None:
     assert stage.ran() == [["a1"]]
     assert stage.witness.due == [("t", "'c' did not follow by 2026-01-01 12:05:00Z")]
     assert "timer.set" in stage.points and "due.put" in stage.points and "due.saved" in stage.points
+
+
+@on_stage
+async def test_a_batch_remembers_the_longest_chain_of_actions_that_led_to_it(stage: _Stage) -> None:
+    # Given events that two and five actions led to, and others that say nothing of it or nonsense
+    await stage.start({"conditions": "a"}, batch={"window": "1h", "maxEvents": 5})
+    for number, depth in enumerate((2, 5, True, "9")):
+        await stage.bus.publish(replace(event(f"a{number}"), extensions={"argosydepth": depth}))
+    await stage.come("a4")
+    # When they become one action
+    [item] = stage.bus._queues["t"].items.values()
+    # Then a loop of sensors that batch comes to an end, too
+    assert actions.decode(item.body).events["a"].extensions == {"argosydepth": 5}
 
 
 @on_stage
