@@ -294,15 +294,15 @@ class K8sPolicy(Model):
 
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels that the object must have."""
-    fields: list[ResponseMatch] = Field(default_factory=list, json_schema_extra={"x-argosy": True})
+    fields: list[ResponseMatch] = Field(default_factory=list, json_schema_extra=OURS)
     """Values of the object by JSONPath, as ``{path: $.status.phase, value: Succeeded}`` (ours)."""
-    conditions: dict[str, str] = Field(default_factory=dict, json_schema_extra={"x-argosy": True})
+    conditions: dict[str, str] = Field(default_factory=dict, json_schema_extra=OURS)
     """Its ``status.conditions``, as ``{Ready: "True"}`` (ours)."""
     backoff: Backoff | None = None
     """How long it has time, as the pauses of it together; between them an account that may not watch objects looks again."""
     error_on_backoff_timeout: bool = False
     """Whether the attempt has failed if the time is over; else it counts as done."""
-    deadline: Duration | None = Field(default=None, gt=0, json_schema_extra={"x-argosy": True})
+    deadline: Duration | None = Field(default=None, gt=0, json_schema_extra=OURS)
     """How long it has time, in the place of ``backoff``; at its end the attempt has failed (ours)."""
 
     @model_validator(mode="after")
@@ -328,5 +328,5 @@ class TriggerPolicy(Model):
     """What the object must have become."""
     status: StatusPolicy | None = None
     """Which statuses of an answer count as a success."""
-    response: ResponsePolicy | None = Field(None, json_schema_extra={"x-argosy": True})
+    response: ResponsePolicy | None = Field(None, json_schema_extra=OURS)
     """What the answer's body must say (ours); for kinds that get one in JSON, such as ``http``."""

@@ -44,9 +44,9 @@ _POLICIES = {
     "log": "",
     "email": "",
 }
+"""Which policy each of upstream's kinds follows; our own kinds say for themselves what counts as a success."""
 _ALSO = {"http": "response", "awsLambda": "response"}
 """What of ours a kind follows beside that."""
-"""Which policy each of upstream's kinds follows; our own kinds say for themselves what counts as a success."""
 
 
 def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:

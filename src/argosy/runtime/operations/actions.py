@@ -34,7 +34,6 @@ from argosy.runtime.sensors import queue_name
 from argosy.sensor import rendering
 from argosy.sensor.rendering import Offline
 
-STATES = ("unapproved", "waiting", "held", "resting", "dead", "done", "discarded")
 _SHELVES: dict[str, Shelf] = {
     "unapproved": "queued",
     "waiting": "queued",
@@ -44,6 +43,7 @@ _SHELVES: dict[str, Shelf] = {
     "done": "ended",
     "discarded": "ended",
 }
+STATES = tuple(_SHELVES)
 _MOST = 10_000
 _GONE = "no sensor that runs here has its trigger any more"
 
