@@ -455,7 +455,7 @@ def test_who_may_change_a_workflow_may_not_make_another_of_it(apiserver: ApiServ
     for each in made:
         apiserver.apply(each)
     where = f"/apis/{API}/namespaces/{namespace}/workflows"
-    running = {"spec": {"workflowTemplateRef": {"name": "build"}}}
+    running = {"spec": {"workflowTemplateRef": {"name": "build"}, "serviceAccountName": "builder"}}
     apiserver.apply({**workflow(name="one", namespace=namespace), **running})
 
     def changed(spec: Object) -> str:
@@ -467,7 +467,12 @@ def test_who_may_change_a_workflow_may_not_make_another_of_it(apiserver: ApiServ
         return ""
 
     # Then it may suspend it, and do nothing else with it
-    for spec in ({"workflowTemplateRef": {"name": "other"}}, {"podSpecPatch": "{}"}, {"templates": []}):
+    for spec in (
+        {"workflowTemplateRef": {"name": "other"}},
+        {"podSpecPatch": "{}"},
+        {"templates": []},
+        {"serviceAccountName": None},
+    ):
         asyncio.run(eventually(lambda spec=spec: "may change no more" in changed(spec)))
     assert changed({"suspend": True}) == ""
     assert changed({"arguments": {"parameters": []}}) == ""

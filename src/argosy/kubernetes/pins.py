@@ -146,7 +146,9 @@ def policy(name: str, user: str, pins: Pins) -> Iterator[Object]:
     shapes = sorted(pins.shapes, key=lambda one: (one.namespace, one.title, one.spec))
     rule = {"apiGroups": [_GROUP], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["workflows"]}
     same = "(field in oldObject.spec && object.spec[field] == oldObject.spec[field])"
-    updated = f"object.spec.all(field, field in {_text(sorted(_UPDATED))} || {same})"
+    free = f"field in {_text(sorted(_UPDATED))}"
+    left = f"oldObject.spec.all(field, {free} || field in object.spec)"  # to leave a field out is a change, too
+    updated = f"object.spec.all(field, {free} || {same}) && {left}"
     account = user.removeprefix("system:serviceaccount:").replace(":", "/")
     allowed = ", ".join(_unique(f"{one.title} in namespace '{one.namespace}'" for one in shapes))
     created = "\n|| ".join(_unique(one.expression() for one in shapes))
@@ -164,7 +166,7 @@ def policy(name: str, user: str, pins: Pins) -> Iterator[Object]:
                     "message": f"service account {account} may create these Workflows only, as its triggers do: {allowed}",
                 },
                 {
-                    "expression": f"request.operation == 'CREATE'\n|| {updated}",
+                    "expression": f"request.operation == 'CREATE'\n|| ({updated})",
                     "message": f"service account {account} may change no more of a Workflow's spec than {_shown(_UPDATED)}",
                 },
             ],
