@@ -21,7 +21,7 @@ from argosy.sensor import actions, fanout
 from argosy.sensor.actions import ActionRecord
 from argosy.sensor.fanout import FanOut
 from argosy.sensor.matching import Decision, Matcher, Plan
-from argosy.sensor.remembering import Completed, State, TriggerMemory
+from argosy.sensor.remembering import Advance, Completed, State, TriggerMemory
 from argosy.sensor.stores import Store, consumer_of
 from argosy.sensor.timers import Timers
 from argosy.sensor.verdict import Verdict
@@ -256,14 +256,9 @@ class SensorLoop:
                     continue
                 memory = self._memories.get(plan.trigger)
                 if memory is None:
-                    completed = Completed({decision.dependency: decision.event}, at)
-                    found = self._cause(plan, completed, puts, again=again, created=delivery.event)
-                    if isinstance(found, Verdict):
-                        decisions.append(Decision(decision.dependency, found))
-                    else:
-                        caused += found
-                    continue
-                advance = memory.take(decision.dependency, decision.event, position=position, at=at)
+                    advance = Advance([Completed({decision.dependency: decision.event}, at)])
+                else:
+                    advance = memory.take(decision.dependency, decision.event, position=position, at=at)
                 if advance.refused is not None:
                     decisions.append(Decision(decision.dependency, _named(advance.refused)))
                 for completed in advance.completed:
