@@ -39,13 +39,14 @@ _KEPT = ("pattern", "minimum", "maximum", "minItems", "maxItems", "minLength", "
 _LEAST = ("minLength", "minItems", "minProperties", "minimum", "pattern")
 _DEPTH = 2
 """How often a model is written out inside itself."""
-_FORMATS = ("exclusiveMinimum", "exclusiveMaximum")
+_EXCLUSIVE = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+"""A bound of its own in JSON Schema, a flag beside the other bound in a structural one."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)\s]+\)")
 """A link of the pages, which leads nowhere from a terminal."""
 Schema = dict[str, Any]
 
 
-KINDS: tuple[Kind, ...] = ("EventBus", "EventSource", "Sensor")
+KINDS: tuple[Kind, ...] = tuple(_NAMES)
 """The kinds that have a definition."""
 
 
@@ -165,7 +166,7 @@ class _Structural:
             case _:
                 return dict(_ANY)
         made |= {key: given[key] for key in _KEPT if key in given and not (open and key in _LEAST)}
-        for word, bound in zip(_FORMATS, ("minimum", "maximum"), strict=True):
+        for word, bound in _EXCLUSIVE.items():
             if word in given and not open:
                 made |= {bound: given[word], word: True}
         return made

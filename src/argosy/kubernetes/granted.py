@@ -143,9 +143,8 @@ def _spare(held: Held, rule: Rule, what: tuple[str, str, str], needed: Iterable[
         for right in needed
         if (right.group, right.resource, right.verb) == what and held.namespace in (EVERYWHERE, right.namespace)
     ]
-    if not using or "*" in what:
-        bound = f" '{', '.join(sorted(rule.names))}'" if rule.names else ""
-        return f"{bound}"
+    if not using:
+        return f" '{', '.join(sorted(rule.names))}'" if rule.names else ""
     if held.namespace == EVERYWHERE and EVERYWHERE not in {right.namespace for right in using}:
         spaces = ", ".join(sorted({f"'{right.namespace}'" for right in using}))
         return f" in all namespaces, needed in {spaces} only"

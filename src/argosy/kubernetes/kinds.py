@@ -67,24 +67,19 @@ class Kinds:
 
     def __init__(self, found: Mapping[tuple[str, str], Served] | None = None) -> None:
         """``found``: what is known beyond the kinds of Kubernetes and Argo, by (group, kind)."""
-        self._found = found or {}
+        self._found = {**known(), **(found or {})}
         self.guessed: set[tuple[str, str]] = set()
 
     def served(self, group: str, kind: str) -> Served:
         """The resource of a kind; a guess where nothing is known, and then one that lives in namespaces."""
         if found := self._found.get((group, kind)):
             return found
-        namespaced, others = _SERVED.get(group, ("", ""))
-        if kind in others.split():
-            return Served(plural(kind), False)
-        if kind not in namespaced.split():
-            self.guessed.add((group, kind))
+        self.guessed.add((group, kind))
         return Served(plural(kind), True)
 
     def namespaced(self, group: str, plural: str) -> bool:
         """Whether the objects of a resource live in namespaces; so do those of a resource that is not known."""
-        served = {key: one for key, one in {**known(), **self._found}.items() if key[0] == group}
-        return not any(one == Served(plural, False) for one in served.values())
+        return not any(key[0] == group and one == Served(plural, False) for key, one in self._found.items())
 
 
 def known() -> dict[tuple[str, str], Served]:
