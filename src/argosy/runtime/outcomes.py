@@ -12,6 +12,14 @@ from argosy.lang import gojson
 _LARGEST_OUTCOME, _LONGEST_MESSAGE = 128 * 1024, 1000
 
 
+def causes(caused_by: Mapping[str, Event]) -> list[dict[str, str]]:
+    """The events of an action by their names, without their data."""
+    return [
+        {"dependency": name, "id": event.id, "source": event.source, "name": event.subject, "time": event.time}
+        for name, event in caused_by.items()
+    ]
+
+
 def kept(
     caused_by: Mapping[str, Event],
     message: str,
@@ -22,10 +30,7 @@ def kept(
 
     The action is done, so nothing here may fail: what cannot be kept is left out, and the message says so.
     """
-    events = [
-        {"dependency": name, "id": event.id, "source": event.source, "name": event.subject, "time": event.time}
-        for name, event in caused_by.items()
-    ]
+    events = causes(caused_by)
     try:
         text = gojson.dumps({"message": message, "detail": detail or {}, "events": events, **(more or {})})
     except (LangError, RecursionError):

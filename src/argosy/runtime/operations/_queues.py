@@ -18,6 +18,7 @@ from argosy.event import Event
 from argosy.lang import expr
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.manifests.spelling import did_you_mean
+from argosy.runtime import outcomes
 from argosy.runtime.approval import Approvals, Ruling, expires_at
 from argosy.runtime.operations._base import System, prefix
 from argosy.runtime.sensors import queue_name, queues_of
@@ -161,10 +162,7 @@ def events_of(item: Item) -> list[dict[str, str]]:
     """The events that caused the action, without their data."""
     record = record_of(item)
     if record is not None:
-        return [
-            {"dependency": name, "id": one.id, "source": one.source, "name": one.subject, "time": one.time}
-            for name, one in record.events.items()
-        ]
+        return outcomes.causes(record.events)
     # Of a finished action its outcome says what caused it.
     known = outcome_of(item).get("events")
     return known if isinstance(known, list) else []
