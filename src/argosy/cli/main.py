@@ -13,7 +13,7 @@ COMMANDS = {
     "explain": "Say why an event makes a sensor fire, or why not.",
     "test": "Run the tests that stand beside manifests, offline and in virtual time.",
     "events": "Look into the event log of a run, and put events there.",
-    "actions": "List, show, retry, redrive or discard the actions of a run that goes on.",
+    "actions": "List, show, retry, redrive, discard, approve or deny the actions of a run that goes on.",
     "sensor": "List, show, suspend, resume or reset the sensors of a run that goes on.",
     "replay": "Drive events of the log through a sensor once more.",
     "rbac": "Print the least rights that manifests need.",
