@@ -84,7 +84,7 @@ toySend = argosy_toys:Send
 
 
 def _forget() -> None:
-    for cached in (registry._load, registry._entry_points, registry.source_kinds, registry.trigger_kinds):
+    for cached in (registry._load, registry._entry_points, registry._kinds):
         cached.cache_clear()
 
 

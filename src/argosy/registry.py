@@ -36,6 +36,7 @@ def _entry_points(group: str) -> dict[str, metadata.EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=group)}
 
 
+@cache
 def _kinds(package: str, group: str) -> list[str]:
     module = importlib.import_module(package)
     own = [_camel(info.name) for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")]
@@ -73,13 +74,11 @@ def _load(package: str, group: str, kind: str, base: type[Any]) -> type[Any] | N
     return plugin
 
 
-@cache
 def source_kinds() -> list[str]:
     """Every event source kind that can run here, sorted."""
     return _kinds("argosy.sources", "argosy.sources")
 
 
-@cache
 def trigger_kinds() -> list[str]:
     """Every trigger kind that can run here, sorted."""
     return _kinds("argosy.triggers", "argosy.triggers")
