@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 SECONDS = 60.0
 """How long a condition may take before the test fails; never waited for otherwise."""
@@ -48,8 +49,8 @@ def http(
 class Run:
     """One ``argosy run`` over the manifests in ``folder``, started and ended as often as a test likes.
 
-    Its data stay in ``folder/data``, its log (text, of all starts) in ``folder/run.log``. ``options`` are more
-    words of the command line.
+    A context manager, which kills it at the end. Its data stay in ``folder/data``, its log (text, of all starts) in
+    ``folder/run.log``. ``options`` are more words of the command line.
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
@@ -68,12 +69,28 @@ class Run:
         path.write_text(text)
         return path
 
+    def keep(self, secret: str, **values: str) -> None:
+        """Write a secret, with these texts by key, where all starts from now on find secrets."""
+        place = self.folder / "secrets"
+        if not place.exists():
+            self.options += ("--secrets", str(place))
+        (place / secret).mkdir(parents=True, exist_ok=True)
+        for key, text in values.items():
+            (place / secret / key).write_text(text)
+
     def start(self, env: Mapping[str, str] | None = None) -> None:
         """Start the process; it is not ready yet."""
         command = [sys.executable, *self.program, "run", str(self.manifests), "--host", "127.0.0.1"]
         command += ["--data", str(self.folder / "data"), "--admin", f"127.0.0.1:{self.admin}", "--log-format", "text"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], stderr=log, env={**os.environ, **(env or {})})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process is not None:
+            self.end(signal.SIGKILL)
 
     @property
     def pid(self) -> int:

@@ -1,11 +1,13 @@
-"""The servers that several modules of this folder share: one of each a test run, started by the first test that asks."""
+"""What several modules of this folder share: servers, one of each a test run, started by the first test that asks, and a run of Argosy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cli.running import Run
 from tests.peers.kafka_server import KafkaServer
 from tests.peers.nautobot_server import NautobotServer
 from tests.peers.pulsar_server import PulsarServer
@@ -30,3 +32,10 @@ def nautobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NautobotServe
     """A running Nautobot; each test uses names of its own."""
     with NautobotServer(tmp_path_factory.mktemp("nautobot")) as server:
         yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """``argosy run``, not started yet; killed at the end."""
+    with Run(tmp_path) as run:
+        yield run

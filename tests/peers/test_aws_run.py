@@ -28,16 +28,9 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    folder, secrets = tmp_path / "run", tmp_path / "secrets"
-    folder.mkdir()
-    for name, text in (("accesskey", "AKIAIOSFODNN7EXAMPLE"), ("secretkey", "wJalrXUtnFEMI/K7MDENG")):
-        (secrets / "aws-secret").mkdir(parents=True, exist_ok=True)
-        (secrets / "aws-secret" / name).write_text(text)
-    run = Run(folder, "--secrets", str(secrets))
-    yield run
-    if run.process is not None:
-        run.end(9)
+def run(run: Run) -> Run:
+    run.keep("aws-secret", accesskey="AKIAIOSFODNN7EXAMPLE", secretkey="wJalrXUtnFEMI/K7MDENG")
+    return run
 
 
 def _example(name: str) -> str:

@@ -4,11 +4,9 @@ missing, and nobody gets a message that cannot be told from another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 
-import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -80,16 +78,6 @@ class Inbox:
         return "250 OK"
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
-    yield run
-    if run.process is not None:
-        run.end(9)
-
-
 def test_what_comes_while_the_process_is_dead_is_told_by_the_next(tmp_path: Path, run: Run) -> None:
     # Given a directory, a table and a mailbox, and sensors that tell by mail
     inbox, folder = Inbox(), tmp_path / "outgoing"
@@ -100,16 +88,9 @@ def test_what_comes_while_the_process_is_dead_is_told_by_the_next(tmp_path: Path
         try:
             sql.sql("CREATE TABLE orders (name text)")
             sql.sql("ALTER TABLE orders OWNER TO argosy")
-            for name, value in (
-                ("sftp/address", f"127.0.0.1:{ssh.port}"),
-                ("sftp/username", ssh.user),
-                ("sftp/key", ssh.private_key),
-                ("database/password", DATABASE_PASSWORD),
-                ("mail/password", MAIL_PASSWORD),
-            ):
-                file = tmp_path / "secrets" / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(value)
+            run.keep("sftp", address=f"127.0.0.1:{ssh.port}", username=ssh.user, key=ssh.private_key)
+            run.keep("database", password=DATABASE_PASSWORD)
+            run.keep("mail", password=MAIL_PASSWORD)
             given = {"host_key": ssh.host_key, "folder": folder, "database": sql.port, "imap": mail.port, "user": USER}
             run.write("sources.yaml", _SOURCES.format(**given))
             for name, key in (("file", "name"), ("row", "new.name"), ("mail", "subject")):

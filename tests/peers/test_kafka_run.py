@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +68,6 @@ spec:
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    secrets = tmp_path / "secrets" / "s"
-    secrets.mkdir(parents=True)
-    (secrets / "user").write_text("argosy\n")
-    (secrets / "password").write_text(f"{PASSWORD}\n")
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
-    yield run
-    if run.process is not None:
-        run.end(9)
-
-
 async def _prepare(server: KafkaServer) -> None:
     admin = AIOKafkaAdminClient(**server.client())
     await admin.start()
@@ -115,6 +100,7 @@ def test_nothing_is_missing_and_nothing_is_done_twice_when_process_and_broker_ar
     # Given a topic that is acted upon
     with KafkaServer(tmp_path / "kafka") as server, Receiver() as receiver:
         asyncio.run(_prepare(server))
+        run.keep("s", user="argosy\n", password=f"{PASSWORD}\n")
         run.write("kafka.yaml", _SOURCE.format(url=f"127.0.0.1:{server.port}"))
         run.write("sensor.yaml", _SENSOR.format(url=receiver.url, kafka=f"127.0.0.1:{server.port}"))
         run.start()

@@ -33,24 +33,16 @@ def rabbitmq(tmp_path: Path) -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, rabbitmq: RabbitMQ, nautobot: NautobotServer) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    held = {"rabbitmq": {"username": "argosy", "password": rabbitmq.passwords["argosy"]}, "nautobot": {"token": TOKEN}}
-    for secret, values in held.items():
-        (tmp_path / "secrets" / secret).mkdir(parents=True)
-        for key, text in values.items():
-            (tmp_path / "secrets" / secret / key).write_text(text)
+def run(run: Run, rabbitmq: RabbitMQ, nautobot: NautobotServer) -> Run:
+    run.keep("rabbitmq", username="argosy", password=rabbitmq.passwords["argosy"])
+    run.keep("nautobot", token=TOKEN)
     elsewhere = {
         "nautobot.nautobot.svc.cluster.local:80": nautobot.port,
         "rabbitmq.openstack.svc.cluster.local:5672": rabbitmq.port,
     }
-    words = [word for name, port in elsewhere.items() for word in ("--resolve", f"{name}=127.0.0.1:{port}")]
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"), *words)
+    run.options += tuple(word for name, port in elsewhere.items() for word in ("--resolve", f"{name}=127.0.0.1:{port}"))
     run.write("nautobot.yaml", snippets.files(_PAGE)["nautobot.yaml"])
-    yield run
-    if run.process is not None:
-        run.end(9)
+    return run
 
 
 def _told(event_type: str, payload: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -55,20 +54,6 @@ spec:
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    secrets = tmp_path / "secrets" / "s"
-    secrets.mkdir(parents=True)
-    (secrets / "user").write_text("argosy\n")
-    (secrets / "password").write_text(f"{PASSWORD}\n")
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
-    yield run
-    if run.process is not None:
-        run.end(9)
-
-
 def _send(server: Nsqd, numbers: range) -> None:
     url = f"http://127.0.0.1:{server.http_port}/pub"
     with httpx2.Client(trust_env=False) as http:
@@ -108,6 +93,7 @@ authorization {{ users = [ {{ user: argosy, password: "{PASSWORD}" }} ] }}
         NatsServer(tmp_path / "nats", extra) as nats,
     ):
         asyncio.run(_prepare(nats))
+        run.keep("s", user="argosy\n", password=f"{PASSWORD}\n")
         run.write("nsq.yaml", _SOURCE.format(lookup=lookup.url))
         run.write("sensor.yaml", _SENSOR.format(url=nats.url))
         step = _COUNT // 4

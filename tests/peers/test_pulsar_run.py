@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +48,6 @@ spec:
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (tmp_path / "secrets" / "s").mkdir(parents=True)
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
-    yield run
-    if run.process is not None:
-        run.end(9)
-
-
 def _client(server: PulsarServer) -> Any:
     log = pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull)
     return pulsar.Client(server.url, authentication=pulsar.AuthenticationToken(server.token()), logger=log)
@@ -89,7 +77,7 @@ def test_nothing_is_missing_and_repetitions_have_one_id_when_process_and_server_
 ) -> None:
     # Given a topic whose messages are copied to another one
     with PulsarServer(tmp_path / "pulsar") as server:
-        (tmp_path / "secrets" / "s" / "token").write_text(server.token())
+        run.keep("s", token=server.token())
         run.write("pulsar.yaml", _MANIFESTS.format(url=server.url, topics=_TOPICS))
         run.start()
         run.until_ready()

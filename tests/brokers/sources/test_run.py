@@ -49,13 +49,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = Run(folder, "--secrets", str(tmp_path / "secrets"))
-    (tmp_path / "secrets").mkdir()
-    yield run
-    if run.process is not None:
-        run.end(9)
+    with Run(tmp_path) as run:
+        yield run
 
 
 def _publisher(broker: Mosquitto) -> paho.Client:
@@ -147,10 +142,7 @@ def test_nothing_is_missing_when_the_process_is_killed_and_the_stream_is_acted_u
     tmp_path: Path, run: Run, receiver: Receiver
 ) -> None:
     # Given both queues, each with a filter, and passwords in secrets
-    secrets = tmp_path / "secrets" / "s"
-    secrets.mkdir()
-    (secrets / "user").write_text("argosy\n")
-    (secrets / "password").write_text(f"{PASSWORD}\n")
+    run.keep("s", user="argosy\n", password=f"{PASSWORD}\n")
     with Mosquitto(tmp_path / "mosquitto") as broker, RedisServer(tmp_path / "redis") as server:
         run.write("queues.yaml", _QUEUES.format(mqtt=broker.url, redis=server.address))
         for name in ("mqtt", "redis-stream"):
