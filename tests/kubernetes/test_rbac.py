@@ -601,3 +601,11 @@ def test_the_cluster_knows_how_its_kinds_are_spelt(
     asked = CliRunner().invoke(main, ["rbac", "--live", str(manifest)])
     assert "delete mice.rbac.example 'one' in all namespaces" in asked.stdout
     assert "guess" not in asked.stderr
+
+    # And of a kind that it does not have yet, the definition beside the manifest counts
+    definition = json.dumps(crd).replace("rbac.example", "new.example").replace("mice", "meeces")
+    (tmp_path / "definition.json").write_text(definition)
+    manifest.write_text(manifest.read_text().replace("rbac.example", "new.example"))
+    asked = CliRunner().invoke(main, ["rbac", "--live", str(manifest), str(tmp_path / "definition.json")])
+    assert "delete meeces.new.example 'one' in all namespaces" in asked.stdout
+    assert "guess" not in asked.stderr

@@ -19,6 +19,7 @@ from argosy.kubernetes.rbac import Holder, Permission
 from argosy.kubernetes.rights import EVERYWHERE, Right
 from argosy.manifests.bundle import Bundle, Key
 from argosy.manifests.checks._grants import Account, Grants, Rule
+from argosy.manifests.checks._needs import kinds_of
 from argosy.manifests.checks._walk import each_trigger, held_object
 
 _AUTHORIZATION = "authorization.k8s.io"
@@ -209,8 +210,11 @@ def _review(resource: Resource, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 async def served(bundle: Bundle, client: Client) -> Kinds:
-    """How the cluster spells the kinds that the sensors' objects are of. Raises TriggerError where it does not answer."""
-    found: dict[tuple[str, str], Served] = {}
+    """How the cluster spells the kinds that the sensors' objects are of, and of those that it does not have yet, the set's
+    CustomResourceDefinitions. Raises TriggerError where the cluster does not answer.
+    """
+    kinds = kinds_of(bundle)
+    asked: set[tuple[str, str]] = set()
     for sensor in bundle.sensors:
         for _, trigger in each_trigger(sensor):
             held = held_object(trigger)
@@ -218,13 +222,15 @@ async def served(bundle: Bundle, client: Client) -> Kinds:
             if not isinstance(version, str) or not isinstance(kind, str):
                 continue
             group = version.rpartition("/")[0]
-            if (group, kind) not in found:
-                try:
-                    resource = await client.discover(version, kind)
-                except (KindUnknown, Rejected):
-                    continue  # not installed there: it stays a guess, and that is said
-                found[group, kind] = Served(resource.plural, resource.namespaced)
-    return Kinds(found)
+            if (group, kind) in asked:
+                continue
+            asked.add((group, kind))
+            try:
+                resource = await client.discover(version, kind)
+            except (KindUnknown, Rejected):
+                continue  # not installed there: if the set does not define it either, it is a guess, and that is said
+            kinds.learn(group, kind, Served(resource.plural, resource.namespaced))
+    return kinds
 
 
 # RabbitMQ

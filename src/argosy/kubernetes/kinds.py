@@ -77,6 +77,10 @@ class Kinds:
         self.guessed.add((group, kind))
         return Served(plural(kind), True)
 
+    def learn(self, group: str, kind: str, served: Served) -> None:
+        """What somebody who knows says of a kind counts from now on."""
+        self._found[group, kind] = served
+
     def namespaced(self, group: str, plural: str) -> bool:
         """Whether the objects of a resource live in namespaces; so do those of a resource that is not known."""
         return not any(key[0] == group and one == Served(plural, False) for key, one in self._found.items())
