@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -68,26 +69,32 @@ def _emitted_by_others(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                 yield key, Problem("emit-amiss", text, (*loc, "emit"), "warning", True)
 
 
+_Event = tuple[str, str, str, str]
+"""Namespace, bus, source and name."""
+
+
 class _Link(NamedTuple):
     """A trigger that emits: what it takes in, and what it gives out."""
 
     key: Key
     loc: Loc
-    takes: frozenset[tuple[str, str, str, str]]
-    gives: tuple[str, str, str, str]
+    takes: frozenset[_Event]
+    gives: _Event
 
 
 def _loops(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     """Triggers that cause themselves, by the event that they emit or by way of others."""
     links = [link for key, sensor in sensors_by_key(bundle) for link in _links(key, sensor)]
+    led_to: dict[_Event, set[_Event]] = defaultdict(set)
+    for link in links:
+        for taken in link.takes:
+            led_to[taken].add(link.gives)
     for link in links:
         reached, left = {link.gives}, [link.gives]
         while left:
-            pair = left.pop()
-            for other in links:
-                if pair in other.takes and other.gives not in reached:
-                    reached.add(other.gives)
-                    left.append(other.gives)
+            fresh = led_to[left.pop()] - reached
+            reached |= fresh
+            left += fresh
         if reached & link.takes:
             text = (
                 f"the event '{link.gives[2]}/{link.gives[3]}' that is emitted here leads back to this trigger; unless a filter"
