@@ -35,6 +35,7 @@ from argosy.errors import ConfigError
 from argosy.manifests.fields import SecretKeySelector
 
 _EARLY_SECONDS = 300.0
+_CHAINS = 32
 _SESSION = "argosy"
 _METADATA_SECONDS = 2.0
 _INSTANCE = "http://169.254.169.254"
@@ -177,6 +178,25 @@ class Chain:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+class Chains:
+    """The credentials of one block as parameters change it: what they make of it may be many, what is in use is few."""
+
+    def __init__(self, client: Client, secret: Callable[[SecretKeySelector], str], clock: Clock) -> None:
+        self._client = client
+        self._secret = secret
+        self._clock = clock
+        self._known: dict[tuple[Named, str], Chain] = {}
+
+    def of(self, named: Named, region: str) -> Chain:
+        """Those that are named; of all that were asked for, the newest are remembered."""
+        key = (named, region)
+        found = self._known.pop(key, None) or Chain(self._client, named, self._secret, self._clock, region)
+        self._known[key] = found
+        while len(self._known) > _CHAINS:
+            del self._known[next(iter(self._known))]
+        return found
 
 
 class _NoneThere(AwsError):

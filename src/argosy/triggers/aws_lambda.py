@@ -21,7 +21,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from argosy.aws.client import REGION, AwsError, Client, endpoint
-from argosy.aws.credentials import Chain, Named
+from argosy.aws.credentials import Chains, Named
 from argosy.errors import ConfigError, Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import OWN_NAMESPACE, Json, SecretKeySelector, TriggerParameter
 from argosy.triggers import _responses
@@ -36,7 +36,6 @@ _TRY_AGAIN = frozenset((408, 409, 425, 429))
 """4xx that pass: 409 is a function that is being made or changed."""
 _EXCERPT = 500
 _LARGEST_RESULT = 64 * 1024
-_CHAINS = 32
 
 
 class AwsLambdaConfig(TriggerConfig):
@@ -108,15 +107,15 @@ spec:
         super().__init__(ctx)
         self._held = contextlib.AsyncExitStack()
         self._client: Client | None = None
-        self._chains: dict[tuple[Named, str], Chain] = {}
+        self._chains: Chains | None = None
 
     async def __aenter__(self) -> Self:
         self._client = await self._held.enter_async_context(Client("'awsLambda'", self.ctx.clock))
+        self._chains = Chains(self._client, self.ctx.secret, self.ctx.clock)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._client = None
-        self._chains.clear()
+        self._client = self._chains = None
         await self._held.aclose()
 
     async def fire(self, config: AwsLambdaConfig, action: Action) -> Outcome:
@@ -144,7 +143,8 @@ spec:
         return Outcome(f"{what} {said} ({status})", {"status": status, "body": body})
 
     async def _invoke(self, config: AwsLambdaConfig, action: Action, kind: str) -> httpx2.Response:
-        assert self._client is not None, "the trigger must have been entered"
+        assert self._client is not None and self._chains is not None, "the trigger must have been entered"
+        named = Named(config.access_key, config.secret_key, role_arn=config.role_arn)
         place = quote(config.function_name, safe="")
         context = json.dumps({"custom": {"actionId": action.id}}).encode()
         return await self._client.request(
@@ -158,20 +158,10 @@ spec:
                 "X-Amz-Client-Context": base64.b64encode(context).decode(),
             },
             action.payload or b"",
-            self._chain(config),
+            self._chains.of(named, config.region),
             action="Invoke",
             seconds=_WAITED_SECONDS if kind == "RequestResponse" else _HANDED_SECONDS,
         )
-
-    def _chain(self, config: AwsLambdaConfig) -> Chain:
-        """The credentials of this block; blocks that parameters make are many, those in use are few."""
-        assert self._client is not None
-        key = (Named(config.access_key, config.secret_key, role_arn=config.role_arn), config.region)
-        found = self._chains.pop(key, None) or Chain(self._client, key[0], self.ctx.secret, self.ctx.clock, key[1])
-        self._chains[key] = found
-        while len(self._chains) > _CHAINS:
-            del self._chains[next(iter(self._chains))]
-        return found
 
 
 def _meaning(error: AwsError, what: str) -> TriggerError:

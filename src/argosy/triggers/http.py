@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from argosy.aws.client import AwsError, Client
-from argosy.aws.credentials import Chain, Named
+from argosy.aws.credentials import Chains, Named
 from argosy.aws.signing import signature
 from argosy.errors import ConfigError, Rejected, TriggerError
 from argosy.manifests.fields import BasicAuth, Json, SecretKeySelector, TriggerParameter
@@ -41,7 +41,6 @@ __all__ = ["HttpConfig", "HttpTrigger", "SecureHeader"]
 _BODY_SECONDS = 5.0  # the status has decided by then; a body that trickles does not hold the action up
 _TOKEN_BYTES = 64 * 1024
 _EXCERPT = 500
-_CHAINS = 16
 _ALL, _NONE = Redirects(), Redirects(follow="none")
 
 
@@ -113,13 +112,11 @@ spec:
         self._clients = Clients()
         self._tokens = Tokens(ctx.clock)
         self._held = contextlib.AsyncExitStack()
-        self._aws: Client | None = None
-        self._chains: dict[tuple[Named, str], Chain] = {}
+        self._aws: Chains | None = None
 
     async def __aexit__(self, *exc: object) -> None:
         await self._clients.close()
         self._aws = None
-        self._chains.clear()
         await self._held.aclose()
 
     async def fire(self, config: HttpConfig, action: Action) -> Outcome:
@@ -190,15 +187,11 @@ spec:
         import httpx2
 
         if self._aws is None:
-            self._aws = await self._held.enter_async_context(Client("'http'", self.ctx.clock))
+            client = await self._held.enter_async_context(Client("'http'", self.ctx.clock))
+            self._aws = Chains(client, self.ctx.secret, self.ctx.clock)
         named = Named(config.access_key, config.secret_key, config.session_token, config.role_arn)
-        key = (named, config.region)
-        chain = self._chains.pop(key, None) or Chain(self._aws, named, self.ctx.secret, self.ctx.clock, config.region)
-        self._chains[key] = chain
-        while len(self._chains) > _CHAINS:
-            del self._chains[next(iter(self._chains))]
         try:
-            credentials = await chain.get()
+            credentials = await self._aws.of(named, config.region).get()
             url = str(httpx2.URL(call.url).copy_with(fragment=None))
         except ConfigError as error:
             raise Rejected(f"{call.what}: {error}") from error
