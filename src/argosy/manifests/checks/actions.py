@@ -64,7 +64,7 @@ def _emitted_by_others(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                 continue
             source, name = trigger.emit.pair(sensor.metadata.name, trigger.name)
             found = bundle.event_source(sensor.metadata.namespace, source)
-            if found is not None and name in {*(event.name for event in found.events), *found.event_names}:
+            if found is not None and name in found.event_names:
                 text = f"EventSource '{source}' has an event '{name}' too; who depends on it gets both"
                 yield key, Problem("emit-amiss", text, (*loc, "emit"), "warning", True)
 
