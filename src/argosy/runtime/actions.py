@@ -171,6 +171,8 @@ class TriggerWorker:
             await self._switch.until_open()
             if self._switch.mode == "drop":
                 await lease.discard(suspension.DROPPED)
+                if self._gate is not None:
+                    await self._gate.forget(lease)
                 return True
             due = self._due_in(one)
             if due > 0:
@@ -189,7 +191,7 @@ class TriggerWorker:
             if self._switch.mode == "run":
                 break  # else a grant is lost: kept until the trigger is resumed, it would come on top of another
         # When cancelled from here on, let the attempt end within the grace time, else hand the action back.
-        attempt = asyncio.create_task(self._perform(one, open_kind, said))
+        attempt = asyncio.create_task(self._end(one, open_kind, said))
         try:
             return await asyncio.shield(attempt)
         except asyncio.CancelledError:
@@ -248,6 +250,13 @@ class TriggerWorker:
         await gate.forget(one.lease)
         return True
 
+    async def _end(self, one: Taken, open_kind: Callable[[str], Any], said: Ruling | None) -> bool:
+        """Perform the action; what a person said of it is of no use once it has ended, in whatever way."""
+        ended = await self._perform(one, open_kind, said)
+        if ended and said is not None and self._gate is not None:
+            await self._gate.forget(one.lease)
+        return ended
+
     async def _perform(self, one: Taken, open_kind: Callable[[str], Any], said: Ruling | None) -> bool:
         lease = one.lease
         once = self._spec.at_least_once is False
@@ -270,8 +279,6 @@ class TriggerWorker:
         if not once:
             await lease.done(_outcome(one, outcome.message, outcome.detail, said=said))
             failpoints.reach("action.done")
-        if said is not None and self._gate is not None:
-            await self._gate.forget(lease)
         self._succeeded(lease, outcome, began)
         return True
 
@@ -380,8 +387,6 @@ class TriggerWorker:
         await self._emit(one, "dead", sentence, {})
         await lease.dead_letter(sentence)
         failpoints.reach("action.dead")
-        if said is not None and self._gate is not None:
-            await self._gate.forget(lease)
         return True
 
 

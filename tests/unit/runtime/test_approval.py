@@ -13,7 +13,7 @@ import pytest
 from argosy.bus._base import Queue
 from argosy.bus.memory import MemoryBus
 from argosy.clock import VirtualClock, run_virtually
-from argosy.errors import TriggerError
+from argosy.errors import Rejected, TriggerError
 from argosy.event import Event
 from argosy.runtime.actions import TriggerWorker
 from argosy.runtime.approval import Approvals, Ruling
@@ -214,6 +214,29 @@ async def test_an_action_may_be_approved_before_anybody_works_on_it(stage: _Stag
     await stage.start()
 
     assert stage.fired == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("more", "answers", "state"),
+    [
+        ("", (), "done"),
+        ("", (Rejected("no"),), "dead"),
+        ("atLeastOnce: false", (), "done"),
+        ("atLeastOnce: false", (TriggerError("no"),), "done"),
+    ],
+)
+def test_what_was_said_goes_with_the_action_however_it_ends(more: str, answers: tuple[Any, ...], state: str) -> None:
+    # Else the bucket, which every list of actions reads, grows for ever.
+    @on_stage(SPEC + more, *answers)
+    async def plays(stage: _Stage) -> None:
+        await stage.start()
+        await stage.put("1")
+        await stage.say("1")
+
+        assert (await stage.state("1"))[0] == state
+        assert await stage.bus.bucket("approvals").keys() == []
+
+    plays()
 
 
 @on_stage()

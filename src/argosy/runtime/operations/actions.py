@@ -271,6 +271,8 @@ async def _do(system: System, found: Found, verb: str, reason: str, by: str) -> 
             did = await queue.redrive(item.id)
         case _:
             did = await queue.discard(item.id, reason, by)
+            if did and found.said is not None and found.place.sensor is not None:
+                await Approvals(await system.bus_of(found.place.sensor)).forget(queue.name, item.id)
     return said | ({"done": True} if did else {"why": _why_not(verb, item)})
 
 
