@@ -61,11 +61,7 @@ class Tokens:
             async with asyncio.timeout(_SECONDS), self._clients.use(NO_TLS, of_environment(where), "") as client:
                 with _http.sentences(what):
                     request = client.build_request("POST", where, headers=headers)
-                    response = await _http.send(client, request, link_local=False, private=["authorization"])
-                    try:
-                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES)])
-                    finally:
-                        await response.aclose()
+                    response, raw = await _http.ask(client, request, _MOST_BYTES, private=["authorization"])
         except TimeoutError as error:
             raise TriggerError(f"{what}: no answer within {_SECONDS:g} s") from error
         if response.status_code != 201:

@@ -86,18 +86,14 @@ def place(url: str) -> str:
     return str(parsed.copy_with(username=None, password=None, query=None, fragment=None))
 
 
-def _refuse(host: str, hint: str) -> None:
-    raise Rejected(f"{host!r} is a link-local or metadata address, where no trigger may go{hint}")
+def _refuse_link_local(host: str) -> None:
+    if is_link_local(host):
+        raise Rejected(f"{host!r} is a link-local or metadata address, where no trigger may go")
 
 
-def guard(hint: str = "") -> Connecting:
-    """The ``trace`` of a request that must not reach a link-local address; ``hint`` ends the sentence of Rejected."""
-
-    def look(peer: str) -> None:
-        if is_link_local(peer):
-            _refuse(peer, hint)
-
-    return Connecting(look)
+def guard() -> Connecting:
+    """The ``trace`` of a request that must not reach a link-local address."""
+    return Connecting(_refuse_link_local)
 
 
 class Rules(Protocol):
@@ -110,21 +106,17 @@ class Rules(Protocol):
         """The ``trace`` of a request to this host."""
 
 
-class _LinkLocal:
-    """Everywhere but to link-local addresses, unless they are allowed."""
-
-    def __init__(self, allowed: bool, hint: str) -> None:
-        self._allowed = allowed
-        self._hint = hint
+class _Usual:
+    """Everywhere but to link-local addresses."""
 
     def check_name(self, host: str, port: int) -> None:
-        if not self._allowed and is_link_local(host):
-            _refuse(host, self._hint)
+        _refuse_link_local(host)
 
     def watch(self, host: str, port: int) -> Connecting:
-        return Connecting() if self._allowed else guard(self._hint)
+        return guard()
 
 
+_USUAL = _Usual()
 Follow = Literal["all", "sameOrigin", "none"]
 """Which redirects are followed: all, those within one origin, or none."""
 _PORTS = {"http": 80, "https": 443}
@@ -134,20 +126,16 @@ async def send(
     client: httpx2.AsyncClient,
     request: httpx2.Request,
     *,
-    link_local: bool = False,
     private: Collection[str] = (),
-    hint: str = "",
-    rules: Rules | None = None,
+    rules: Rules = _USUAL,
     follow: Follow = "all",
     most: int = _MOST_REDIRECTS,
 ) -> httpx2.Response:
     """Send, follow redirects, and return the last response with its body unread; close it.
 
-    The headers named in ``private`` do not follow to another origin. Raises Rejected for a forbidden
-    address: what ``rules`` forbid, else link-local ones unless ``link_local`` allows them; ``hint`` then ends the sentence. A
-    redirect that is not to be followed is the answer.
+    The headers named in ``private`` do not follow to another origin. Raises Rejected for an address that ``rules`` forbid,
+    which are link-local ones if nothing else is said. A redirect that is not to be followed is the answer.
     """
-    rules = rules or _LinkLocal(link_local, hint)
     for _ in range(most + 1):
         host, port = request.url.host, request.url.port or _PORTS.get(request.url.scheme, 0)
         rules.check_name(host, port)
@@ -165,6 +153,23 @@ async def send(
                 following.headers.pop(name, None)
         request = following
     raise Rejected(f"{place(str(request.url))} ends more than {most} redirects; it leads nowhere")
+
+
+async def ask(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    limit: int,
+    *,
+    private: Collection[str] = (),
+    rules: Rules = _USUAL,
+    follow: Follow = "all",
+) -> tuple[httpx2.Response, bytes]:
+    """As ``send``, and the first ``limit`` bytes of the body; the response is closed."""
+    response = await send(client, request, private=private, rules=rules, follow=follow)
+    try:
+        return response, b"".join([piece async for piece in read(response, limit)])
+    finally:
+        await response.aclose()
 
 
 def failure(status: int, sentence: str, wait: str | None) -> TriggerError:

@@ -109,11 +109,7 @@ class Api:
                 with _http.sentences(what):
                     request = self.client.build_request(method, url, headers=headers, content=content)
                     # A redirect would turn a POST into a GET, and shows that the address is not Nautobot's own.
-                    response = await _http.send(self.client, request, rules=self.egress, follow="none")
-                    try:
-                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES)])
-                    finally:
-                        await response.aclose()
+                    response, raw = await _http.ask(self.client, request, _MOST_BYTES, rules=self.egress, follow="none")
         except TimeoutError as error:
             raise TriggerError(f"{what}: no answer within {self.seconds:g} s") from error
         # What a proxy says back may quote the request.

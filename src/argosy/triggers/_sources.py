@@ -92,6 +92,7 @@ class Objects:
     async def _download(self, source: URLSource) -> str:
         what = f"source.url {_http.place(source.path)!r}"
         # Upstream's default is not to verify; here it must be said (verifyCert: false).
+        before = self._page if self._page is not None and self._page.address == source.path else None
         tls = Tls(verified=source.verify_cert is not False)
         try:
             async with (
@@ -99,20 +100,14 @@ class Objects:
                 self._clients.use(tls, of_environment(source.path), "") as client,
             ):
                 with _http.sentences(what):
-                    before = self._page if self._page is not None and self._page.address == source.path else None
                     request = client.build_request("GET", source.path, headers=before.conditions if before else {})
-                    response = await _http.send(client, request, link_local=False)
-                    try:
-                        if before is not None and response.status_code == 304:
-                            await response.aread()  # nothing, but then the connection can be used again
-                            return before.text
-                        if response.status_code != 200:
-                            raise TriggerError(f"{what} answered {response.status_code}, not 200")
-                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES_URL + 1)])
-                    finally:
-                        await response.aclose()
+                    response, raw = await _http.ask(client, request, _MOST_BYTES_URL + 1)
         except TimeoutError as error:
             raise TriggerError(f"{what} did not answer within {_URL_SECONDS:g} s") from error
+        if before is not None and response.status_code == 304:
+            return before.text
+        if response.status_code != 200:
+            raise TriggerError(f"{what} answered {response.status_code}, not 200")
         if len(raw) > _MOST_BYTES_URL:
             raise Rejected(f"{what} is larger than {_MOST_BYTES_URL // 1024} KiB")
         text = _text(raw, what)

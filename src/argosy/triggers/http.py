@@ -274,11 +274,7 @@ async def _form(client: httpx2.AsyncClient, egress: Egress, url: str, headers: d
     what = f"the token endpoint {_http.place(url)}"
     with _http.sentences(what):
         request = client.build_request("POST", url, headers=headers, content=body)
-        response = await _http.send(client, request, rules=egress, follow="none")
-        try:
-            content = b"".join([piece async for piece in _http.read(response, _TOKEN_BYTES)])
-        finally:
-            await response.aclose()
+        response, content = await _http.ask(client, request, _TOKEN_BYTES, rules=egress, follow="none")
     return Answered(response.status_code, content, response.headers.get("Retry-After"))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -26,6 +26,9 @@ from argosy.triggers import _http
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerConfig, TriggerContext
 from argosy.triggers._http_clients import Clients, Tls, of_environment
 from argosy.triggers._http_head import Head
+
+if TYPE_CHECKING:
+    import httpx2
 
 _CALL_SECONDS = 90.0
 """A blocking invocation is answered after 60 s at the latest."""
@@ -129,11 +132,7 @@ spec:
                 with _http.sentences(what):
                     params = {"blocking": "true", "result": "true"}
                     request = client.build_request("POST", url, params=params, headers=head.encoded(), content=body)
-                    response = await _http.send(client, request, private=("authorization",), follow="sameOrigin")
-                    try:
-                        text = b"".join([piece async for piece in _http.read(response, _BODY_BYTES)])
-                    finally:
-                        await response.aclose()
+                    response, text = await _http.ask(client, request, _BODY_BYTES, follow="sameOrigin")
         except TimeoutError as error:
             raise TriggerError(f"{what}: no answer within {_CALL_SECONDS:g} s") from error
         except httpx2.InvalidURL as error:
@@ -170,11 +169,8 @@ def _object(payload: bytes | None) -> bytes:
     return payload or b"{}"
 
 
-def _judge(response: object, said: str, text: str, action: Action) -> None:
+def _judge(response: httpx2.Response, said: str, text: str, action: Action) -> None:
     """Return if the status is a success; raise what it means if it is not."""
-    import httpx2
-
-    assert isinstance(response, httpx2.Response)
     status = response.status_code
     policy = action.policy.status if action.policy else None
     if policy is not None:

@@ -168,11 +168,7 @@ spec:
             async with asyncio.timeout(_SECONDS), self._clients.use(NO_TLS, of_environment(url), "") as client:
                 with _http.sentences(what):
                     request = client.build_request("POST", url, headers=headers, content=orjson.dumps(message))
-                    response = await _http.send(client, request, link_local=False, private=["authorization"])
-                    try:
-                        raw = b"".join([piece async for piece in _http.read(response, _MOST_BYTES)])
-                    finally:
-                        await response.aclose()
+                    response, raw = await _http.ask(client, request, _MOST_BYTES, private=["authorization"])
         except TimeoutError as error:
             raise TriggerError(f"{what} did not answer within {_SECONDS:g} s") from error
         # What a proxy or a gateway says back may quote the request.
