@@ -20,6 +20,7 @@ from argosy.runtime.approval import Approvals, Ruling
 from argosy.runtime.duties import TriggerDuties
 from argosy.runtime.lines import in_flight
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.suspension import Switch, Switchboard, say
 from argosy.runtime.telemetry import Metrics
 from argosy.sensor import actions
 from tests.unit.runtime.test_actions import EVENT, START, _Fake, _spec
@@ -46,12 +47,12 @@ class _Stage:
             await self.queue.put(item, actions.encode(actions.ActionRecord(event.time, {"d": event})))
         await self.clock.settle()
 
-    async def start(self) -> None:
+    async def start(self, switch: Switch | None = None) -> None:
         duties = TriggerDuties(
             secrets=Secrets(), clock=self.clock, metrics=Metrics(), grace_seconds=0.0, make=self.world.make
         )
         give_up_to = self.below if self.spec.dlq_trigger else None
-        worker = TriggerWorker("ns", "s", self.spec, self.bus, self.queue, duties, give_up_to)
+        worker = TriggerWorker("ns", "s", self.spec, self.bus, self.queue, duties, give_up_to, switch=switch)
         self._worker = asyncio.create_task(worker.run())
         await self.clock.settle()
 
@@ -237,6 +238,20 @@ def test_what_was_said_goes_with_the_action_however_it_ends(more: str, answers: 
         assert await stage.bus.bucket("approvals").keys() == []
 
     plays()
+
+
+@on_stage()
+async def test_what_was_said_goes_with_an_action_that_is_dropped(stage: _Stage) -> None:
+    await stage.put("1")
+    await stage.say("1")
+
+    await say(stage.bus, {"q": ("drop", "run")})
+    async with Switchboard(stage.bus, stage.clock).kept() as board:
+        await stage.start(Switch(board, "q"))
+
+        assert (await stage.state("1"))[0] == "discarded"
+        assert await stage.bus.bucket("approvals").keys() == []
+        await stage.stop()
 
 
 @on_stage()
