@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Run
+from tests.peers.azure_bus import AzureBus
 from tests.peers.kafka_server import KafkaServer
 from tests.peers.nautobot_server import NautobotServer
 from tests.peers.pulsar_server import PulsarServer
@@ -31,6 +32,13 @@ def pulsar_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarSe
 def nautobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NautobotServer]:
     """A running Nautobot; each test uses names of its own."""
     with NautobotServer(tmp_path_factory.mktemp("nautobot")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureBus]:
+    """A double of Azure's buses for each module; each test uses queues and hubs of its own."""
+    with AzureBus(tmp_path_factory.mktemp("azure-bus")) as server:
         yield server
 
 

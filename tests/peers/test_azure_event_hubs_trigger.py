@@ -10,8 +10,9 @@ import pytest
 
 from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import Json
-from tests.conformance.trigger import Receiver, Stage, TriggerSuite
+from tests.conformance.trigger import Stage, TriggerSuite
 from tests.peers.azure_bus import HOST, KEY, AzureBus, by_tls, collect_quietly
+from tests.peers.azure_receiver import AzureReceiver
 
 _numbers = itertools.count(1)
 _PAYLOAD: list[Json] = [{"src": {"dependencyName": "dep", "dataKey": "n"}, "dest": "n"}]
@@ -21,53 +22,16 @@ _KEYS: dict[str, Json] = {
 }
 
 
-class Hub(Receiver):
-    """A hub that nobody else uses."""
-
-    private = (KEY,)
-    hastened: ClassVar[dict[str, Json]] = {"argosy.azure.sending.SEND_SECONDS": 1.0}
+class Hub(AzureReceiver):
     secrets: ClassVar[dict[tuple[str, str], str]] = {("azure", "name"): "root", ("azure", "key"): KEY}
+    address = f"{HOST}:5671"
 
     def __init__(self, bus: AzureBus) -> None:
-        self.bus = bus
-        self.address = f"{HOST}:5671"
-        self.hub = f"hub-{next(_numbers)}"
-        self.block = {"fqdn": HOST, "hubName": self.hub, "payload": _PAYLOAD, **_KEYS}
-
-    async def messages(self) -> list[dict[str, Any]]:
-        return list((await self.bus.look(self.hub))["messages"])
-
-    async def effects(self) -> list[str]:
-        return [str(message["id"]) for message in await self.messages()]
-
-    async def arrived(self) -> Json:
-        return (await self.messages())[-1]
+        super().__init__(bus, f"hub-{next(_numbers)}")
+        self.block = {"fqdn": HOST, "hubName": self.place, "payload": _PAYLOAD, **_KEYS}
 
     def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
         """It does."""
-
-    async def limit(self, patch: pytest.MonkeyPatch) -> float:
-        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
-        return 10  # as Microsoft's documents advise
-
-    async def knows(self, private: str) -> bool:
-        # The key signs the token, without which there is no event.
-        return bool(await self.messages())
-
-    async def refuse(self) -> None:
-        await self.bus.set(answer="amqp:not-allowed", hold=False)
-
-    async def fail(self) -> None:
-        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
-
-    async def hold(self) -> None:
-        await self.bus.set(hold=True)
-
-    async def release(self) -> None:
-        await self.bus.set(answer="", hold=False)
-
-    async def held(self) -> int:
-        return int((await self.bus.look())["held"])
 
 
 @pytest.fixture(autouse=True)
@@ -77,16 +41,10 @@ def _quiet() -> Iterator[None]:
     collect_quietly()
 
 
-@pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureBus]:
-    with AzureBus(tmp_path_factory.mktemp("azure-hubs")) as server:
-        yield server
-
-
 @pytest.fixture
 async def receiver(bus: AzureBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     hub = Hub(bus)
-    await bus.set(hubs={hub.hub: 1}, answer="", hold=False)
+    await bus.set(hubs={hub.place: 1}, answer="", hold=False)
     async with by_tls(bus) as port:
         monkeypatch.setenv("SSL_CERT_FILE", str(bus.folder / "ca.crt"))
         monkeypatch.setenv("ARGOSY_RESOLVE", f"{HOST}:5671=127.0.0.1:{port} other.invalid:5671=127.0.0.1:{port}")
@@ -119,7 +77,7 @@ async def test_the_event_is_the_payload_with_the_actions_id(receiver: Hub, stage
         outcome = await stage.fire(trigger, receiver.block, id="a-1", payload=b'{"a":"\xc3\xa4"}')
     (message,) = await receiver.messages()
     assert (message["id"], message["body"], message["contentType"]) == ("a-1", '{"a":"ä"}', "application/json")
-    assert outcome.message == f"sent 10 bytes to hub '{receiver.hub}' of {HOST}"
+    assert outcome.message == f"sent 10 bytes to hub '{receiver.place}' of {HOST}"
 
 
 async def test_a_thousand_actions_need_one_connection(receiver: Hub, stage: Stage) -> None:
@@ -134,7 +92,7 @@ async def test_a_thousand_actions_need_one_connection(receiver: Hub, stage: Stag
 
 
 async def test_a_rotated_secret_and_another_hub_are_taken_up_at_the_next_action(receiver: Hub, stage: Stage) -> None:
-    await receiver.bus.set(hubs={f"{receiver.hub}-2": 1})
+    await receiver.bus.set(hubs={f"{receiver.place}-2": 1})
     async with stage.open() as trigger:
         stage.secrets["azure", "key"] = "an-old-key"
         with pytest.raises(Rejected, match="refuses us") as raised:
@@ -143,9 +101,9 @@ async def test_a_rotated_secret_and_another_hub_are_taken_up_at_the_next_action(
         stage.secrets["azure", "key"] = KEY
         await stage.fire(trigger, receiver.block, id="a-1")
         # What parameters make of the block arrives here, so another hub is another sender
-        await stage.fire(trigger, {**receiver.block, "hubName": f"{receiver.hub}-2"}, id="a-2")
+        await stage.fire(trigger, {**receiver.block, "hubName": f"{receiver.place}-2"}, id="a-2")
     assert await receiver.effects() == ["a-1"]
-    assert [each["id"] for each in (await receiver.bus.look(f"{receiver.hub}-2"))["messages"]] == ["a-2"]
+    assert [each["id"] for each in (await receiver.bus.look(f"{receiver.place}-2"))["messages"]] == ["a-2"]
 
 
 async def test_a_service_that_was_killed_is_come_back_to(receiver: Hub, stage: Stage) -> None:

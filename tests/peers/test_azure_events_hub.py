@@ -77,12 +77,6 @@ def _quiet() -> Iterator[None]:
     collect_quietly()
 
 
-@pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureBus]:
-    with AzureBus(tmp_path_factory.mktemp("azure-hubs")) as server:
-        yield server
-
-
 @pytest.fixture
 async def upstream(bus: AzureBus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sender]:
     async with by_tls(bus, f"DNS:{HOST}") as port, Sender(bus) as sender:

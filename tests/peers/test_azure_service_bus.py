@@ -76,12 +76,6 @@ def _quiet() -> Iterator[None]:
     collect_quietly()
 
 
-@pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureBus]:
-    with AzureBus(tmp_path_factory.mktemp("azure-bus")) as server:
-        yield server
-
-
 @pytest.fixture
 async def upstream(bus: AzureBus) -> AsyncIterator[Sender]:
     async with Sender(bus) as sender:

@@ -10,40 +10,26 @@ import pytest
 
 from argosy.errors import Rejected, RetryAfter, TriggerError
 from argosy.manifests.fields import Json
-from tests.conformance.trigger import Receiver, Stage, TriggerSuite
+from tests.conformance.trigger import Stage, TriggerSuite
 from tests.peers.azure_bus import HOST, KEY, AzureBus, by_tls, collect_quietly
+from tests.peers.azure_receiver import AzureReceiver
 
 _numbers = itertools.count(1)
 _SECRET = ("azure", "connection")
 _PAYLOAD: list[Json] = [{"src": {"dependencyName": "dep", "dataKey": "n"}, "dest": "n"}]
 
 
-class Queue(Receiver):
-    """A queue that nobody else uses."""
-
-    private = (KEY,)
-    hastened: ClassVar[dict[str, Json]] = {"argosy.azure.sending.SEND_SECONDS": 1.0}
-
+class Queue(AzureReceiver):
     def __init__(self, bus: AzureBus) -> None:
-        self.bus = bus
-        self.queue = f"queue-{next(_numbers)}"
+        super().__init__(bus, f"queue-{next(_numbers)}")
         by_tls = bus.connection_string.replace("UseDevelopmentEmulator=true;", "")
         self.secrets = {_SECRET: bus.connection_string, ("azure", "by-tls"): by_tls}  # type: ignore[misc]
         self.address = f"127.0.0.1:{bus.port}"
         self.block = {
-            "queueName": self.queue,
+            "queueName": self.place,
             "connectionString": {"name": "azure", "key": "connection"},
             "payload": _PAYLOAD,
         }
-
-    async def messages(self) -> list[dict[str, Any]]:
-        return list((await self.bus.look(self.queue))["messages"])
-
-    async def effects(self) -> list[str]:
-        return [str(message["id"]) for message in await self.messages()]
-
-    async def arrived(self) -> Json:
-        return (await self.messages())[-1]
 
     def lead(self, port: int, patch: pytest.MonkeyPatch) -> None:
         self.speak_tls(patch)  # an emulator is where its connection string says
@@ -51,29 +37,6 @@ class Queue(Receiver):
 
     def speak_tls(self, patch: pytest.MonkeyPatch) -> None:
         self.block = {**self.block, "connectionString": {"name": "azure", "key": "by-tls"}}
-
-    async def limit(self, patch: pytest.MonkeyPatch) -> float:
-        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
-        return 10  # as Microsoft's documents advise
-
-    async def knows(self, private: str) -> bool:
-        # The key signs the token, without which there is no message.
-        return bool(await self.messages())
-
-    async def refuse(self) -> None:
-        await self.bus.set(answer="amqp:not-allowed", hold=False)
-
-    async def fail(self) -> None:
-        await self.bus.set(answer="com.microsoft:server-busy", hold=False)
-
-    async def hold(self) -> None:
-        await self.bus.set(hold=True)
-
-    async def release(self) -> None:
-        await self.bus.set(answer="", hold=False)
-
-    async def held(self) -> int:
-        return int((await self.bus.look())["held"])
 
 
 @pytest.fixture(autouse=True)
@@ -83,16 +46,10 @@ def _quiet() -> Iterator[None]:
     collect_quietly()
 
 
-@pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureBus]:
-    with AzureBus(tmp_path_factory.mktemp("azure-bus")) as server:
-        yield server
-
-
 @pytest.fixture
 async def receiver(bus: AzureBus) -> AsyncIterator[Queue]:
     queue = Queue(bus)
-    await bus.set(queues=[queue.queue], answer="", hold=False)
+    await bus.set(queues=[queue.place], answer="", hold=False)
     yield queue
     await queue.release()
 
@@ -123,7 +80,7 @@ async def test_the_message_is_the_payload_with_the_actions_id(receiver: Queue, s
     (first, second) = await receiver.messages()
     assert (first["id"], first["body"], first["contentType"]) == ("a-1", '{"a":"ä"}', "application/json")
     assert second["body"] == ""
-    place = f"queue '{receiver.queue}' of 127.0.0.1:{receiver.bus.port}"
+    place = f"queue '{receiver.place}' of 127.0.0.1:{receiver.bus.port}"
     assert (outcome.message, outcome.detail) == (f"sent 10 bytes to {place}", {"messageID": "a-1"})
     assert empty.message == f"sent 0 bytes to {place}"
 
