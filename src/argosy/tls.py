@@ -1,4 +1,4 @@
-"""TLS of a client that connects to a server: the ``tls`` block of a manifest as an SSL context.
+"""TLS as manifests write it: the ``tls`` block of a client as an SSL context, and a certificate of ours in any context.
 
 The texts come from Secrets. Nothing is written to disk: the ``ssl`` module reads keys from files only, so a
 memory file lends it one.
@@ -37,7 +37,8 @@ def client_context(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], 
         except (ssl.SSLError, ValueError) as error:
             raise ConfigError(f"tls.caCertSecret {tls.ca_cert_secret.name!r} holds no PEM certificate") from error
     if tls.client_cert_secret is not None and tls.client_key_secret is not None:
-        _present(context, secret(tls.client_cert_secret), secret(tls.client_key_secret))
+        certificate, key = secret(tls.client_cert_secret), secret(tls.client_key_secret)
+        present(context, certificate, key, "tls.clientCertSecret and tls.clientKeySecret")
     return context
 
 
@@ -55,7 +56,8 @@ def material(tls: TLSConfig | None, secret: Callable[[SecretKeySelector], str]) 
     return tls.insecure_skip_verify, authority, certificate, key
 
 
-def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def present(context: ssl.SSLContext, certificate: str, key: str, what: str) -> None:
+    """Have the context show our certificate. Raises ConfigError, which names by ``what`` the two texts, if they are no pair."""
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -64,9 +66,6 @@ def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
     except (ssl.SSLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise ConfigError(
-            "tls.clientCertSecret and tls.clientKeySecret are no pair of PEM certificate and unencrypted key "
-            f"({reason})"
-        ) from error
+        raise ConfigError(f"{what} are no pair of PEM certificate and unencrypted key ({reason})") from error
     finally:
         os.close(descriptor)

@@ -7,12 +7,12 @@ disk.
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 
 from argosy.errors import ArgosyError, ConfigError
+from argosy.tls import present
 
 
 class Texts(NamedTuple):
@@ -69,20 +69,7 @@ class ServerTls:
 def _context(texts: Texts) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The ssl module reads files only; a memory file keeps the key off the disk.
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(f"{texts.certificate}\n{texts.key}\n".encode())
-        # A password is given so that an encrypted key fails instead of asking on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
-    except (ssl.SSLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or type(error).__name__
-        raise ConfigError(
-            f"serverCertSecret and serverKeySecret are no pair of PEM certificate and unencrypted key ({reason})"
-        ) from error
-    finally:
-        os.close(descriptor)
+    present(context, texts.certificate, texts.key, "serverCertSecret and serverKeySecret")
     if texts.authorities:
         try:
             context.load_verify_locations(cadata=texts.authorities)

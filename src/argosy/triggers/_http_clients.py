@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from argosy import __version__
 from argosy.connecting import mounts
-from argosy.errors import Rejected
+from argosy.errors import ConfigError, Rejected
 from argosy.manifests.fields import SecretKeySelector, TLSConfig
-from argosy.tls import material
+from argosy.tls import material, present
 from argosy.triggers import _http
 from argosy.triggers._kept import Kept, digest
 
@@ -61,22 +61,12 @@ class Tls:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             if self.certificate:
-                _load(context, self.certificate, self.key)
+                present(context, self.certificate, self.key, "tls.clientCertSecret and tls.clientKeySecret")
         except (ssl.SSLError, ValueError) as error:
-            raise Rejected("tls: the certificates or the key of the Secrets are not PEM, or no pair") from error
+            raise Rejected("tls.caCertSecret holds no PEM certificate") from error
+        except ConfigError as error:
+            raise Rejected(str(error)) from error
         return context
-
-
-def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    # OpenSSL takes our certificate from files only; a memory file keeps the key off the disk.
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(f"{certificate}\n{key}\n".encode())
-        # A password is given so that an encrypted key fails instead of asking on the terminal.
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="no password")
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

@@ -432,7 +432,7 @@ class TestTls:
             "clientKeySecret": {"name": "tls", "key": "server.key"},
         }
         async with stage.open() as trigger:
-            with pytest.raises(Rejected, match="tls: the certificates or the key"):
+            with pytest.raises(Rejected, match="tls.clientCertSecret and tls.clientKeySecret are no pair"):
                 await stage.fire(trigger, {"url": secured.url, "tls": tls})
 
     async def test_renewed_certificates_are_used_and_old_clients_closed(
