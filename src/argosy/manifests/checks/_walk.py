@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from argosy.errors import LangError
+from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
+from argosy.manifests._collecting import condition_of
 from argosy.manifests.artifacts import ArtifactLocation
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import TriggerParameter, TriggerParameterSource
 from argosy.manifests.findings import Loc
-from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
 from argosy.triggers._rights import held
 
 
@@ -29,6 +32,19 @@ def each_trigger(sensor: Sensor) -> Iterator[tuple[Loc, TriggerSpec]]:
         while one:
             yield loc, one
             loc, one = (*loc, "dlqTrigger"), one.dlq_trigger
+
+
+def condition_or_none(template: TriggerTemplate, names: Collection[str]) -> Condition | None:
+    """The trigger's condition; None where it does not parse, which ``argosy.manifests.checks.programs`` says."""
+    try:
+        return condition_of(template, names)
+    except LangError:
+        return None
+
+
+def holds_without(condition: Condition, name: str) -> bool:
+    """Whether the condition can hold although there is no event of this dependency of it."""
+    return condition.evaluate([other for other in condition.names if other != name])
 
 
 def each_parameter(trigger: TriggerSpec) -> Iterator[tuple[Loc, TriggerParameter]]:

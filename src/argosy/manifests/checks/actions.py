@@ -6,10 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from argosy.errors import LangError
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests._collecting import condition_of
-from argosy.manifests.checks._walk import each_trigger, sensors_by_key
+from argosy.manifests.checks._walk import condition_or_none, each_trigger, holds_without, sensors_by_key
 from argosy.manifests.findings import Loc, Problem
 from argosy.manifests.sensor import Sensor, TriggerBlock
 from argosy.manifests.spelling import did_you_mean
@@ -40,10 +38,9 @@ def _for_each(trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
     if block.item in names:
         text = f"the element would be called '{block.item}', as a dependency is; give it another name with 'item'"
         yield Problem("for-each-amiss", text, ("forEach",), at_key=True)
-    try:
-        condition = condition_of(trigger.template, names)
-    except LangError:
-        return  # argosy.manifests.checks.programs says it
+    condition = condition_or_none(trigger.template, names)
+    if condition is None:
+        return
     wanted, at = block.dependency_name, ("forEach", "dependencyName")
     if not wanted and len(condition.names) > 1:
         text = "the trigger waits for several dependencies; say with 'dependencyName' in whose event the array stands"
@@ -51,7 +48,7 @@ def _for_each(trigger: TriggerBlock, names: list[str]) -> Iterator[Problem]:
     elif wanted and wanted not in condition.names:
         what = "no dependency of this sensor" if wanted not in names else "not part of the trigger's condition"
         yield Problem("for-each-amiss", f"'{wanted}' is {what}{did_you_mean(wanted, condition.names)}", at)
-    elif wanted and condition.evaluate([name for name in condition.names if name != wanted]):
+    elif wanted and holds_without(condition, wanted):
         text = f"the condition may hold without '{wanted}', and then there is no array and nothing is done"
         yield Problem("for-each-amiss", text, at, "warning")
 
@@ -109,9 +106,8 @@ def _links(key: Key, sensor: Sensor) -> Iterator[_Link]:
     for loc, trigger in each_trigger(sensor):
         if trigger.emit is None:
             continue
-        try:
-            condition = condition_of(sensor.spec.triggers[int(loc[2])].template, names)
-        except LangError:
+        condition = condition_or_none(sensor.spec.triggers[int(loc[2])].template, names)
+        if condition is None:
             continue
         takes = frozenset(
             (space, bus, one.event_source_name, one.event_name)

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from argosy.errors import LangError
-from argosy.lang import conditions
+from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import each_parameter, each_trigger, sensors_by_key
+from argosy.manifests.checks._walk import condition_or_none, each_parameter, each_trigger, holds_without, sensors_by_key
 from argosy.manifests.fields import TriggerParameter
 from argosy.manifests.findings import Problem
 from argosy.manifests.sensor import DataFilter, Dependency, Sensor, TriggerSpec
@@ -65,8 +64,8 @@ def traps(sensor: Sensor) -> Iterator[Problem]:
     names = [dependency.name for dependency in sensor.dependencies]
     for loc, trigger in each_trigger(sensor):
         # A dead-letter trigger runs for the events of the trigger above it.
-        conditions = sensor.spec.triggers[int(loc[2])].template.conditions
-        for problem in _trigger(trigger, conditions, names):
+        condition = condition_or_none(sensor.spec.triggers[int(loc[2])].template, names)
+        for problem in _trigger(trigger, condition):
             # What the trigger's own parameters replace is not what will run.
             if problem.loc[0] != "template" or not trigger.writes(problem.loc[1:]):
                 yield problem.inside(*loc)
@@ -155,7 +154,7 @@ def _names(sensor: Sensor) -> Iterator[Problem]:
             yield Problem("condition-name", text, at, "info")
 
 
-def _trigger(trigger: TriggerSpec, condition: str, names: list[str]) -> Iterator[Problem]:
+def _trigger(trigger: TriggerSpec, condition: Condition | None) -> Iterator[Problem]:
     for loc, parameter in each_parameter(trigger):
         yield from (problem.inside(*loc) for problem in _parameter(parameter))
         list_ = loc[-2]
@@ -163,7 +162,7 @@ def _trigger(trigger: TriggerSpec, condition: str, names: list[str]) -> Iterator
             text = f"'{parameter.operation}' has no effect in a payload; every entry overwrites"
             yield Problem("operation-without-effect", text, (*loc, "operation"), "warning")
         src = parameter.src
-        if list_ != "parameters" and src.value is None and _may_be_missing(src.dependency_name, condition, names):
+        if list_ != "parameters" and src.value is None and _may_be_missing(src.dependency_name, condition):
             text = (
                 f"the condition may hold without '{src.dependency_name}': the entry is then left out here, and"
                 " upstream's process ends; give it a 'value'"
@@ -189,13 +188,9 @@ def _parameter(parameter: TriggerParameter) -> Iterator[Problem]:
         yield Problem("whole-event", text, ("src",), "info")
 
 
-def _may_be_missing(name: str, condition: str, names: list[str]) -> bool:
+def _may_be_missing(name: str, condition: Condition | None) -> bool:
     """Whether the condition can hold without the dependency that it names."""
-    try:
-        compiled = conditions.compile(condition, names)
-    except LangError:
-        return False
-    return name in compiled.names and compiled.evaluate([other for other in compiled.names if other != name])
+    return condition is not None and name in condition.names and holds_without(condition, name)
 
 
 def _policy(trigger: TriggerSpec) -> Iterator[Problem]:

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from argosy.errors import LangError
 from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests._collecting import condition_of
-from argosy.manifests.checks._walk import each_source, each_trigger, sensors_by_key
+from argosy.manifests.checks._walk import condition_or_none, each_source, each_trigger, sensors_by_key
 from argosy.manifests.findings import Loc, Problem
-from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
+from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.manifests.spelling import did_you_mean
 
 
@@ -25,7 +23,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         for loc, trigger in each_trigger(sensor):
             # A dead-letter trigger runs for the events of the trigger above it.
             top = sensor.spec.triggers[int(loc[2])]
-            condition = _condition(top.template, names)
+            condition = condition_or_none(top.template, names)
             item = top.for_each.item if top.for_each is not None else None
             found = (
                 *_sources(trigger, names, condition, item),
@@ -38,18 +36,11 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                     yield key, problem.inside(*loc)
 
 
-def _condition(template: TriggerTemplate, names: list[str]) -> Condition | None:
-    try:
-        return condition_of(template, names)
-    except LangError:
-        return None  # argosy.manifests.checks.programs says it
-
-
 def _unused(sensor: Sensor, names: list[str]) -> Iterator[Problem]:
     """Dependencies that no trigger waits for: their events are matched and then forgotten."""
     used: set[str] = set()
     for trigger in sensor.spec.triggers:
-        condition = _condition(trigger.template, names)
+        condition = condition_or_none(trigger.template, names)
         if condition is None:
             return
         used.update(condition.names)
