@@ -88,13 +88,10 @@ NO_TLS = Tls()
 """The machine's authorities, and no certificate of ours."""
 
 
-def any_proxy() -> bool:
-    """Whether the process's environment names any proxy."""
-    return any(map(os.environ.get, _VARIABLES))
-
-
 def of_environment(url: str) -> Proxy:
     """The proxy that the process's environment names for this URL (``HTTPS_PROXY``, ``NO_PROXY`` …)."""
+    if not any(map(os.environ.get, _VARIABLES)):
+        return NO_PROXY  # without a look at the whole environment for each action
     try:
         parts = urlsplit(url)
     except ValueError:

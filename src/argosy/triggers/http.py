@@ -28,7 +28,7 @@ from argosy.triggers import _cloudevents, _http, _responses
 from argosy.triggers._base import Action, Outcome, Trigger, TriggerContext
 from argosy.triggers._egress import Egress
 from argosy.triggers._http_auth import Answered, Asked, AwsAuth, OAuth2, Tokens
-from argosy.triggers._http_clients import NO_PROXY, Clients, Proxy, Tls, any_proxy, of_environment
+from argosy.triggers._http_clients import Clients, Proxy, Tls, of_environment
 from argosy.triggers._http_config import HttpConfig, Redirects, SecureHeader
 from argosy.triggers._http_head import Head
 from argosy.triggers._http_url import filled
@@ -108,7 +108,6 @@ spec:
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
-        self._any_proxy = any_proxy()
         self._clients = Clients()
         self._tokens = Tokens(ctx.clock)
         self._held = contextlib.AsyncExitStack()
@@ -252,7 +251,7 @@ spec:
 
     def _proxy(self, config: HttpConfig, url: str) -> Proxy:
         if config.proxy is None:
-            return of_environment(url) if self._any_proxy else NO_PROXY
+            return of_environment(url)
         user, password = self._pair(config.proxy.auth) if config.proxy.auth is not None else ("", "")
         return Proxy(config.proxy.url, user, password)
 
