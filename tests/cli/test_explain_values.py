@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argosy.cli._explain_values import diff, lines_of, one_line, short, yaml_lines
+from argosy.cli._explain_values import diff, lines_of, short, yaml_lines
+from argosy.cli._page import one_line
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 _JSON = st.recursive(

@@ -7,6 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from argosy.cli._page import one_line
+
+_LONGEST = 2000
+"""Characters of a sentence on a page."""
+
 
 def age(seconds: float) -> str:
     """A while as a person says it."""
@@ -26,7 +31,7 @@ def clock(at: float) -> str:
 
 def row(one: dict[str, Any]) -> list[str]:
     """An action as a line of a table."""
-    says = _line(one["error"])
+    says = one_line(one["error"], 100)
     if (asked := one.get("approval")) and one["state"] == "unapproved":
         says = f"waits for approval, {age(asked['expires'] - time.time())} left"
     if one.get("nextTry"):
@@ -39,11 +44,6 @@ def row(one: dict[str, Any]) -> list[str]:
         str(one["tries"]),
         says,
     ]
-
-
-def _line(text: str, most: int = 100) -> str:
-    folded = " ".join(text.split())
-    return folded if len(folded) <= most else folded[: most - 1] + "…"
 
 
 _CLASSES = {
@@ -71,12 +71,12 @@ def page(one: dict[str, Any]) -> Iterator[str]:
         yield f"approval {asked['state']} by {asked['by']} at {clock(asked['at'])}{comment}"
     if one["error"]:
         label = {"dead": "reason", "discarded": "reason"}.get(one["state"], "error")
-        yield f"{label.ljust(8)} {_line(one['error'], 2000)}"
+        yield f"{label.ljust(8)} {one_line(one['error'], _LONGEST)}"
         if one.get("class"):
             yield f"class    {one['class']}: {_CLASSES[one['class']]}"
     outcome = one.get("outcome") or {}
     if outcome.get("message"):
-        yield f"answer   {_line(str(outcome['message']), 2000)}"
+        yield f"answer   {one_line(str(outcome['message']), _LONGEST)}"
     if one["events"]:
         yield ""
         yield "events"
@@ -90,7 +90,7 @@ def page(one: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield f"also in {other['sensor']}/{other['trigger']}: {other['state']}, tries {other['tries']}"
         if other["error"]:
-            yield f"  {_line(other['error'], 2000)}"
+            yield f"  {one_line(other['error'], _LONGEST)}"
     yield ""
     yield f"what now: {one['advice']}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from argosy.cli._explain_values import diff, one_line, sent, short, what
-from argosy.cli._page import Page, Styled
+from argosy.cli._explain_values import diff, sent, short, what
+from argosy.cli._page import Page, Styled, one_line
 from argosy.manifests.fields import Json
 from argosy.sensor.explaining_stories import (
     ActionStory,

@@ -9,18 +9,13 @@ from typing import Any
 
 import yaml
 
+from argosy.cli._page import one_line
 from argosy.errors import Rejected
 from argosy.lang import gojson
 from argosy.manifests.fields import Json
 from argosy.sensor.explaining_stories import hidden, payload_value
 from argosy.sensor.rendering import Rehearsal
 from argosy.triggers._http_url import filled
-
-
-def one_line(text: str, most: int) -> str:
-    """``text`` with its white space folded, cut to ``most`` characters."""
-    folded = " ".join(text.split())
-    return folded if len(folded) <= most else folded[: most - 1] + "…"
 
 
 def short(value: Json, most: int = 60) -> str:

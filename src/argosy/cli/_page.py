@@ -27,6 +27,12 @@ def clean(text: str) -> str:
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def one_line(text: str, most: int) -> str:
+    """``text`` with its white space folded, cut to ``most`` characters."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= most else folded[: most - 1] + "…"
+
+
 def say(line: str) -> None:
     """Write one line to standard output, cleaned."""
     click.echo(clean(line))
