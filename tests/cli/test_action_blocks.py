@@ -14,18 +14,11 @@ import pytest
 
 from tests.cli.receiving import receiving
 from tests.cli.running import free_port, http
-from tests.cli.test_actions import System, receiver, system
+from tests.cli.test_actions import ORDERS, System, receiver, system
 
 __all__ = ["receiver", "system"]
 
-FOR_EACH = """
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: orders}}
-spec:
-  dependencies:
-    - {{name: order, eventSourceName: web, eventName: in}}
-  triggers:
+FOR_EACH = """\
     - template:
         name: bill
         http:
@@ -45,7 +38,7 @@ def _post(system: System, body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("point", ["action.put:2", "action.fired:2"])
 def test_killed_amid_the_elements_of_an_event_none_is_lost_and_none_doubled(system: System, point: str) -> None:
     # Given a run that is killed when some of the actions of an event are stored, or done
-    system.run.write("sensor.yaml", FOR_EACH.format(url=system.receiver.url))
+    system.triggers(FOR_EACH)
     system.run.start({"CRASH_AT": point})
     system.run.until_ready()
     lines = [{"sku": f"s{number}"} for number in range(5)]
@@ -63,14 +56,7 @@ def test_killed_amid_the_elements_of_an_event_none_is_lost_and_none_doubled(syst
     assert "item: " in page
 
 
-EMIT = """
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: orders}}
-spec:
-  dependencies:
-    - {{name: order, eventSourceName: web, eventName: in}}
-  triggers:
+EMIT = """\
     - template:
         name: bill
         http:
@@ -95,7 +81,7 @@ spec:
 
 def test_killed_before_the_end_of_an_action_its_event_is_there_once(system: System) -> None:
     # Given a run that is killed when what came of an action is on the log, and the action has not ended
-    system.run.write("sensor.yaml", EMIT.format(url=system.receiver.url))
+    system.triggers(EMIT)
     system.run.start({"CRASH_AT": "event.emitted"})
     system.run.until_ready()
     _post(system, {"n": 1})
@@ -114,14 +100,7 @@ def test_killed_before_the_end_of_an_action_its_event_is_there_once(system: Syst
     assert f"billed: {bills[0].key}.done from orders/billed" in page
 
 
-APPROVAL = """
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {{name: orders}}
-spec:
-  dependencies:
-    - {{name: order, eventSourceName: web, eventName: in}}
-  triggers:
+APPROVAL = """\
     - template:
         name: bill
         http:
@@ -133,7 +112,7 @@ spec:
 
 def test_actions_wait_for_a_person_over_a_kill_and_the_person_is_kept(system: System) -> None:
     # Given three actions that wait for approval
-    system.run.write("sensor.yaml", APPROVAL.format(url=system.receiver.url, approval="required"))
+    system.triggers(APPROVAL, approval="required")
     system.start()
     system.post(1, 2, 3)
     asked = system.until_listed(3, "--state", "unapproved")
@@ -164,7 +143,7 @@ def test_actions_wait_for_a_person_over_a_kill_and_the_person_is_kept(system: Sy
 
 
 def test_what_nobody_approves_in_time_is_a_dead_letter(system: System) -> None:
-    system.run.write("sensor.yaml", APPROVAL.format(url=system.receiver.url, approval="{expires: 1s}"))
+    system.triggers(APPROVAL, approval="{expires: 1s}")
     system.start()
     system.post(1)
 
@@ -177,16 +156,7 @@ def test_what_nobody_approves_in_time_is_a_dead_letter(system: System) -> None:
     assert again["at"] > dead["at"]
 
 
-FAILING = """
-apiVersion: argoproj.io/v1alpha1
-kind: Sensor
-metadata: {name: orders}
-spec:
-  dependencies:
-    - {name: order, eventSourceName: web, eventName: in}
-  triggers:
-"""
-_FAILING_TRIGGER = """
+FAILING = """\
     - template:
         name: {name}
         http:
@@ -228,8 +198,8 @@ def test_every_way_to_fail_ends_in_its_class_with_a_sentence_that_a_person_can_a
             "no-url": ("nowhere", "body.n", "rejected", "no http or https URL"),
             "no-value": (f"{system.receiver.url}/", "body.x", "rejected", "path 'body.x' does not exist"),
         }
-        triggers = [_FAILING_TRIGGER.format(name=name, url=url, key=key) for name, (url, key, *_) in wanted.items()]
-        system.run.write("sensor.yaml", FAILING + "".join(triggers))
+        triggers = [FAILING.format(name=name, url=url, key=key) for name, (url, key, *_) in wanted.items()]
+        system.run.write("sensor.yaml", ORDERS + "".join(triggers))
         system.start()
         system.post(1)
         # When their tries are over

@@ -24,14 +24,18 @@ spec:
     in: {{port: "{port}", endpoint: /in, method: POST}}
 """
 
-SENSOR = """
+ORDERS = """
 apiVersion: argoproj.io/v1alpha1
 kind: Sensor
-metadata: {{name: orders}}
+metadata: {name: orders}
 spec:
   dependencies:
-    - {{name: order, eventSourceName: web, eventName: in}}
+    - {name: order, eventSourceName: web, eventName: in}
   triggers:
+"""
+"""The head of a sensor; triggers follow."""
+
+BILL = """\
     - template:
         name: bill
         http:
@@ -65,10 +69,11 @@ class System:
         self.sensor()
 
     def sensor(self, *, path: str = "bill", steps: int = 1, pause: str = "1s", more: str = "") -> None:
-        self.run.write(
-            "sensor.yaml",
-            SENSOR.format(url=self.receiver.url, path=path, steps=steps, pause=pause, more=more),
-        )
+        self.triggers(BILL, path=path, steps=steps, pause=pause, more=more)
+
+    def triggers(self, text: str, **values: object) -> None:
+        """The sensor has these triggers from the next start on, with the receiver's ``url`` and more values filled in."""
+        self.run.write("sensor.yaml", ORDERS + text.format(url=self.receiver.url, **values))
 
     def start(self, env: dict[str, str] | None = None) -> None:
         self.run.start(env)
