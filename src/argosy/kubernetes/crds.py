@@ -255,6 +255,7 @@ _CONDITIONS: Schema = {
             "lastTransitionTime": {"type": "string", "nullable": True, "description": "When it last changed."},
         },
     },
+    "nullable": True,
 }
 
 
@@ -271,9 +272,7 @@ def _status(kind: Kind) -> Schema:
             "deadLetters": {"type": "integer", "description": "Actions that were given up and wait for a person."},
         },
     }[kind]
-    inner = {"conditions": _CONDITIONS, **told}
-    for one in inner.values():
-        one["nullable"] = True
+    inner = {"conditions": _CONDITIONS, **{name: {**one, "nullable": True} for name, one in told.items()}}
     return {"type": "object", "description": "Written by the controller.", "properties": inner, **_ANY}
 
 

@@ -146,7 +146,9 @@ class _Reader:
                 raise
             return "0"
         about = dict(zip(told[::2], told[1::2], strict=False))
-        # A stream whose newest id is older than the last one that we have seen is another stream of that name.
+        # A stream whose newest id is older than the last one that we have seen is another stream of that name. One
+        # whose only entry has that very id, because it was made anew within its millisecond, cannot be told from the
+        # old one: the entry would be the same event for the bus, too.
         stood = cursor.value.decode()
         return stood if _order(stood) <= _order(_text(about[b"last-generated-id"])) else "0"
 

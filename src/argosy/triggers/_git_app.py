@@ -65,10 +65,8 @@ class Tokens:
         except TimeoutError as error:
             raise TriggerError(f"{what}: no answer within {_SECONDS:g} s") from error
         if response.status_code != 201:
-            failure = Rejected if 400 <= response.status_code < 500 and response.status_code != 429 else TriggerError
-            raise failure(
-                f"{what} answered {response.status_code}, not 201: the App, its key or its installation is wrong"
-            )
+            said = f"{what} answered {response.status_code}, not 201: the App, its key or its installation is wrong"
+            raise _http.failure(response.status_code, said, response.headers.get("Retry-After"))
         try:
             answer = orjson.loads(raw)
             return str(answer["token"]), parse_time(answer["expires_at"])

@@ -260,11 +260,12 @@ async def test_a_stream_that_is_deleted_under_the_source_is_followed_by_the_next
 ) -> None:
     # Given a source that waits
     await stage.start()
-    await upstream.send("before")
+    first = await upstream.add(text="before")
     await stage.events(1)
-    # When the stream is deleted and made again
+    # When the stream is deleted and made again, later than in the millisecond that names the entry
     await upstream.client.delete(upstream.stream)
-    await upstream.send("after")
+    milliseconds, _, _ = first.partition("-")
+    await upstream.add(id=f"{int(milliseconds) + 1}-0", text="after")
     # Then the entry of the new one arrives
     events = await stage.events(2)
     assert [upstream.text_of(event.data) for event in events] == ["before", "after"]
