@@ -6,8 +6,8 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Large servers, and what takes half a minute a test: run by test-peers.
-SLOW := tests/peers tests/crash/test_bus_down.py tests/crash/test_flood.py tests/crash/test_soak.py
+# Large servers, a cluster, and what takes half a minute a test: run by test-peers.
+SLOW := tests/peers tests/cluster tests/crash/test_bus_down.py tests/crash/test_flood.py tests/crash/test_soak.py
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
