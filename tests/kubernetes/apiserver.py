@@ -141,7 +141,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Start what does not run, and return when the API is ready. Raises ChildProcessError with the
-        log's end."""
+        log's end. Belongs to the main thread: the servers end with the thread that started them."""
         client, peer, secure = self._ports
         if self._etcd is None:
             self._etcd = _child(

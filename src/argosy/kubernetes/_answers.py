@@ -61,14 +61,18 @@ class Resource:
         """``v1``, ``apps/v1``: what stands in ``apiVersion``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """The path of the collection, or of one object. ``namespace`` None means all namespaces, or none."""
+    def path(self, namespace: str | None = None, name: str | None = None, part: str = "") -> str:
+        """The path of the collection, of one object, or of a part of it (a subresource, such as ``status``). ``namespace`` None
+        means all namespaces, or none.
+        """
         parts = [root(self.api_version)]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]
         parts.append(self.plural)
         if name is not None:
             parts.append(quote(name, safe=""))
+        if part:
+            parts.append(part)
         return "/".join(parts)
 
 
@@ -79,12 +83,14 @@ class Call(NamedTuple):
     resource: Resource | None = None
     namespace: str | None = None
     name: str | None = None
+    part: str = ""
 
     def __str__(self) -> str:
         if self.resource is None:
             return self.verb
         group = f".{self.resource.group}" if self.resource.group else ""
-        what = f"{self.verb} {self.resource.plural}{group}"
+        part = f"/{self.part}" if self.part else ""
+        what = f"{self.verb} {self.resource.plural}{part}{group}"
         name = f" {self.name!r}" if self.name else ""
         where = f" in namespace {self.namespace!r}" if self.namespace and self.resource.namespaced else ""
         return what + name + where

@@ -224,6 +224,13 @@ class Client:
         call = Call("update", resource, namespace, name)
         return await self._ask("PUT", resource.path(namespace, name), call, body, query={"fieldManager": FIELD_MANAGER})
 
+    async def create_part(
+        self, resource: Resource, name: str, part: str, body: Object, namespace: str | None = None
+    ) -> Object:
+        """Ask something of one object through a part of it: a token of a service account (``token``), say. Raises NotFound."""
+        call = Call("create", resource, namespace, name, part)
+        return await self._ask("POST", resource.path(namespace, name, part), call, body)
+
     async def patch(
         self,
         resource: Resource,
@@ -232,17 +239,42 @@ class Client:
         namespace: str | None = None,
         *,
         strategy: PatchStrategy = "application/merge-patch+json",
+        part: str = "",
+        manager: str = FIELD_MANAGER,
     ) -> Object:
-        """Change parts of the object. Raises NotFound, except for an apply patch, which creates what is missing."""
-        query = {"fieldManager": FIELD_MANAGER}
+        """Change parts of the object, or of its ``part`` (``status``). Raises NotFound, except for an apply patch, which creates
+        what is missing.
+        """
+        query = {"fieldManager": manager}
         if strategy == "application/apply-patch+yaml":
             query["force"] = "true"
-        call = Call("patch", resource, namespace, name)
-        return await self._ask("PATCH", resource.path(namespace, name), call, body, query=query, content_type=strategy)
+        call = Call("patch", resource, namespace, name, part)
+        path = resource.path(namespace, name, part)
+        return await self._ask("PATCH", path, call, body, query=query, content_type=strategy)
 
-    async def delete(self, resource: Resource, name: str, namespace: str | None = None) -> None:
-        """Ask for the object's removal; finalizers may delay it. Raises NotFound."""
-        await self._ask("DELETE", resource.path(namespace, name), Call("delete", resource, namespace, name))
+    async def apply(self, body: Object, *, manager: str = FIELD_MANAGER) -> Object:
+        """Make the fields that ``body`` names as it says, whether the object is there or not (server-side apply); fields of the same
+        manager that it no longer names are taken away.
+        """
+        resource = await self.discover(body["apiVersion"], body["kind"])
+        about = body["metadata"]
+        return await self.patch(
+            resource,
+            about["name"],
+            body,
+            about.get("namespace"),
+            strategy="application/apply-patch+yaml",
+            manager=manager,
+        )
+
+    async def delete(self, resource: Resource, name: str, namespace: str | None = None, *, uid: str = "") -> None:
+        """Ask for the object's removal; what it owns goes after it, and finalizers may delay it. With ``uid`` only if it is that very
+        object. Raises NotFound, and Conflict if another one has its name now.
+        """
+        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        await self._ask("DELETE", resource.path(namespace, name), Call("delete", resource, namespace, name), body)
 
     async def watch(
         self,
