@@ -274,6 +274,8 @@ class Client:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
+        if self.dry_run:
+            body["dryRun"] = ["All"]  # beside a body the query does not count
         await self._ask("DELETE", resource.path(namespace, name), Call("delete", resource, namespace, name), body)
 
     async def watch(
