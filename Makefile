@@ -7,7 +7,8 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 # Large servers, a cluster, and what takes half a minute a test: run by test-peers.
-SLOW := tests/peers tests/cluster tests/crash/test_bus_down.py tests/crash/test_flood.py tests/crash/test_soak.py
+SLOW := tests/peers tests/cluster tests/e2e/test_understack.py \
+  $(addprefix tests/crash/test_,bus_down.py flood.py judge.py notifications.py soak.py)
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
