@@ -12,7 +12,7 @@ from typing import Any
 
 from argosy.manifests._bundle import Bundle, Key
 from argosy.manifests.checks._walk import key_of, mapping
-from argosy.manifests.eventsource import EventSource, is_kind
+from argosy.manifests.eventsource import is_kind
 from argosy.manifests.findings import Loc, Problem, Severity
 
 _VARIABLE = re.compile(r"\{[^{}:]*")
@@ -24,8 +24,8 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
     seen: dict[tuple[str, str], tuple[Key, str]] = {}
     for source in bundle.event_sources:
         key = key_of(source)
-        for loc, port, path in _addresses(source):
-            name, address = str(loc[-1]), (port, _VARIABLE.sub("{", path))
+        for loc, port, path in addresses(source.raw):
+            name, address = str(loc[-1]), (port, shape(path))
             if address not in seen:
                 seen[address] = key, name
                 continue
@@ -38,8 +38,14 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
             yield key, Problem("duplicate-endpoint", text + advice, loc, severity, True)
 
 
-def _addresses(source: EventSource) -> Iterator[tuple[Loc, str, str]]:
-    for kind, events in mapping(source.raw, "spec").items():
+def shape(path: str) -> str:
+    """The path without the names of its variables: what has the same one is the same address."""
+    return _VARIABLE.sub("{", path)
+
+
+def addresses(source: dict[str, Any]) -> Iterator[tuple[Loc, str, str]]:
+    """Place, port and path of every event that listens, of an EventSource as it was read."""
+    for kind, events in mapping(source, "spec").items():
         if not is_kind(kind) or not isinstance(events, dict):
             continue
         for name, block in events.items():

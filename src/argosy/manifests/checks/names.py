@@ -48,7 +48,7 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
             yield key_of(source), problem
     for sensor in bundle.sensors:
         space = sensor.metadata.namespace
-        for problem in (*_bus(sensor, buses[space]), *_dependencies(sensor, declared, written)):
+        for problem in (*_bus(sensor, buses[space]), *dependencies(sensor, declared, written)):
             yield key_of(sensor), problem
 
 
@@ -98,10 +98,12 @@ def _unused(source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Pr
         yield Problem("unused-event", text, places[event], "info", True)
 
 
-def _dependencies(
+def dependencies(
     sensor: Sensor, declared: dict[str, dict[str, set[str]]], written: dict[Key, str]
 ) -> Iterator[Problem]:
-    """``declared`` are the events of each event source by namespace, ``written`` the bus that each writes to."""
+    """Events that the sensor waits for and nobody gives it. ``declared`` are the events of each event source by namespace,
+    ``written`` the bus that each writes to.
+    """
     space = sensor.metadata.namespace
     known = declared[space]
     for index, dependency in enumerate(sensor.dependencies):
