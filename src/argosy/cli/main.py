@@ -19,6 +19,7 @@ COMMANDS = {
     "rbac": "Print the least rights that manifests need.",
     "new": "Print a working example of an event source or trigger kind.",
     "schema": "Print the JSON Schema of the manifests, for editors.",
+    "install": "Print what an installation on a cluster consists of.",
     "crds": "Print the CustomResourceDefinitions of the manifests' kinds.",
     "version": "Print the version of Argosy and of what it stands on.",
 }

@@ -1,0 +1,138 @@
+"""The objects of an installation, part by part: kinds, the controller, the admission server, the runners of shared mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from argosy.kubernetes import crds
+from argosy.kubernetes.install import eventbus, parts, rights
+from argosy.kubernetes.install.pods import METRICS, budget, deployment, fence, service
+from argosy.kubernetes.install.settings import ADMISSION, CONFIG, CONTROLLER, Installation, Object, named
+from argosy.kubernetes.names import RUNNER
+
+_CONFIG_FOLDER = "/etc/argo-events"
+_SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def objects(installation: Installation, *, kinds: bool = True) -> Iterator[Object]:
+    """Everything, in an order in which it can be applied; ``kinds`` False leaves the CustomResourceDefinitions out."""
+    yield namespace(installation)
+    if kinds:
+        yield from crds.definitions()
+    yield from controller_rights(installation)
+    yield from controller(installation)
+    if installation.mode == "shared":
+        for where in installation.watched:
+            yield from runner(where)
+    if installation.cluster:
+        yield from rights.for_people()
+    if installation.admission:
+        yield from admission_rights(installation)
+        yield from admission(installation)
+
+
+def namespace(installation: Installation) -> Object:
+    """Where the processes run."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": named(installation.namespace)}
+
+
+# The controller
+
+
+def controller_rights(installation: Installation) -> Iterator[Object]:
+    """The controller's account, and what it may do where."""
+    holder = (CONTROLLER, installation.namespace)
+    yield rights.account(*holder, "controller")
+    inside, outside = rights.split(parts.controller_rules())
+    if installation.cluster:
+        yield from rights.in_cluster(CONTROLLER, "controller", [*inside, *outside], holder)
+    else:
+        for where in installation.watched:
+            yield from rights.in_namespace(CONTROLLER, "controller", inside, where, holder)
+        yield from rights.in_cluster(f"{CONTROLLER}-{installation.namespace}", "controller", outside, holder)
+    own = parts.controller_own_rules()
+    yield from rights.in_namespace(f"{CONTROLLER}-own", "controller", own, installation.namespace, holder)
+
+
+def controller(installation: Installation) -> Iterator[Object]:
+    """What runs the controller."""
+    where = installation.namespace
+    yield {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": named(CONFIG, where, component="controller"),
+        "data": {"controller-config.yaml": _text(eventbus.configuration())},
+    }
+    yield deployment(
+        CONTROLLER,
+        "controller",
+        installation,
+        args=["controller", *_scope(installation), "--mode", installation.mode, "--shards", str(installation.shards)],
+        env=[{"name": "ARGO_EVENTS_IMAGE", "value": installation.image}],
+        ports={**METRICS, "health": 8081},
+        resources=_SMALL,
+        files={_CONFIG_FOLDER: {"configMap": {"name": CONFIG}}},
+    )
+    yield service(CONTROLLER, "controller", where, {"metrics": (7777, "metrics")})
+    yield budget(CONTROLLER, "controller", where)
+    yield fence(CONTROLLER, "controller", where, [7777, 8081])
+
+
+def _scope(installation: Installation) -> list[Any]:
+    if installation.cluster:
+        return []
+    return ["--namespaced", *(word for where in installation.watched for word in ("--managed-namespace", where))]
+
+
+# Admission
+
+
+def admission_rights(installation: Installation) -> Iterator[Object]:
+    """The admission server's account, and what it may do where."""
+    holder = (ADMISSION, installation.namespace)
+    yield rights.account(*holder, "admission")
+    inside, outside = rights.split([*parts.admission_rules(), *parts.admission_cluster_rules()])
+    if installation.cluster:
+        yield from rights.in_cluster(ADMISSION, "admission", [*inside, *outside], holder)
+    else:
+        for where in installation.watched:
+            yield from rights.in_namespace(ADMISSION, "admission", inside, where, holder)
+        yield from rights.in_cluster(f"{ADMISSION}-{installation.namespace}", "admission", outside, holder)
+    own = parts.admission_own_rules()
+    yield from rights.in_namespace(f"{ADMISSION}-own", "admission", own, installation.namespace, holder)
+
+
+def admission(installation: Installation) -> Iterator[Object]:
+    """What runs the admission server, and which requests the API server asks it about."""
+    where = installation.namespace
+    yield deployment(
+        ADMISSION,
+        "admission",
+        installation,
+        args=["admission"],
+        env=[],
+        ports={"webhook": 8443, **METRICS},
+        resources=_SMALL,
+    )
+    yield service(ADMISSION, "admission", where, {"webhook": (443, "webhook"), "metrics": (7777, "metrics")})
+    yield budget(ADMISSION, "admission", where)
+    yield fence(ADMISSION, "admission", where, [8443, 7777])
+    yield parts.configuration(where, installation.watched)
+
+
+# Runners
+
+
+def runner(where: str) -> list[Object]:
+    """What a namespace needs whose objects are served by a runner: the runner's account, and what it may do there."""
+    return [
+        rights.account(RUNNER, where, "runner"),
+        *rights.in_namespace(RUNNER, "runner", parts.runner_rules(), where, (RUNNER, where)),
+    ]
+
+
+def _text(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=110)
