@@ -149,6 +149,7 @@ def _grant(call: Call, said: str) -> str:
     if resource is None or "cannot " not in said:
         return ""
     what = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+    what += f"/{call.part}" if call.part else ""
     if resource.namespaced and call.namespace:
         role, where = "role", f" -n {call.namespace}"
     else:

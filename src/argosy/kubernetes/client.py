@@ -2,8 +2,8 @@
 
 Nothing is guessed: which kinds there are, how their plural is spelt and whether they live in a namespace is
 asked of the server (``discover``) and remembered. One client serves a whole process; triggers and sources
-take part in it by ``shared()``, so there is one connection pool and one memory of kinds. Opening reads no
-file and touches no network: both happen at the first call, and failing there is an answer to that call.
+take part in it by ``shared()``, so there is one connection pool and one memory of kinds, also where they act as different
+service accounts. Opening reads no file and touches no network: both happen at the first call, and failing there is an answer to that call.
 Nothing here retries, except once with fresh credentials: that is the runtime's work.
 
 The errors answer the question of a trigger, whether another try can help (``Rejected`` or not); a source
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -40,6 +41,8 @@ from argosy.kubernetes._answers import (
     root,
     status_of,
 )
+from argosy.kubernetes.rights import Account
+from argosy.kubernetes.tokens import AccountToken
 
 if TYPE_CHECKING:
     import httpx2
@@ -85,7 +88,7 @@ class _Link:
 
     load: Callable[[], config.Access]
     access: config.Access | None = None
-    http: httpx2.AsyncClient | None = None
+    pools: dict[ssl.SSLContext, httpx2.AsyncClient] = field(default_factory=dict)
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     kinds: dict[str, list[Resource]] = field(default_factory=dict)
 
@@ -97,6 +100,7 @@ class Client:
         """``load`` says where the server is. It is called at the first request, and again until it succeeds."""
         self._link = _Link(load)
         self._user = ""
+        self._credentials: config.Credentials | None = None
         self.dry_run = False
 
     def acting(self, user: str = "", *, dry_run: bool = False) -> Client:
@@ -107,13 +111,21 @@ class Client:
         other._user, other.dry_run = user, dry_run
         return other
 
+    def of(self, account: Account) -> Client:
+        """This client with the rights of a service account, whose tokens it asks for (``argosy.kubernetes.tokens``). It shares the
+        connections of this one and is not to be closed.
+        """
+        other = copy.copy(self)
+        other._credentials = AccountToken(self, account)
+        return other
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._link.http is not None:
-            await self._link.http.aclose()
-            self._link.http = None
+        pools, self._link.pools = self._link.pools, {}
+        for pool in pools.values():
+            await pool.aclose()
 
     async def access(self) -> config.Access:
         """Where the server is; read from the files when first asked. Raises TriggerError as ``config.load`` does."""
@@ -371,7 +383,9 @@ class Client:
         import httpx2
 
         access = await self.access()
-        http = self._pool(access)
+        credentials = self._credentials or access.credentials
+        # Where a connection is opened with a certificate of the process, the server would not look at an account's token.
+        http = self._pool(access, access.tls if self._credentials is None else access.trust or access.tls)
         headers = {"Accept": accept}
         if self._user:
             headers["Impersonate-User"] = self._user
@@ -383,7 +397,7 @@ class Client:
         timeout = httpx2.Timeout(_CALL_SECONDS, read=read_seconds)
         try:
             for again in (False, True):
-                authorization = await access.credentials.authorization(refused=again)
+                authorization = await credentials.authorization(refused=again)
                 if authorization:
                     headers["Authorization"] = authorization
                 request = http.build_request(
@@ -413,41 +427,51 @@ class Client:
                 f"{call}: the Kubernetes API at {access.server} ({access.origin}) cannot be reached: {fault(error)}"
             ) from error
 
-    def _pool(self, access: config.Access) -> httpx2.AsyncClient:
+    def _pool(self, access: config.Access, tls: ssl.SSLContext) -> httpx2.AsyncClient:
         import httpx2
 
-        if self._link.http is None:
+        if tls not in self._link.pools:
             # A watch holds its connection for minutes, and there may be many watches.
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-            self._link.http = httpx2.AsyncClient(
+            self._link.pools[tls] = httpx2.AsyncClient(
                 base_url=access.server,
-                verify=access.tls,
+                verify=tls,
                 proxy=access.proxy or None,
                 limits=limits,
-                mounts=mounts(verify=access.tls, limits=limits),
+                mounts=mounts(verify=tls, limits=limits),
             )
-        return self._link.http
+        return self._link.pools[tls]
 
 
 class _Users:
-    """The one client of an event loop, and how many use it."""
+    """The one client of an event loop, those of accounts that act through it, and how many use them."""
 
     def __init__(self) -> None:
         self.client = Client()
+        self.accounts: dict[Account, Client] = {}
         self.count = 0
+
+    def of(self, account: Account | None) -> Client:
+        if account is None:
+            return self.client
+        if account not in self.accounts:
+            self.accounts[account] = self.client.of(account)
+        return self.accounts[account]
 
 
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, _Users] = WeakKeyDictionary()
 
 
 @contextlib.asynccontextmanager
-async def shared() -> AsyncIterator[Client]:
-    """The process's client (one per event loop), made for its first user and closed after its last."""
+async def shared(account: Account | None = None) -> AsyncIterator[Client]:
+    """The process's client (one per event loop), made for its first user and closed after its last; with the rights of ``account``
+    in place of the process's own, if there is one.
+    """
     loop = asyncio.get_running_loop()
     users = _users.setdefault(loop, _Users())
     users.count += 1
     try:
-        yield users.client
+        yield users.of(account)
     finally:
         users.count -= 1
         if users.count == 0:

@@ -167,6 +167,8 @@ class Access:
     tls: ssl.SSLContext = field(repr=False)
     server_name: str = ""
     """The name in the server's certificate where it is not the host of ``server`` (``tls-server-name``)."""
+    trust: ssl.SSLContext | None = field(default=None, repr=False)
+    """``tls`` without a certificate of ours, for who acts as somebody else; None where ``tls`` never has one."""
     proxy: str = field(default="", repr=False)
     credentials: Credentials = field(repr=False)
 
@@ -274,11 +276,13 @@ def _from_files(files: list[Path], wanted: str) -> Access:
         user, user_file = _entry(entries, "users", chosen.user, origin, _User)
     origin += f", context {name!r}"
     tls = _trust(cluster, cluster_file, origin)
+    certified = user.certificate or user.certificate_data or user.exec
     return Access(
         server=cluster.server,
         namespace=chosen.namespace or "default",
         origin=origin,
         tls=tls,
+        trust=_trust(cluster, cluster_file, origin) if certified else None,
         server_name=cluster.server_name,
         proxy=cluster.proxy,
         credentials=_credentials(user, user_file, tls, origin),

@@ -16,9 +16,9 @@ from argosy.errors import Rejected, TriggerError
 from argosy.kubernetes.client import Client, KindUnknown, Resource
 from argosy.kubernetes.kinds import Kinds, Served
 from argosy.kubernetes.rbac import Holder, Permission
-from argosy.kubernetes.rights import EVERYWHERE, Right
+from argosy.kubernetes.rights import DEFAULT_ACCOUNT, EVERYWHERE, Account, Right
 from argosy.manifests.bundle import Bundle, Key
-from argosy.manifests.checks._grants import Account, Grants, Rule
+from argosy.manifests.checks._grants import Grants, Rule
 from argosy.manifests.checks._needs import kinds_of
 from argosy.manifests.checks._walk import each_trigger, held_object
 
@@ -95,7 +95,7 @@ def _needed(holder: Holder) -> list[Right]:
 
 def _acting(holder: Holder) -> Account:
     """The account that the pods run as now: who names none runs as its namespace's own."""
-    return holder.account if holder.named else Account(holder.account.namespace, "default")
+    return holder.account if holder.named else Account(holder.account.namespace, DEFAULT_ACCOUNT)
 
 
 def _judge(verdict: Verdict, holder: Holder, held: Iterable[Held]) -> None:

@@ -14,9 +14,8 @@ from typing import Any
 
 from argosy.kubernetes.kinds import Kinds
 from argosy.kubernetes.pins import Pins, policy
-from argosy.kubernetes.rights import EVERYWHERE, Asking, BrokerRight, Right, Rights
+from argosy.kubernetes.rights import EVERYWHERE, Account, Asking, BrokerRight, Right, Rights
 from argosy.manifests.bundle import Bundle
-from argosy.manifests.checks._grants import Account
 from argosy.manifests.checks._needs import Part, parts
 from argosy.manifests.checks._walk import each_trigger, mapping
 from argosy.manifests.eventsource import EventSource

@@ -6,14 +6,35 @@ roles of it, ``argosy lint`` compares it with the roles that stand beside the ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from argosy.kubernetes.kinds import Kinds
 from argosy.manifests.fields import K8sPolicy
 
 EVERYWHERE = ""
 """The namespace of rights that hold in the whole cluster."""
+DEFAULT_ACCOUNT = "default"
+"""The service account of pods that name none; every namespace has it."""
+
+
+class Account(NamedTuple):
+    """A ServiceAccount's name."""
+
+    namespace: str
+    name: str
+
+    @property
+    def user(self) -> str:
+        """The account as the API server names it."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+
+def account_of(namespace: str, template: Mapping[str, Any] | None) -> Account:
+    """The account that an object's ``spec.template`` names, else the one that its pods would have without a word."""
+    named = (template or {}).get("serviceAccountName")
+    return Account(namespace, named if isinstance(named, str) and named else DEFAULT_ACCOUNT)
 
 
 @dataclass(frozen=True, order=True)

@@ -21,6 +21,7 @@ from typing import Any
 from argosy.bus._base import Bus, Lease, Queue
 from argosy.errors import ArgosyError, ConfigError, EventInvalid, Rejected, RetryAfter
 from argosy.event import format_time
+from argosy.kubernetes.rights import Account
 from argosy.manifests.fields import Backoff
 from argosy.manifests.sensor import TriggerSpec
 from argosy.runtime import failpoints, outcomes, suspension
@@ -68,6 +69,7 @@ class TriggerWorker:
         give_up_to: Queue | None = None,
         *,
         switch: Switch | None = None,
+        account: Account | None = None,
     ) -> None:
         self._namespace = namespace
         self._sensor = sensor
@@ -78,6 +80,7 @@ class TriggerWorker:
         self._bucket = bus.bucket(f"trigger/{queue.name}")
         self._rate = rate(spec.rate_limit, bus, queue.name, duties.clock) if spec.rate_limit is not None else None
         self._switch = switch or Switch()
+        self._account = account
         self._labels = (namespace, sensor, spec.name)
         self._retry = spec.retry_strategy or DEFAULT_RETRY
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
@@ -160,6 +163,7 @@ class TriggerWorker:
             clock=self._duties.clock,
             log=logging.LoggerAdapter(_log, {**self._fields, "triggerType": kind}),
             bucket=self._bucket,
+            account=self._account,
         )
         return self._duties.make(kind, context)
 

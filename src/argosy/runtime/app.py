@@ -20,6 +20,7 @@ from typing import Literal, get_args
 from argosy.bus._base import Bus
 from argosy.clock import Clock, SystemClock
 from argosy.errors import ArgosyError
+from argosy.kubernetes.rights import account_of
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventsource import EventSource, EventSpec
 from argosy.manifests.sensor import Sensor
@@ -79,7 +80,9 @@ class App:
         host: str = "0.0.0.0",
         grace_seconds: float = 20.0,
         listening: Callable[[str], None] = _log.info,
+        acts_for_accounts: bool = False,
     ) -> None:
+        """``acts_for_accounts``: what asks the Kubernetes API does so as the service account of its object, and not as the process."""
         self.metrics = metrics or Metrics()
         self.secrets = secrets or Secrets()
         self._buses = buses
@@ -88,10 +91,19 @@ class App:
         self._http = HttpServers(host=host)
         self._clock = clock or SystemClock()
         self._sources = SourceDuties(
-            http=self._http, secrets=self.secrets, clock=self._clock, metrics=self.metrics, listening=listening
+            http=self._http,
+            secrets=self.secrets,
+            clock=self._clock,
+            metrics=self.metrics,
+            listening=listening,
+            acts_for_accounts=acts_for_accounts,
         )
         self._triggers = TriggerDuties(
-            secrets=self.secrets, clock=self._clock, metrics=self.metrics, grace_seconds=grace_seconds
+            secrets=self.secrets,
+            clock=self._clock,
+            metrics=self.metrics,
+            grace_seconds=grace_seconds,
+            acts_for_accounts=acts_for_accounts,
         )
         self._units: dict[tuple[str, ...], _Unit] = {}
         self._applying = asyncio.Lock()
@@ -180,8 +192,15 @@ class App:
                 name = f"{source.metadata.namespace}/{source.metadata.name}/{spec.name}"
                 if self._shard.has(_port_of(spec) or name):
                     bus = self._buses.digest(source.metadata.namespace, source.event_bus_name)
-                    wanted["source", name] = (spec.digest + bus, self._source_starter(source, spec))
+                    account = self._account(source)
+                    wanted["source", name] = (spec.digest + bus + account, self._source_starter(source, spec))
         return wanted
+
+    def _account(self, source: EventSource) -> str:
+        """The account that a source acts as, which its own text does not say; that of a sensor is part of its digest."""
+        if not self._sources.acts_for_accounts:
+            return ""
+        return account_of(source.metadata.namespace, source.spec.template).name
 
     def _sensor_starter(self, sensor: Sensor) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:

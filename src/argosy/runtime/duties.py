@@ -46,3 +46,5 @@ class TriggerDuties:
     """Which triggers are suspended."""
     approver: Approver | None = None
     """Approves and denies in the place of persons."""
+    acts_for_accounts: bool = False
+    """Whether each trigger acts in the Kubernetes API as the service account of its sensor; else as the process itself."""

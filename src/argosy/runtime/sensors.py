@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from argosy.bus._base import At, Bus, Queue, Start
 from argosy.errors import ConfigError
 from argosy.event import parse_time
+from argosy.kubernetes.rights import account_of
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.runtime import failpoints
 from argosy.runtime.actions import TriggerWorker
@@ -162,7 +163,8 @@ class SensorRunner:
 
     def _worker(self, spec: TriggerSpec, queue: Queue, give_up_to: Queue | None, switch: Switch) -> TriggerWorker:
         place = (self._sensor.metadata.namespace, self.name)
-        return TriggerWorker(*place, spec, self._bus, queue, self._duties, give_up_to, switch=switch)
+        account = account_of(place[0], self._sensor.spec.template) if self._duties.acts_for_accounts else None
+        return TriggerWorker(*place, spec, self._bus, queue, self._duties, give_up_to, switch=switch, account=account)
 
     def _gauges(self) -> SensorGauges:
         return SensorGauges(

@@ -19,6 +19,7 @@ from argosy.bus._base import Bus
 from argosy.clock import Clock
 from argosy.errors import ArgosyError, BusError, EventInvalid, LangError
 from argosy.event import Event
+from argosy.kubernetes.rights import account_of
 from argosy.lang import gojson
 from argosy.lang.pointing import pointed
 from argosy.manifests.eventsource import EventSource, EventSpec
@@ -45,6 +46,8 @@ class SourceDuties:
     metrics: Metrics
     listening: Callable[[str], None]
     """Told once for each source that receives, with a sentence that says where."""
+    acts_for_accounts: bool = False
+    """Whether each source acts in the Kubernetes API as the service account of its EventSource; else as the process itself."""
 
 
 class _Fields(logging.LoggerAdapter[logging.Logger]):
@@ -66,6 +69,7 @@ class SourceRunner:
         self._bus = bus
         self._duties = duties
         self._labels = (self._namespace, self._source, spec.name)
+        self._account = account_of(self._namespace, source.spec.template) if duties.acts_for_accounts else None
         self._said: dict[str, float] = {}
         self._decision: EventDecision | None = decision(spec.config)
         self._kind: type[Source[Any]] | None = registry.source(spec.kind)
@@ -136,6 +140,7 @@ class SourceRunner:
             log=self._log,
             listening=self._listening,
             refused=self._refused,
+            account=self._account,
         )
 
     def _listening(self, where: str) -> None:

@@ -47,6 +47,7 @@ class Settings:
     grace_seconds: float
     log_format: str
     log_level: str
+    acts_for_accounts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class _Worker:
             shard=settings.shard,
             host=settings.host,
             grace_seconds=settings.grace_seconds,
+            acts_for_accounts=settings.acts_for_accounts,
         )
         self._writer = writer
         self._sending = asyncio.Lock()

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from argosy.bus._base import Bucket
 from argosy.clock import Clock
-from argosy.kubernetes.rights import Asking, Rights
+from argosy.kubernetes.rights import Account, Asking, Rights
 from argosy.manifests.fields import ConfigMapKeySelector, EventFilter, Json, Model, SecretKeySelector
 from argosy.sources._raw import Raw, Wrapped
 
@@ -94,6 +94,8 @@ class SourceContext(Generic[ConfigT]):
     """Call once the source receives, with where from, in words: ``http://0.0.0.0:12000/example``, ``queue 'q' of ...``."""
     refused: Callable[[str], None]
     """Count a message that cannot become an event, with the reason in a sentence; the runtime logs it, rate limited."""
+    account: Account | None = None
+    """The service account to act as in the Kubernetes API; None means the process's own."""
     extras: dict[str, object] = field(default_factory=dict)
 
 

@@ -146,7 +146,7 @@ spec:
     async def run(self, ctx: SourceContext[ResourceConfig]) -> None:
         from argosy.kubernetes.client import shared
 
-        async with shared() as client:
+        async with shared(ctx.account) as client:
             await _Watch(ctx, client).run()
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 from argosy.bus._base import Bucket
 from argosy.clock import Clock
 from argosy.event import Event
-from argosy.kubernetes.rights import Asking, Rights
+from argosy.kubernetes.rights import Account, Asking, Rights
 from argosy.manifests.fields import (
     ConfigMapKeySelector,
     Json,
@@ -112,6 +112,8 @@ class TriggerContext:
     log: logging.LoggerAdapter[logging.Logger]
     bucket: Bucket | None = None
     """Durable and this trigger's own; None where nothing is kept."""
+    account: Account | None = None
+    """The service account to act as in the Kubernetes API; None means the process's own."""
 
 
 class Trigger(ABC, Generic[ConfigT]):

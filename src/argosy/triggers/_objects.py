@@ -80,7 +80,7 @@ class Target(NamedTuple):
 
 
 class KubernetesTrigger(Trigger[ConfigT]):
-    """A trigger that asks the Kubernetes API; the process has one client for all of them."""
+    """A trigger that asks the Kubernetes API, as the account of its sensor; the process has one client for all of them."""
 
     def __init__(self, ctx: TriggerContext) -> None:
         super().__init__(ctx)
@@ -89,7 +89,7 @@ class KubernetesTrigger(Trigger[ConfigT]):
         self.objects = Objects(ctx)
 
     async def __aenter__(self) -> Self:
-        self._client = await self._held.enter_async_context(shared())
+        self._client = await self._held.enter_async_context(shared(self.ctx.account))
         await self._held.enter_async_context(self.objects)
         return self
 

@@ -9,24 +9,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from argosy.kubernetes.rights import EVERYWHERE, Right
+from argosy.kubernetes.rights import EVERYWHERE, Account, Right
 from argosy.manifests._bundle import AccessObject, Bundle, Key
 from argosy.manifests.checks._walk import mapping, says_namespace
 from argosy.manifests.findings import Loc
-
-
-class Account(NamedTuple):
-    """A ServiceAccount's name."""
-
-    namespace: str
-    name: str
-
-    @property
-    def user(self) -> str:
-        """The account as the API server names it."""
-        return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
 def same_resource(one: str, other: str) -> bool:

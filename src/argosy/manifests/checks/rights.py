@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from argosy.kubernetes.rights import EVERYWHERE, Right
+from argosy.kubernetes.rights import EVERYWHERE, Account, Right, account_of
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._grants import Account, Grants, Role, Rule, same_resource
+from argosy.manifests.checks._grants import Grants, Role, Rule, same_resource
 from argosy.manifests.checks._needs import Needs, kinds_of, needs
 from argosy.manifests.checks._walk import key_of, mapping, says_namespace
 from argosy.manifests.eventsource import EventSource
@@ -50,7 +50,7 @@ def _account(
 ) -> Iterator[Problem]:
     name = mapping(one.spec.template).get("serviceAccountName")
     loc = ("spec", "template", "serviceAccountName")
-    account = Account(one.metadata.namespace, name if isinstance(name, str) and name else "default")
+    account = account_of(one.metadata.namespace, mapping(one.spec.template))
     collected[account].append(needs)
     if not needs.at:
         return
