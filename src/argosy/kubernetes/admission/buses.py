@@ -1,0 +1,58 @@
+"""What of an EventBus cannot be changed once it is there, because what it keeps would be lost or left behind.
+
+Upstream's rules (``pkg/reconciler/eventbus``, ``validator/eventbus.go``): the engine stays, in every direction; so do ``native`` or
+``exotic``, how clients of NATS Streaming say who they are, and the limits of an installed JetStream's stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from argosy.kubernetes.admission.others import Remark
+from argosy.kubernetes.client import Object
+from argosy.manifests._yaml import Fault, documents
+from argosy.manifests.checks._walk import mapping
+
+_ENGINES = ("nats", "jetstream", "kafka", "jetstreamExotic")
+_ADVICE = "make a new EventBus and move to it"
+
+
+def changes(before: Object, now: Object) -> Iterator[Remark]:
+    """Every change that is not possible."""
+    old, new = mapping(before, "spec"), mapping(now, "spec")
+    had, has = _engine(old), _engine(new)
+    if not had or not has:
+        return  # what was not valid had nothing to lose; what is not is said elsewhere
+    if had != has:
+        yield _fixed(f"spec.{has}", f"a bus cannot change from '{had}' to '{has}'; {_ADVICE}")
+        return
+    if had == "nats":
+        ways = [[word for word in ("native", "exotic") if mapping(spec, "nats").get(word)] for spec in (old, new)]
+        if ways[0] and ways[1] and ways[0] != ways[1]:
+            yield _fixed(f"spec.nats.{ways[1][0]}", f"cannot change from '{ways[0][0]}' to '{ways[1][0]}'; {_ADVICE}")
+            return
+        for word in ways[1]:
+            auths = [mapping(spec, "nats", word).get("auth") or "none" for spec in (old, new)]
+            if auths[0] != auths[1]:
+                yield _fixed(f"spec.nats.{word}.auth", f"'auth' cannot change from {auths[0]} to {auths[1]}; {_ADVICE}")
+    if had == "jetstream":
+        limits = [_settings(mapping(spec, "jetstream").get("streamConfig")) for spec in (old, new)]
+        if limits[0] != limits[1]:
+            yield _fixed("spec.jetstream.streamConfig", f"'streamConfig' cannot change; {_ADVICE}")
+
+
+def _engine(spec: dict[str, Any]) -> str:
+    return next((word for word in _ENGINES if spec.get(word) is not None), "")
+
+
+def _settings(text: Any) -> Any:
+    """What the text sets: how it is written does not matter."""
+    if not isinstance(text, str) or not text.strip():
+        return None
+    read = list(documents(text))
+    return text if len(read) != 1 or isinstance(read[0], Fault) else read[0].value
+
+
+def _fixed(path: str, message: str) -> Remark:
+    return Remark(path, message, "error", "cannot-change")
