@@ -9,12 +9,11 @@ import yaml
 
 from argosy.kubernetes import crds
 from argosy.kubernetes.install import eventbus, parts, rights
-from argosy.kubernetes.install.pods import METRICS, budget, deployment, fence, service
+from argosy.kubernetes.install.pods import METRICS, SMALL, budget, deployment, fence, service
 from argosy.kubernetes.install.settings import ADMISSION, CONFIG, CONTROLLER, Installation, Object, named
 from argosy.kubernetes.names import RUNNER
 
 _CONFIG_FOLDER = "/etc/argo-events"
-_SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def objects(installation: Installation, *, kinds: bool = True) -> Iterator[Object]:
@@ -73,7 +72,7 @@ def controller(installation: Installation) -> Iterator[Object]:
         args=["controller", *_scope(installation), "--mode", installation.mode, "--shards", str(installation.shards)],
         env=[{"name": "ARGO_EVENTS_IMAGE", "value": installation.image}],
         ports={**METRICS, "health": 8081},
-        resources=_SMALL,
+        resources=SMALL,
         files={_CONFIG_FOLDER: {"configMap": {"name": CONFIG}}},
     )
     yield service(CONTROLLER, "controller", where, {"metrics": (7777, "metrics")})
@@ -84,7 +83,11 @@ def controller(installation: Installation) -> Iterator[Object]:
 def _scope(installation: Installation) -> list[Any]:
     if installation.cluster:
         return []
-    return ["--namespaced", *(word for where in installation.watched for word in ("--managed-namespace", where))]
+    # Without a name it is the namespace where it runs, which an overlay of kustomize may change.
+    return [
+        "--namespaced",
+        *(word for where in dict.fromkeys(installation.managed) for word in ("--managed-namespace", where)),
+    ]
 
 
 # Admission
@@ -115,7 +118,7 @@ def admission(installation: Installation) -> Iterator[Object]:
         args=["admission"],
         env=[],
         ports={"webhook": 8443, **METRICS},
-        resources=_SMALL,
+        resources=SMALL,
     )
     yield service(ADMISSION, "admission", where, {"webhook": (443, "webhook"), "metrics": (7777, "metrics")})
     yield budget(ADMISSION, "admission", where)

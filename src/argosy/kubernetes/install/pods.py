@@ -143,3 +143,4 @@ def fence(name: str, component: str, namespace: Any, ports: Sequence[int]) -> Ob
 
 
 METRICS = {"metrics": ADMIN_PORT}
+SMALL: Object = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
