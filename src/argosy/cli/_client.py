@@ -1,7 +1,7 @@
 """Asking a run that goes on: finding its API, one question, an answer or lines that come one by one.
 
 The run is found by ``ARGOSY_API`` and ``ARGOSY_TOKEN``, else by ``api.json`` in its data folder (``--data``). Only the standard library is used,
-so that a command answers fast.
+so that a command answers fast. On a cluster the pods of a namespace are asked in its place: ``argosy.cli._cluster``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import functools
 import http.client
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
-_SECONDS = 90.0
+SECONDS = 90.0
 _LINE_SECONDS = 30.0
 """The API sends a line, if only an empty one, more often than this."""
 _ROOT = "/api/v1"
@@ -33,8 +33,30 @@ class Refused(click.ClickException):
         self.status = status
 
 
+KUBECTL = "kubectl argosy"
+"""What the program is called where it is a plug-in of kubectl; then it is always a cluster that is asked."""
+
+
+def on_cluster(command: C) -> C:
+    """The options that say which cluster: ``context`` and ``cluster``."""
+    for option in (
+        click.option(
+            "--context", default="", metavar="NAME", help="The context of the kubeconfig to use, on a cluster."
+        ),
+        click.option(
+            "--cluster",
+            is_flag=True,
+            help="Ask the pods of a namespace of a cluster (-n, or the context's), as KUBECONFIG says. -n alone says so, too, where no run of"
+            " this machine is meant.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def connected(command: C) -> C:
-    """A command with ``--data`` that gets the run's ``Client`` as its first argument."""
+    """A command with ``--data``, ``--cluster`` and ``--context`` that gets the ``Client`` to ask as its first argument."""
+    has_namespace = any(each.name == "namespace" for each in getattr(command, "__click_params__", ()))
 
     @click.option(
         "--data",
@@ -43,11 +65,29 @@ def connected(command: C) -> C:
         show_default=True,
         help="Data folder of the run to ask (its --data). ARGOSY_API and ARGOSY_TOKEN name another.",
     )
+    @on_cluster
     @functools.wraps(command)
-    def asking(*args: Any, data: Path, **kwargs: Any) -> Any:
-        return command(Client.find(data), *args, **kwargs)
+    def asking(*args: Any, data: Path, context: str, cluster: bool, **kwargs: Any) -> Any:
+        namespace = kwargs["namespace"] if has_namespace else kwargs.pop("namespace")
+        return command(find(data, namespace, context, cluster=cluster), *args, **kwargs)
 
+    if not has_namespace:
+        asking = click.option("-n", "--namespace", default="", metavar="NAME", help="The namespace of a cluster.")(
+            asking
+        )
     return asking  # type: ignore[return-value]
+
+
+def find(data: Path, namespace: str, context: str, *, cluster: bool) -> Client:
+    """Whom the words of the command mean: the pods of a namespace, or a run of this machine. Raises Refused."""
+    ctx = click.get_current_context()
+    said = ctx.get_parameter_source("data") is click.core.ParameterSource.COMMANDLINE
+    run_meant = said or "ARGOSY_API" in os.environ or (data / "api.json").exists()
+    if cluster or context or ctx.find_root().info_name == KUBECTL or (namespace and not run_meant):
+        from argosy.cli._cluster import Cluster
+
+        return Cluster.find(namespace, context)
+    return Client.find(data)
 
 
 class Client:
@@ -77,7 +117,7 @@ class Client:
         except FileNotFoundError:
             raise Refused(
                 f"nothing runs with the data folder '{data}' (there is no {file}). Start it with 'argosy run PATH',"
-                " give the folder of the run with --data, or set ARGOSY_API and ARGOSY_TOKEN"
+                " give the folder of the run with --data, or set ARGOSY_API and ARGOSY_TOKEN; to ask a cluster give -n NAMESPACE"
             ) from None
         except PermissionError:
             raise Refused(
@@ -114,20 +154,24 @@ class Client:
                     raise Refused(str(value["error"]), answer.status)
                 yield value
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Refused(f"the run at {self._shown} is gone in the middle of its answer") from error
+            raise Refused(f"{self._named} is gone in the middle of its answer") from error
         finally:
             connection.close()
+
+    @property
+    def _named(self) -> str:
+        return f"the run at {self._shown}"
 
     @property
     def _shown(self) -> str:
         return f"{self._url.scheme}://{self._url.hostname}:{self._url.port or ''}".rstrip(":")
 
     def _answer(self, method: str, path: str, query: dict[str, object], body: object) -> Any:
-        connection, answer = self._ask(method, path, query, body, _SECONDS)
+        connection, answer = self._ask(method, path, query, body, SECONDS)
         try:
             return json.loads(answer.read())
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Refused(f"the run at {self._shown} broke off its answer") from error
+            raise Refused(f"{self._named} broke off its answer") from error
         finally:
             connection.close()
 
@@ -137,8 +181,7 @@ class Client:
         make = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         assert self._url.hostname is not None
         connection = make(self._url.hostname, self._url.port, timeout=seconds)
-        words = {name: _spelled(value) for name, value in query.items() if value not in (None, "", False)}
-        target = f"{self._url.path.rstrip('/')}{_ROOT}{path}{'?' + urlencode(words) if words else ''}"
+        target = f"{self._url.path.rstrip('/')}{target_of(path, query)}"
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         sent = None
         if body is not None:
@@ -182,5 +225,9 @@ def path(*segments: str) -> str:
     return "".join("/" + quote(segment, safe="") for segment in segments)
 
 
-def _spelled(value: object) -> str:
-    return "true" if value is True else str(value)
+def target_of(path: str, query: Mapping[str, object]) -> str:
+    """The path of the API with its query."""
+    words = {
+        name: "true" if value is True else str(value) for name, value in query.items() if value not in (None, "", False)
+    }
+    return f"{_ROOT}{path}{'?' + urlencode(words) if words else ''}"

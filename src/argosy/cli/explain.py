@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argosy.cli._client import Client, find, on_cluster
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from argosy.manifests.bundle import Bundle, Finding, Key
     from argosy.manifests.fields import ConfigMapKeySelector
     from argosy.manifests.sensor import Sensor
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="With EVENT_ID: data folder of the run to ask. ARGOSY_API and ARGOSY_TOKEN name another.",
 )
+@on_cluster
 @click.option(
     "-n", "--namespace", default="", metavar="NAME", help="With EVENT_ID: the namespace of the event and the sensor."
 )
@@ -101,6 +106,8 @@ def explain(
     time: str,
     each: bool,
     data: Path,
+    context: str,
+    cluster: bool,
     namespace: str,
     verbose: bool,
     output: str,
@@ -136,7 +143,15 @@ def explain(
     if not files:
         if source or event_name or origin or raw or time or each:
             raise click.UsageError("These options say what a FILE holds; give --event FILE as well.")
-        _explain_running(ctx, words, sensors, data, namespace, verbose=verbose, output=output)
+        _explain_running(
+            ctx,
+            words,
+            sensors,
+            lambda: find(data, namespace, context, cluster=cluster),
+            namespace,
+            verbose=verbose,
+            output=output,
+        )
         return
     paths = tuple(word for word in words if word == "-" or Path(word).exists()) or (".",)
     sensors += tuple(word for word in words if word not in paths)
@@ -172,7 +187,7 @@ def _explain_running(
     ctx: click.Context,
     words: tuple[str, ...],
     sensors: tuple[str, ...],
-    data: Path,
+    found: Callable[[], Client],
     namespace: str,
     *,
     verbose: bool,
@@ -184,12 +199,11 @@ def _explain_running(
     if Path(words[0]).exists():
         raise click.UsageError(f"'{words[0]}' is a file or folder; say which event with --event FILE.")
     from argosy.cli import _explain_running, _explain_text
-    from argosy.cli._client import Client
     from argosy.errors import ArgosyError
     from argosy.sensor import explaining
 
     event_id, sensors = words[0], (*sensors, *words[1:])
-    client = Client.find(data)
+    client = found()
     try:
         fetched = _explain_running.fetch(client, event_id, sensors[0] if len(sensors) == 1 else "", namespace)
         told = explaining.explain(fetched.world, fetched.events, only=sensors)[-1:]

@@ -4,7 +4,8 @@ What may be asked stands in ``argosy.runtime.operations``, one file a topic. Her
 operation, reading the question, one JSON document or JSON lines as the answer, and errors as sentences: ``{"error": "…"}`` with status 400 (the
 question is wrong), 401, 404, 405, 409 (it may mean several things), 413, 503 (not now) or 500.
 
-``argosy run`` writes where it is and the token into ``<data>/api.json``, readable by its owner alone, and removes the file at its end.
+``argosy run`` writes where it is and the token into ``<data>/api.json``, readable by its owner alone, and removes the file at its end. The token
+is made at each start unless ``ARGOSY_API_TOKEN`` gives one.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Api:
     """An ASGI application for everything below ``ROOT``. ``close`` ends the answers that would go on for ever."""
 
     def __init__(self, system: System, token: str | None = None) -> None:
-        self.token = token or secrets.token_urlsafe(32)
+        self.token = token or os.environ.get("ARGOSY_API_TOKEN") or secrets.token_urlsafe(32)
         self._system = system
         self._operations: list[tuple[Operation, Any]] = []
         self._closing = asyncio.Event()
@@ -80,13 +81,16 @@ class Api:
             await _answer(send, _status(error), {"error": _sentence(error)})
 
     def _admit(self, scope: Any) -> None:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        # Compared as bytes: anybody may send what is no text.
-        if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
+        given = dict(scope["headers"])
+        wanted = self.token.encode()
+        # Compared as bytes: anybody may send what is no text. The header of our own is for questions through the proxy of a Kubernetes API
+        # server, which keeps the other one for itself.
+        said = (given.get(b"authorization", b""), b"Bearer " + wanted), (given.get(b"x-argosy-token", b""), wanted)
+        if not any(hmac.compare_digest(*each) for each in said):
             raise _Failed(
                 401,
                 "the token is missing or wrong; it stands in api.json in the data folder of the run,"
-                " and is sent as Authorization: Bearer TOKEN",
+                " and is sent as Authorization: Bearer TOKEN, or as X-Argosy-Token: TOKEN",
             )
 
     def _find(self, scope: Any) -> tuple[Operation, dict[str, str]]:

@@ -54,7 +54,7 @@ async def manifests(system: System, ask: Ask) -> dict[str, Any]:
 async def with_those_before(system: System, ask: Ask) -> dict[str, Any]:
     """An event (``id`` or the beginning of it), and what came before it for the conditions that it may complete, oldest first.
 
-    ``sensor`` narrows it to one. ``more`` says that the log has still older ones. Events are given as their JSON text (``text``), in which every
+    ``sensor`` narrows it to one. ``positions`` are the places of those before it, ``more`` says that the log has still older ones. Events are given as their JSON text (``text``), in which every
     digit is the sender's.
     """
     name, bus, delivery = await _log.one(system, ask.path["id"], ask.text("namespace"))
@@ -81,6 +81,7 @@ async def with_those_before(system: System, ask: Ask) -> dict[str, Any]:
         **_log.told(delivery, name, whole=False),
         "text": events.encode(event).decode(),
         "before": [events.encode(one.event).decode() for one in reversed(before) if one.event is not None],
+        "positions": [one.position for one in reversed(before) if one.event is not None],
         "more": bool(more),
     }
 
