@@ -31,7 +31,7 @@ async def admin(
     address: str,
     waiting_for: Callable[[], Awaitable[list[str]]],
     metrics: Callable[[], Awaitable[bytes]],
-    api: Api,
+    api: Api | None,
 ) -> AsyncIterator[str]:
     """Serve while the context is open; gives the base URL. ``waiting_for`` names what is not ready."""
     from argosy.sources._http_protocol import Limits, Listener
@@ -40,7 +40,7 @@ async def admin(
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope["path"]
-        if path == ROOT or path.startswith(ROOT + "/"):
+        if api is not None and (path == ROOT or path.startswith(ROOT + "/")):
             await api(scope, receive, send)
         elif path in ("/healthz", "/health"):
             await _answer(send, 200, b"ok")
@@ -58,7 +58,8 @@ async def admin(
     try:
         yield f"http://{f'[{host}]' if ':' in host else host}:{listener.port}"
     finally:
-        api.close()
+        if api is not None:
+            api.close()
         listener.close()
         await listener.drain(_DRAIN_SECONDS)
 

@@ -8,6 +8,7 @@ not sent either. The removal of an EventSource is only told about, never refused
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from argosy.kubernetes.names import OURS, RESPONSIBLE
@@ -44,7 +45,7 @@ def configuration(
     service: str = NAME,
     ca_bundle: str = "",
     *,
-    namespaced: str = "",
+    watched: Sequence[str] = (),
     url: str = "",
     port: int = 443,
     name: str = NAME,
@@ -52,7 +53,7 @@ def configuration(
 ) -> Object:
     """The ValidatingWebhookConfiguration. ``ca_bundle`` is PEM; empty where the webhook writes it itself, or cert-manager does.
 
-    ``namespaced`` is the one namespace whose objects are judged; empty for all. ``url`` (``https://host:port``) is where the
+    ``watched`` are the namespaces whose objects are judged; none means all. ``url`` (``https://host:port``) is where the
     webhook is when it runs outside of the cluster.
     """
     if url:
@@ -69,8 +70,8 @@ def configuration(
         "kind": "ValidatingWebhookConfiguration",
         "metadata": metadata,
         "webhooks": [
-            _webhook(objects, client, judged, "Fail", namespaced),
-            _webhook(removals, client, [_rule(["DELETE"], ("eventsources",))], "Ignore", namespaced),
+            _webhook(objects, client, judged, "Fail", watched),
+            _webhook(removals, client, [_rule(["DELETE"], ("eventsources",))], "Ignore", watched),
         ],
     }
 
@@ -85,7 +86,7 @@ def _rule(operations: list[str], resources: tuple[str, ...]) -> Object:
     }
 
 
-def _webhook(name: str, client: Object, rules: list[Object], policy: str, namespaced: str) -> Object:
+def _webhook(name: str, client: Object, rules: list[Object], policy: str, watched: Sequence[str]) -> Object:
     one: Object = {
         "name": name,
         "clientConfig": dict(client),
@@ -97,9 +98,10 @@ def _webhook(name: str, client: Object, rules: list[Object], policy: str, namesp
         "admissionReviewVersions": ["v1"],
         "matchConditions": [{"name": word, "expression": text} for word, text in _CONDITIONS],
     }
-    if namespaced:
+    if watched:
         # The API server labels every namespace with its name.
-        one["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": namespaced}}
+        chosen = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(watched)}
+        one["namespaceSelector"] = {"matchExpressions": [chosen]}
     return one
 
 
@@ -115,31 +117,31 @@ def trusted(held: Object) -> set[str]:
     return {(one.get("clientConfig") or {}).get("caBundle") or "" for one in webhooks}
 
 
-def admission_rules(namespace: str, *, namespaced: bool = False, name: str = NAME) -> list[Object]:
-    """The least rights of the webhook: roles, without the bindings. ``namespaced``: it judges the objects of its own
-    namespace only; else of all.
-
-    Roles of RBAC cannot narrow ``create`` to a name, so that right is on all Secrets of its own namespace.
-    """
-    look: list[Object] = [
-        {"apiGroups": [_GROUP], "resources": list(_KINDS), "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+def admission_rules() -> list[Object]:
+    """What it asks in the namespaces whose objects it judges."""
+    read = ["get", "list", "watch"]
+    return [
+        {"apiGroups": [_GROUP], "resources": list(_KINDS), "verbs": read},
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": read},
     ]
-    trust: Object = {
-        "apiGroups": ["admissionregistration.k8s.io"],
-        "resources": ["validatingwebhookconfigurations"],
-        "resourceNames": [name],
-        "verbs": ["get", "patch"],
-    }
-    keep: list[Object] = [
+
+
+def admission_own_rules() -> list[Object]:
+    """In the namespace where it runs: its certificate. (A role cannot narrow ``create`` to a name.)"""
+    return [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": ["get", "update"]},
     ]
-    rbac = "rbac.authorization.k8s.io/v1"
-    wide = [trust] if namespaced else [*look, trust]
-    own = [*keep, *look] if namespaced else keep
+
+
+def admission_cluster_rules() -> list[Object]:
+    """What it asks of no namespace: its own configuration, to keep there whom to trust, and how a namespace is served."""
     return [
-        {"apiVersion": rbac, "kind": "ClusterRole", "metadata": {"name": name}, "rules": wide},
-        {"apiVersion": rbac, "kind": "Role", "metadata": {"name": name, "namespace": namespace}, "rules": own},
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingwebhookconfigurations"],
+            "resourceNames": [NAME],
+            "verbs": ["get", "patch"],
+        },
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
     ]
