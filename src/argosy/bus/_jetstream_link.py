@@ -52,7 +52,10 @@ class _Waiting:
 class Link:
     """A connection to one server or cluster, made anew for ever once ``open`` has succeeded."""
 
-    def __init__(self, url: str, connection: Connection, *, name: str) -> None:
+    def __init__(
+        self, url: str, connection: Connection, *, name: str, anew: Callable[[], Connection] | None = None
+    ) -> None:
+        """``anew`` says, before every connection after the first, what lets us in by then."""
         self.urls = server_urls(url)
         self.shown = shown_url(url)
         self.epoch = 0
@@ -64,6 +67,7 @@ class Link:
         self.mend: Callable[[], Awaitable[None]] | None = None
         """Called by ``keep`` when nobody listens: makes streams that are missing."""
         self._connection = connection
+        self._anew = anew
         self._name = name
         self._next_url = 0
         self._client: Any = None
@@ -261,6 +265,8 @@ class Link:
         self._next_url += 1
         client = new_client()
         try:
+            if self._anew is not None and not first:
+                self._connection = self._anew()
             await client.connect(**self._options(url, client))
             inbox = self.inbox() + "."
             client.receive(inbox + "*", self._on_reply)

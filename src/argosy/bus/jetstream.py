@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -63,7 +63,7 @@ class JetStreamBus(Bus):
 
     ``sole`` is the caller's word that whoever took from this process's queues before is dead, and that nobody
     else takes from them: what a predecessor held, or what was on its way to us when the bus was lost, is then
-    handed out at once, not after ``lease_seconds``.
+    handed out at once, not after ``lease_seconds``. ``anew`` says, before each connection after the first, what lets us in by then.
     """
 
     def __init__(
@@ -71,12 +71,13 @@ class JetStreamBus(Bus):
         url: str,
         *,
         connection: Connection | None = None,
+        anew: Callable[[], Connection] | None = None,
         settings: StreamSettings | None = None,
         queue_settings: QueueSettings | None = None,
         connect_timeout_seconds: float = 10.0,
         sole: bool = False,
     ) -> None:
-        self._link = Link(url, connection or Connection(), name="argosy")
+        self._link = Link(url, connection or Connection(), name="argosy", anew=anew)
         self._settings = settings or StreamSettings()
         self._queues = queue_settings or QueueSettings()
         self._timeout = connect_timeout_seconds

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +99,14 @@ class _Tour:
 
     async def play(self) -> str:
         """The acts; returns what did not happen, or nothing."""
+        from argosy.runtime.feeds import Files
         from argosy.runtime.process import Options, Process
 
         self.inbox.mkdir()
         watch = _Watch()
         logging.getLogger("argosy").addHandler(watch)
-        options = Options(paths=(self.manifests(),), data=self.folder / "data", host="127.0.0.1", follow=False)
-        process = Process(replace(options, grace_seconds=5.0))
+        options = Options(data=self.folder / "data", host="127.0.0.1", grace_seconds=5.0)
+        process = Process(options, Files((self.manifests(),), follow=False))
         running = asyncio.create_task(process.run())
         try:
             for source in ("web/hello", "web/order", "web/payment", "web/inbox", "folder/new-file"):

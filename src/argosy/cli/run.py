@@ -114,18 +114,17 @@ def run(
     from argosy import connecting
     from argosy.errors import ArgosyError
     from argosy.runtime import garbage, logs
+    from argosy.runtime.feeds import Files
     from argosy.runtime.process import Options, Process
 
     logs.configure(log_format, log_level)
     options = Options(
-        paths=paths,
         bus=bus,
         data=data,
         secrets=secrets,
         workers=workers,
         host=host,
         admin=admin,
-        follow=reload and "-" not in paths,
         grace_seconds=grace,
         durability=durability,
         log_format=log_format,
@@ -137,7 +136,7 @@ def run(
     try:
         connecting.resolve(resolve)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(Process(options).run())
+            code = runner.run(Process(options, Files(paths, follow=reload and "-" not in paths)).run())
     except ArgosyError as error:
         click.echo(f"argosy run: {error}", err=True)
         code = 1

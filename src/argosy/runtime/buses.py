@@ -1,7 +1,8 @@
 """Which bus an object uses: one for each EventBus name of each namespace, opened when first needed, kept until the end.
 
 The embedded server gives every bus an account of its own, so two namespaces never see each other's events although both have the stream
-``default``. With ``--bus nats://…`` all objects share one log, as upstream's pods with an exotic bus do.
+``default``. With ``--bus nats://…`` all objects share one log, as upstream's pods with an exotic bus do. In a pod each EventBus names the server
+that it is on; what opens it may come, and change, while the pod runs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from argosy.bus._base import Bus
 from argosy.bus._jetstream_settings import Connection, StreamSettings, split_options
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import JetStreamBus
-from argosy.errors import BusUnavailable, ConfigError
+from argosy.errors import BusError, BusUnavailable, ConfigError, SecretMissing
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
@@ -27,6 +27,10 @@ from argosy.manifests.sensor import Sensor
 from argosy.runtime.secrets import Secrets
 
 _log = logging.getLogger("argosy.bus")
+
+
+DECLARED = "declared"
+"""The engine of pods: each EventBus manifest names a server."""
 
 
 def used(bundle: Bundle) -> list[tuple[str, str]]:
@@ -49,7 +53,7 @@ def _spoken(key: str) -> str:
 
 
 class Buses:
-    """Opens buses and hands them out. ``engine`` is ``embedded``, ``memory`` or the address of a NATS server."""
+    """Opens buses and hands them out. ``engine`` is ``embedded``, ``memory``, the address of a NATS server, or ``DECLARED``."""
 
     def __init__(self, engine: str, secrets: Secrets, server: EmbeddedServer | None = None) -> None:
         self._engine = engine
@@ -58,9 +62,9 @@ class Buses:
         self._manifests: dict[tuple[str, str], EventBus] = {}
         self._open: dict[str, Bus] = {}
         self._opening: dict[str, asyncio.Lock] = {}
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, str] = {}
+        """Why each bus that is waited for cannot be reached."""
         self._given: dict[str, Given] = {}
-        self._stack = AsyncExitStack()
 
     def update(self, bundle: Bundle) -> None:
         """Take the EventBus manifests of a newly loaded bundle."""
@@ -90,29 +94,68 @@ class Buses:
         version = f"{key}@{self.digest(namespace, name)}"
         lock = self._opening.setdefault(version, asyncio.Lock())
         async with lock:
-            pause = 0.5
-            while version not in self._open:
-                try:
-                    bus = self._embedded(namespace, name) if self._engine == "embedded" else self._make(namespace)
-                    self._open[version] = await self._stack.enter_async_context(bus)
-                except BusUnavailable as error:
-                    if key not in self._waiting:
-                        self._waiting.add(key)
-                        _log.error(
-                            "bus '%s' cannot be reached: %s; trying on",
-                            _spoken(key),
-                            error,
-                            extra={"action": "bus.wait"},
-                        )
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, 5.0)
-            self._waiting.discard(key)
+            try:
+                await self._wait(version, key, namespace, name)
+            finally:
+                self._waiting.pop(key, None)
         return self._open[version]
+
+    async def _wait(self, version: str, key: str, namespace: str, name: str) -> None:
+        """Open the bus, as soon as that can be done."""
+        pause = 0.5
+        while version not in self._open:
+            try:
+                self._open[version] = await self._make(namespace, name).__aenter__()
+            except (BusError, SecretMissing) as error:
+                # In a pod, what refuses us now may be mended while we wait: a secret that comes later, a server that is replaced.
+                if not isinstance(error, BusUnavailable) and self._engine != DECLARED:
+                    raise
+                if self._waiting.get(key) != str(error):
+                    self._waiting[key] = str(error)
+                    _log.error(
+                        "bus '%s' cannot be reached: %s; trying on",
+                        _spoken(key),
+                        error,
+                        extra={"action": "bus.wait"},
+                    )
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
 
     async def close(self) -> None:
         """Close every bus."""
-        await self._stack.aclose()
-        self._open.clear()
+        while self._open:
+            _, bus = self._open.popitem()
+            await bus.__aexit__(None, None, None)
+
+    async def retire(self) -> None:
+        """Close the buses that no manifest describes any more, so that nobody waits for a server that was replaced. Who used them has
+        ended. Only where manifests name the servers: elsewhere they are few, and their servers ours.
+        """
+        if self._engine == DECLARED:
+            here = {f"{self.key(*place)}@{self.digest(*place)}" for place in self._manifests}
+            for version in [version for version in self._open if version not in here]:
+                await self._open.pop(version).__aexit__(None, None, None)
+
+    def _make(self, namespace: str, name: str) -> Bus:
+        if self._engine == "memory":
+            from argosy.bus.memory import MemoryBus
+
+            return MemoryBus()
+        if self._engine == "embedded":
+            return self._embedded(namespace, name)
+        if self._engine == DECLARED:
+            return self._declared(namespace, name)
+        return self._external(namespace, self._engine, None, None)
+
+    def _declared(self, namespace: str, name: str) -> Bus:
+        manifest = self._manifests.get((namespace, name))
+        if manifest is None:
+            # Its coming changes its digest, and who waits for it is started anew.
+            raise BusUnavailable(f"there is no EventBus {name!r} in namespace {namespace!r} that is ready to be used")
+        exotic = manifest.spec.jetstream_exotic
+        if exotic is None:
+            raise ConfigError(f"EventBus {name!r} is Kafka, which this version does not run; use jetstream")
+        return self._external(namespace, exotic.url, exotic.access_secret, exotic.stream_config, exotic.tls)
 
     def _embedded(self, namespace: str, name: str) -> Bus:
         manifest = self._manifests.get((namespace, name))
@@ -134,25 +177,26 @@ class Buses:
             )
         return self._server.bus(key, settings, sole=True)
 
-    def _make(self, namespace: str) -> Bus:
-        if self._engine == "memory":
-            from argosy.bus.memory import MemoryBus
-
-            return MemoryBus()
-        return self._external(namespace, self._engine, None, None)
-
     def _external(
         self, namespace: str, url: str, access: Any, stream_config: str | None, tls: TLSConfig | None = None
     ) -> Bus:
-        address, connection = split_options(url)
-        if access is not None:
-            connection = replace(connection, **self._access(namespace, access))
-        if tls is not None:
-            from argosy.tls import client_context
+        address, plain = split_options(url)
 
-            context = client_context(tls, lambda selector: self._secrets.secret(namespace, selector))
-            connection = replace(connection, tls=context)
-        return JetStreamBus(address, connection=connection, settings=StreamSettings.parse(stream_config))
+        def connection() -> Connection:
+            given = plain
+            if access is not None:
+                given = replace(given, **self._access(namespace, access))
+            if tls is not None:
+                from argosy.tls import client_context
+
+                context = client_context(tls, lambda selector: self._secrets.secret(namespace, selector))
+                given = replace(given, tls=context)
+            return given
+
+        settings = StreamSettings.parse(stream_config)
+        # Secrets may be rotated: each connection is made with what they hold then.
+        anew = connection if access is not None or tls is not None else None
+        return JetStreamBus(address, connection=connection(), anew=anew, settings=settings)
 
     def _access(self, namespace: str, access: Any) -> dict[str, Any]:
         """What an ``accessSecret`` holds, as fields of a Connection."""

@@ -1,4 +1,4 @@
-"""One ``argosy run``: load, open the bus, apply, follow the files, drain.
+"""One process, whether ``argosy run`` or a pod: open the bus, apply what its feed says, follow the feed, drain.
 
 A manifest that is being edited and does not parse, or whose object has an error, does not stop what runs: the object goes on as it was until
 its text is valid again, and the finding is said.
@@ -11,20 +11,21 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from argosy.bus.embedded import EmbeddedServer
 from argosy.errors import ConfigError
-from argosy.manifests.bundle import Bundle, load
+from argosy.manifests.bundle import Bundle
 from argosy.runtime.admin import admin, reachable
 from argosy.runtime.api import ROOT, Api, announced
 from argosy.runtime.app import App, Shard
-from argosy.runtime.buses import Buses
+from argosy.runtime.buses import DECLARED, Buses
+from argosy.runtime.feeds import Feed
 from argosy.runtime.operations._base import System
-from argosy.runtime.secrets import Secrets
+from argosy.runtime.secrets import Mounts, Secrets
 from argosy.runtime.worker import Settings
 from argosy.runtime.workers import Workers
 
@@ -35,16 +36,18 @@ _TRY = "argosy.dev/try"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What ``argosy run`` was asked for; see its help."""
+    """What the process was asked for; see the help of ``argosy run``. What it has no option for is for pods."""
 
-    paths: tuple[str, ...]
     bus: str = "embedded"
-    data: Path = Path(".argosy")
+    data: Path | None = Path(".argosy")
+    """Where the embedded server keeps its data, and where is said how commands find this process; None if nowhere."""
     secrets: Path | None = None
+    mounts: Mounts | None = None
+    shard: Shard = field(default_factory=Shard)
+    acts_for_accounts: bool = False
     host: str = "0.0.0.0"
     admin: str = "off"
     workers: int = 1
-    follow: bool = True
     grace_seconds: float = 20.0
     durability: str = "process"
     log_format: str = "auto"
@@ -54,11 +57,13 @@ class Options:
 class Process:
     """Runs until ``stop`` or a signal. ``started`` is set once everything was applied the first time."""
 
-    def __init__(self, options: Options, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, options: Options, feed: Feed, say: Callable[[str], None] | None = None) -> None:
         self._options = options
+        self._feed = feed
         self._say = say or _log.info
         self._stop = asyncio.Event()
         self._bundle: Bundle | None = None
+        self._said: set[str] = set()
         self.started = asyncio.Event()
         self.app: App | Workers | None = None
         self._system: System | None = None
@@ -72,13 +77,14 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        bundle = await asyncio.to_thread(load, self._options.paths)
-        self._report(bundle)
-        if not (bundle.event_sources or bundle.sensors):
-            raise ConfigError(f"there is no EventSource and no Sensor that can run in {', '.join(self._options.paths)}")
+        bundle = await asyncio.to_thread(self._feed.now)
+        if bundle is not None:
+            self._report(bundle)
+            if not (bundle.event_sources or bundle.sensors):
+                raise ConfigError(f"there is no EventSource and no Sensor that can run in {self._feed.what}")
         async with AsyncExitStack() as stack:
             server = await self._server(stack)
-            secrets = Secrets(self._options.secrets)
+            secrets = Secrets(self._options.secrets, mounts=self._options.mounts)
             buses = Buses(self._options.bus, secrets, server)
             app = self._make(buses, secrets, server)
             self.app = await stack.enter_async_context(app)
@@ -91,19 +97,18 @@ class Process:
                 base = await stack.enter_async_context(
                     admin(self._options.admin, self._waiting_for, app.exposition, api)
                 )
-                stack.enter_context(announced(self._options.data, reachable(base), api.token))
+                if self._options.data is not None:
+                    stack.enter_context(announced(self._options.data, reachable(base), api.token))
                 self._say(f"health, readiness and metrics at {base}/healthz, /readyz and /metrics; API at {base}{ROOT}")
-            await self._apply(bundle)
-            self.started.set()
-            for source in bundle.event_sources:
-                for line in source.metadata.annotations.get(_TRY, "").splitlines():
-                    self._say(f"try:  {line}")
-            follower = asyncio.create_task(self._follow()) if self._options.follow else None
-            await self._stop.wait()
-            if follower is not None:
-                follower.cancel()
-                with suppress(asyncio.CancelledError):
-                    await follower
+            following = asyncio.create_task(self._follow(bundle))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()  # a fault of ours must not leave a process that follows nothing any more
+                await stopping
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
             self._say("draining: nothing new is received, what is under way is finished")
         self._say("drained")
         return 0
@@ -124,6 +129,8 @@ class Process:
                 host=options.host,
                 grace_seconds=options.grace_seconds,
                 listening=self._say,
+                shard=options.shard,
+                acts_for_accounts=options.acts_for_accounts,
             )
         if options.bus == "memory":
             raise ConfigError(
@@ -141,8 +148,8 @@ class Process:
         return Workers(options.workers, settings, server)
 
     async def _server(self, stack: AsyncExitStack) -> EmbeddedServer | None:
-        if self._options.bus != "embedded":
-            if self._options.bus != "memory" and "://" not in self._options.bus:
+        if self._options.bus != "embedded" or self._options.data is None:
+            if self._options.bus not in ("memory", DECLARED) and "://" not in self._options.bus:
                 raise ConfigError(f"--bus {self._options.bus!r} is none of embedded, memory and nats://HOST:PORT")
             return None
         durability: Literal["process", "power"] = "power" if self._options.durability == "power" else "process"
@@ -156,33 +163,42 @@ class Process:
 
     async def _waiting_for(self) -> list[str]:
         if not self.started.is_set():
-            return ["the manifests are being applied"]
+            return self._feed.late() or ["the manifests are being applied"]
         assert self.app is not None
         return await self.app.waiting_for()
 
     def _report(self, bundle: Bundle) -> None:
+        said, self._said = self._said, set()
         for finding in bundle.findings:
-            if finding.severity == "error":
-                _log.error("%s", finding, extra={"action": "manifest.error"})
-            elif finding.severity == "warning":
-                _log.warning("%s", finding, extra={"action": "manifest.warning"})
-
-    async def _follow(self) -> None:
-        """Apply the manifests anew whenever a file of them changes."""
-        from watchfiles import awatch
-
-        existing = [path for path in self._options.paths if Path(path).exists()]  # noqa: ASYNC240 - once, at start
-        async for _ in awatch(*existing, debounce=300, step=100, stop_event=self._stop, ignore_permission_denied=True):
-            try:
-                bundle = await asyncio.to_thread(load, self._options.paths)
-            except OSError as error:
-                _log.error("the manifests cannot be read: %s; everything runs on as it was", error)
+            if finding.severity not in ("error", "warning"):
                 continue
-            assert self._bundle is not None
-            kept = bundle.keeping(self._bundle)
-            if kept == self._bundle:
+            text = str(finding) if finding.file else f"{finding.object}: {finding}"
+            self._said.add(text)
+            if text in said and not self._feed.repeats:
                 continue
-            self._report(bundle)
-            self._say("the manifests changed; applying them")
-            await self._apply(kept)
-            self._say("the changed manifests are applied")
+            level = logging.ERROR if finding.severity == "error" else logging.WARNING
+            _log.log(level, "%s", text, extra={"action": f"manifest.{finding.severity}"})
+
+    async def _follow(self, bundle: Bundle | None) -> None:
+        """Apply the manifests, and apply them anew whenever they changed."""
+        if bundle is not None:
+            await self._begin(bundle)
+        async with aclosing(self._feed.changes()) as changes:  # type: ignore[type-var]
+            async for bundle in changes:
+                kept = bundle if self._bundle is None else bundle.keeping(self._bundle)
+                if kept == self._bundle:
+                    continue
+                self._report(bundle)
+                if self._bundle is None:
+                    await self._begin(bundle)
+                    continue
+                self._say("the manifests changed; applying them")
+                await self._apply(kept)
+                self._say("the changed manifests are applied")
+
+    async def _begin(self, bundle: Bundle) -> None:
+        await self._apply(bundle)
+        self.started.set()
+        for source in bundle.event_sources:
+            for line in source.metadata.annotations.get(_TRY, "").splitlines():
+                self._say(f"try:  {line}")

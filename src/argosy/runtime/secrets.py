@@ -1,6 +1,7 @@
-"""Where secrets come from: Secret manifests, a mounted folder, the environment; in this order. Values are never logged.
+"""Where secrets come from: Secret manifests, what is mounted in a pod, a folder, the environment; in this order. Values are never logged.
 
-A folder holds ``<namespace>/<secret>/<key>`` or ``<secret>/<key>`` (what Kubernetes mounts). A variable is called
+In a pod of one object its Secrets are mounted at ``/argo-events/secrets/<secret>/<key>``, its ConfigMaps at ``/argo-events/config/<name>/<key>``,
+and what opens the bus at ``/etc/eventbus/auth/auth.yaml`` (upstream's paths); the kubelet keeps them fresh. A folder holds ``<namespace>/<secret>/<key>`` or ``<secret>/<key>`` (what Kubernetes mounts). A variable is called
 ``ARGOSY_SECRET_<SECRET>_<KEY>``, upper case, with everything that is no letter or digit as ``_``; ``ARGOSY_CONFIG_…`` for ConfigMaps.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from argosy.errors import SecretMissing
@@ -22,18 +24,36 @@ def _variable(kind: str, name: str, key: str) -> str:
     return f"ARGOSY_{kind}_" + re.sub(r"[^A-Z0-9]", "_", f"{name}_{key}".upper())
 
 
+@dataclass(frozen=True)
+class Mounts:
+    """What the kubelet mounts below ``root``. ``access`` names the Secret and the key that open the bus, which has a place of its own."""
+
+    root: Path = Path("/")
+    access: tuple[str, str] | None = None
+
+    def paths(self, what: str, name: str, key: str) -> list[Path]:
+        """Where this key of a ``Secret`` or ``ConfigMap`` may be."""
+        found = [self.root / "argo-events" / ("secrets" if what == "Secret" else "config") / name / key]
+        if what == "Secret" and (name, key) == self.access:
+            found.append(self.root / "etc/eventbus/auth/auth.yaml")
+        return found
+
+
 class Secrets:
     """Looks secrets and config maps up, each time anew, so that a rotated value is seen. ``update`` replaces the manifests' part."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, mounts: Mounts | None = None) -> None:
         self._folder = folder
+        self._mounts = mounts
         self._secrets: Values = {}
         self._config_maps: Values = {}
 
-    def update(self, secrets: Values, config_maps: Values) -> None:
-        """Take the values of newly loaded manifests in place of the former ones."""
+    def update(self, secrets: Values, config_maps: Values) -> bool:
+        """Take the values of newly loaded manifests in place of the former ones; whether they are others."""
+        changed = (self._secrets, self._config_maps) != (secrets, config_maps)
         self._secrets = secrets
         self._config_maps = config_maps
+        return changed
 
     def secret(self, namespace: str, selector: SecretKeySelector) -> str:
         """The secret's text, one trailing newline cut. Raises SecretMissing with all places that were looked at."""
@@ -48,21 +68,25 @@ class Secrets:
         if held is not None and key in held:
             return held[key].removesuffix("\n")
         places = [f"no {what} manifest {name!r} in namespace {namespace!r} has it"]
-        # None of the three may lead out of the folder.
-        if (
-            self._folder is not None
-            and not {namespace, name, key} & {"", ".", ".."}
-            and "/" not in namespace + name + key
-        ):
-            for path in (self._folder / namespace / name / key, self._folder / name / key):
-                try:
-                    return path.read_text().removesuffix("\n")
-                except OSError as error:
-                    places.append(f"{path}: {error.strerror}")
-                except ValueError:
-                    places.append(f"{path}: is not text in UTF-8")
+        for path in self._paths(namespace, what, name, key):
+            try:
+                return path.read_text().removesuffix("\n")
+            except OSError as error:
+                places.append(f"{path}: {error.strerror}")
+            except ValueError:
+                places.append(f"{path}: is not text in UTF-8")
         variable = _variable(kind, name, key)
         if variable in os.environ:
             return os.environ[variable].removesuffix("\n")
         places.append(f"the variable {variable} is not set")
         raise SecretMissing(f"key {key!r} of {what} {name!r} cannot be found: {'; '.join(places)}")
+
+    def _paths(self, namespace: str, what: str, name: str, key: str) -> list[Path]:
+        """The files that may hold the value, the first that does counts."""
+        # None of the three may lead out of the folder.
+        if {namespace, name, key} & {"", ".", ".."} or "/" in namespace + name + key:
+            return []
+        paths = self._mounts.paths(what, name, key) if self._mounts is not None else []
+        if self._folder is not None:
+            paths += [self._folder / namespace / name / key, self._folder / name / key]
+        return paths
