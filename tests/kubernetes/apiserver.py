@@ -301,6 +301,11 @@ class ApiServer:
         ..."""
         self.apply_yaml(_CRDS.read_text())
 
+    def apply_crd(self, crd: Mapping[str, Any]) -> None:
+        """Apply a CustomResourceDefinition, and wait until its kind is served."""
+        self.apply(crd)
+        self._await_served(crd)
+
     def _await_served(self, crd: Mapping[str, Any]) -> None:
         spec = crd["spec"]
         paths = [f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]]
