@@ -1,0 +1,204 @@
+"""What an EventSource and a Sensor become where each has pods of its own.
+
+The pods look as upstream's do, so that what looks for them goes on finding them: labels, environment, places of Secrets
+(``pkg/reconciler/{eventsource,sensor}/resource.go``). Names are the same at every call, where upstream lets the server draw them.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+
+from argosy import registry
+from argosy.errors import ConfigError
+from argosy.kubernetes.kinds import Kinds
+from argosy.kubernetes.workloads import _pod
+from argosy.kubernetes.workloads._mounts import BusConfig, Volumes, mounted
+from argosy.kubernetes.workloads._owned import disruption, metadata, selector, texts
+from argosy.kubernetes.workloads.settings import Settings
+from argosy.manifests.checks._needs import parts
+from argosy.manifests.checks._walk import each_trigger, mapping
+from argosy.manifests.eventsource import EventSource
+from argosy.manifests.sensor import Sensor
+
+Object = dict[str, Any]
+LEADER_ELECTION = "events.argoproj.io/leader-election"
+"""Upstream's annotation: ``k8s`` elects by Lease."""
+_ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+_RECREATE = {"type": "Recreate"}
+_LONGEST = 128 * 1024 - 1
+"""What Linux takes as one variable, its name and the ``=`` included."""
+
+
+def event_source(source: EventSource, bus: BusConfig, settings: Settings, kinds: Kinds | None = None) -> list[Object]:
+    """The Deployment, its Service and its PodDisruptionBudget, as far as the manifest asks for them.
+
+    ``bus`` is the ``status.config`` of its EventBus; ``kinds`` are those of the cluster. Raises ConfigError if the object is too
+    large for a pod's environment.
+    """
+    replicas = max(1, source.spec.replicas or 1)
+    elected = is_elected(source)
+    needs_token = elected or _asks(source, kinds)
+    several = elected or not is_exclusive(source)
+    extra = [_pod.text_env("ARGOSY_ELECT", "lease")] if elected else []
+    deployment = _deployment(
+        source,
+        f"{source.metadata.name}-eventsource",
+        ("eventsource-service", "EVENTSOURCE_OBJECT"),
+        bus,
+        settings,
+        replicas,
+        extra,
+        _ROLLING if several else _RECREATE,
+        token=needs_token,
+        drain=not is_exclusive(source),
+    )
+    made = [deployment]
+    if service := event_source_service(source, selector(source)):
+        made.append(service)
+    if replicas > 1:
+        made.append(disruption(source, f"{source.metadata.name}-eventsource"))
+    return made
+
+
+def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None = None) -> list[Object]:
+    """The Deployment of a Sensor, and a PodDisruptionBudget for several pods. As ``event_source``."""
+    replicas = max(1, one.spec.replicas or 1)
+    deployment = _deployment(
+        one,
+        f"{one.metadata.name}-sensor",
+        ("sensor-service", "SENSOR_OBJECT"),
+        bus,
+        settings,
+        replicas,
+        [],
+        _RECREATE,
+        token=_asks(one, kinds),
+        drain=False,
+    )
+    if one.spec.revision_history_limit is not None:
+        deployment["spec"]["revisionHistoryLimit"] = one.spec.revision_history_limit
+    return [deployment, disruption(one, f"{one.metadata.name}-sensor")] if replicas > 1 else [deployment]
+
+
+def is_exclusive(source: EventSource) -> bool:
+    """Whether only one process may receive at a time."""
+    return any(plugin.exclusive for event in source.events if (plugin := registry.source(event.kind)))
+
+
+def is_elected(source: EventSource) -> bool:
+    """Whether its pods agree by Lease on who receives: where there are several, or the annotation asks for it."""
+    asked = source.metadata.annotations.get(LEADER_ELECTION) == "k8s"
+    return is_exclusive(source) and (asked or (source.spec.replicas or 1) > 1)
+
+
+def event_source_service(source: EventSource, pods: dict[str, str]) -> Object | None:
+    """The Service that ``spec.service`` asks for, in front of these pods; None if it names no ports."""
+    given = source.spec.service or {}
+    ports = given.get("ports")
+    if not isinstance(ports, list) or not ports:
+        return None
+    about = metadata(
+        source,
+        f"{source.metadata.name}-eventsource-svc",
+        inherit=True,
+        labels=texts(mapping(given, "metadata", "labels")),
+        annotations=texts(mapping(given, "metadata", "annotations")),
+    )
+    spec: Object = {"type": "ClusterIP", "ports": ports, "selector": pods}
+    if given.get("clusterIP"):
+        spec["clusterIP"] = given["clusterIP"]
+    return {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": spec}
+
+
+def _asks(one: EventSource | Sensor, kinds: Kinds | None) -> bool:
+    """Whether its process asks the Kubernetes API, or runs code of which nobody can tell."""
+    if any(not part.rights.nothing for part in parts(one, kinds or Kinds())):
+        return True
+    if not (one.spec.template or {}).get("serviceAccountName"):
+        return False
+    if isinstance(one, EventSource):
+        plugins: list[Any] = [registry.source(event.kind) for event in one.events]
+    else:
+        plugins = [_trigger(trigger.kind) for _, trigger in each_trigger(one)]
+    return any(
+        plugin is None or plugin.kind == "python" or not plugin.__module__.startswith("argosy.") for plugin in plugins
+    )
+
+
+def _trigger(kind: str) -> Any:
+    try:
+        return registry.trigger(kind)
+    except ConfigError:
+        return None
+
+
+def _deployment(
+    one: EventSource | Sensor,
+    name: str,
+    words: tuple[str, str],
+    bus: BusConfig,
+    settings: Settings,
+    replicas: int,
+    extra: list[Object],
+    strategy: Object,
+    *,
+    token: bool,
+    drain: bool,
+) -> Object:
+    template = one.spec.template or {}
+    own = selector(one)
+    volumes = Volumes(template.get("volumes") or [], mapping(template, "container").get("volumeMounts") or [])
+    mounted(one, bus, volumes)
+    verb, variable = words
+    env = [
+        _pod.text_env(variable, _carried(one, variable)),
+        _pod.text_env("EVENTBUS_SUBJECT", f"eventbus-{one.metadata.namespace}"),
+        _pod.field_env("POD_NAME", "metadata.name"),
+        _pod.text_env("LEADER_ELECTION", one.metadata.annotations.get(LEADER_ELECTION, "")),
+        _pod.text_env("EVENTBUS_CONFIG", _encoded(bus)),
+        _pod.field_env("POD_NAMESPACE", "metadata.namespace"),
+        _pod.token_env(),
+        *extra,
+    ]
+    main = _pod.container(verb, env, volumes.all()[1], template, settings, drain=drain)
+    spec = _pod.pod(main, volumes, template, settings, token=token)
+    _pod.spread(spec, own, replicas)
+    about: Object = {"labels": _pod.labels(template, own)}
+    if notes := _pod.notes(template):
+        about["annotations"] = notes
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(one, name, inherit=True),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": own},
+            "strategy": strategy,
+            "template": {"metadata": about, "spec": spec},
+        },
+    }
+
+
+def _carried(one: EventSource | Sensor, variable: str) -> str:
+    """The object as its pod reads it: what it is and what it says, nothing that changes while it runs."""
+    text = _encoded(
+        {
+            "apiVersion": one.raw["apiVersion"],
+            "kind": one.kind,
+            "metadata": {"name": one.metadata.name, "namespace": one.metadata.namespace},
+            "spec": one.raw["spec"],
+        }
+    )
+    if len(text) + len(variable) + 1 > _LONGEST:
+        raise ConfigError(
+            f"{one.kind} {one.metadata.name!r} is too large for the environment of a pod ({len(text) // 1024} KiB of"
+            f" {_LONGEST // 1024}); split it, or have it served by the namespace's runner (argosy.dev/mode: shared)"
+        )
+    return text
+
+
+def _encoded(value: object) -> str:
+    return base64.b64encode(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).decode()

@@ -1,0 +1,150 @@
+"""The pod that all of ours have in common: safe by default, probed on one port, and shaped by an object's ``template``.
+
+What the template says always counts; defaults fill in only what it leaves open, field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY
+from argosy.kubernetes.workloads._mounts import Volumes
+from argosy.kubernetes.workloads.settings import Settings
+from argosy.manifests.checks._walk import mapping
+
+Object = dict[str, Any]
+ADMIN_PORT = 7777
+"""Probes, metrics and the API of a pod; upstream's number for metrics."""
+_PORT = "metrics"
+_DRAIN_SECONDS = 5
+"""How long a pod that ends still takes requests: until then everybody knows that it is not to be asked any more."""
+
+
+def labels(template: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a pod: those of the template, ours win."""
+    given = mapping(dict(template), "metadata", "labels")
+    return dict(sorted({**{str(key): str(value) for key, value in given.items()}, **own}.items()))
+
+
+def notes(template: Mapping[str, Any]) -> dict[str, str]:
+    """The annotations of a pod."""
+    given = mapping(dict(template), "metadata", "annotations")
+    return {str(key): str(value) for key, value in sorted(given.items())}
+
+
+def field_env(name: str, path: str) -> Object:
+    """A variable that holds a field of the pod."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def text_env(name: str, value: str) -> Object:
+    """A variable with a text."""
+    return {"name": name, "value": value}
+
+
+def token_env() -> Object:
+    """The token that opens the pod's API; a pod without it starts all the same."""
+    reference = {"name": API_SECRET, "key": API_TOKEN_KEY, "optional": True}
+    return {"name": "ARGOSY_API_TOKEN", "valueFrom": {"secretKeyRef": reference}}
+
+
+def container(
+    verb: str,
+    env: Sequence[Object],
+    mounts: list[Object],
+    template: Mapping[str, Any],
+    settings: Settings,
+    *,
+    drain: bool,
+) -> Object:
+    """The container ``main``. ``drain``: somebody sends requests to it."""
+    given = mapping(dict(template), "container")
+    made: Object = {
+        "name": "main",
+        "image": settings.image,
+        "imagePullPolicy": given.get("imagePullPolicy") or settings.image_pull_policy,
+        "args": [verb],
+        "ports": [{"name": _PORT, "containerPort": ADMIN_PORT, "protocol": "TCP"}],
+        "env": _merged(given.get("env"), env),
+        "resources": given.get("resources") or settings.resources,
+        "securityContext": confined(mapping(given, "securityContext")),
+        "volumeMounts": mounts,
+        "startupProbe": {**_probe("/healthz"), "periodSeconds": 2, "failureThreshold": 60},
+        "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
+    }
+    if given.get("envFrom"):
+        made["envFrom"] = given["envFrom"]
+    if drain:
+        made["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}}
+    return made
+
+
+def _probe(path: str) -> Object:
+    return {"httpGet": {"path": path, "port": _PORT}, "timeoutSeconds": 5}
+
+
+def _merged(given: object, ours: Sequence[Object]) -> list[Object]:
+    """The template's variables first, as upstream has them. A name stands once (the API server's rule); the last one counts."""
+    found: dict[str, Object] = {}
+    for one in [*(given if isinstance(given, list) else []), *ours]:
+        if isinstance(one, dict):
+            name = str(one.get("name"))
+            found.pop(name, None)
+            found[name] = one
+    return list(found.values())
+
+
+def confined(given: Mapping[str, Any]) -> Object:
+    made: Object = {"readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    added = mapping(dict(given), "capabilities").get("add") or []
+    if not given.get("privileged") and not {"SYS_ADMIN", "CAP_SYS_ADMIN"} & set(added):
+        # The API server refuses this beside rights that cannot be had without it.
+        made["allowPrivilegeEscalation"] = False
+    return {**made, **given}
+
+
+def confined_pod(given: Mapping[str, Any], user: int | None) -> Object:
+    """The security context of a pod: no root, the runtime's filter of system calls."""
+    made: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if given.get("runAsUser") != 0:
+        made["runAsNonRoot"] = True
+        if user is not None and not given.get("windowsOptions"):
+            made |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
+    return {**made, **given}
+
+
+def pod(main: Object, volumes: Volumes, template: Mapping[str, Any], settings: Settings, *, token: bool) -> Object:
+    """A pod's spec. ``token``: it is given a token of its service account."""
+    volumes_all, _ = volumes.all()
+    secrets = [*(template.get("imagePullSecrets") or []), *({"name": name} for name in settings.image_pull_secrets)]
+    spec: Object = {
+        "containers": [main],
+        "volumes": volumes_all,
+        "securityContext": confined_pod(mapping(dict(template), "securityContext"), settings.run_as_user),
+        "automountServiceAccountToken": token,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.termination_seconds + (_DRAIN_SECONDS if "lifecycle" in main else 0),
+    }
+    if secrets:
+        spec["imagePullSecrets"] = list(
+            {str(one.get("name")): one for one in secrets if isinstance(one, dict)}.values()
+        )
+    for field in ("serviceAccountName", "nodeSelector", "tolerations", "affinity", "priorityClassName", "priority"):
+        if template.get(field) not in (None, "", [], {}):
+            spec[field] = template[field]
+    return spec
+
+
+def spread(spec: Object, own: Mapping[str, str], replicas: int) -> None:
+    """Several pods of one object rather run on different nodes, unless the template says where they run."""
+    if replicas > 1 and "affinity" not in spec:
+        spec["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(own)},
+            }
+        ]
