@@ -131,7 +131,7 @@ def files() -> dict[str, str]:
 def _chart() -> str:
     return (
         f"{_NOTICE}apiVersion: v2\nname: argosy\ntype: application\nversion: {argosy.__version__}\n"
-        f'appVersion: "{argosy.__version__}"\nkubeVersion: ">=1.27.0-0"\n'
+        f'appVersion: "{argosy.__version__}"\nkubeVersion: ">=1.28.0-0"\n'
         "description: Event-driven automation that loses nothing and can say why, on EventSource, EventBus and Sensor manifests of"
         " Argo Events.\n"
     )

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from argosy.kubernetes import crds
+from argosy.kubernetes.admission import configuration as webhook
 from argosy.kubernetes.install import eventbus, parts, rights
 from argosy.kubernetes.install.pods import METRICS, SMALL, budget, deployment, fence, service
 from argosy.kubernetes.install.settings import ADMISSION, CONFIG, CONTROLLER, Installation, Object, named
@@ -97,14 +98,14 @@ def admission_rights(installation: Installation) -> Iterator[Object]:
     """The admission server's account, and what it may do where."""
     holder = (ADMISSION, installation.namespace)
     yield rights.account(*holder, "admission")
-    inside, outside = rights.split([*parts.admission_rules(), *parts.admission_cluster_rules()])
+    inside, outside = webhook.admission_rules(), webhook.admission_cluster_rules()
     if installation.cluster:
         yield from rights.in_cluster(ADMISSION, "admission", [*inside, *outside], holder)
     else:
         for where in installation.watched:
             yield from rights.in_namespace(ADMISSION, "admission", inside, where, holder)
         yield from rights.in_cluster(f"{ADMISSION}-{installation.namespace}", "admission", outside, holder)
-    own = parts.admission_own_rules()
+    own = webhook.admission_own_rules()
     yield from rights.in_namespace(f"{ADMISSION}-own", "admission", own, installation.namespace, holder)
 
 
@@ -123,7 +124,8 @@ def admission(installation: Installation) -> Iterator[Object]:
     yield service(ADMISSION, "admission", where, {"webhook": (443, "webhook"), "metrics": (7777, "metrics")})
     yield budget(ADMISSION, "admission", where)
     yield fence(ADMISSION, "admission", where, [8443, 7777])
-    yield parts.configuration(where, installation.watched)
+    labels = named(ADMISSION, component="admission")["labels"]
+    yield webhook.configuration(where, watched=installation.watched, name=ADMISSION, labels=labels)
 
 
 # Runners

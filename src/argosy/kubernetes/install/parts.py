@@ -1,8 +1,8 @@
-"""What each part of an installation needs to be allowed. The one place that is to be changed when a part says it itself."""
+"""What the controller and the runners need to be allowed."""
 
 from __future__ import annotations
 
-from argosy.kubernetes.install.settings import ADMISSION, Object
+from argosy.kubernetes.install.settings import Object
 
 _EVERY = ["get", "list", "watch", "create", "update", "patch", "delete"]
 _READ = ["get", "list", "watch"]
@@ -37,14 +37,6 @@ def controller_own_rules() -> list[Object]:
     ]
 
 
-def admission_rules() -> list[Object]:
-    """In the namespaces whose objects it judges."""
-    return [
-        {"apiGroups": ["argoproj.io"], "resources": ["eventbus", "eventsources", "sensors"], "verbs": _READ},
-        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": _READ},
-    ]
-
-
 def runner_rules() -> list[Object]:
     """In its namespace."""
     return [
@@ -52,68 +44,3 @@ def runner_rules() -> list[Object]:
         {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
     ]
-
-
-def admission_own_rules() -> list[Object]:
-    """In the namespace where it runs: its certificate."""
-    return [
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-        {
-            "apiGroups": [""],
-            "resources": ["secrets"],
-            "resourceNames": [f"{ADMISSION}-certificate"],
-            "verbs": ["get", "update", "patch"],
-        },
-    ]
-
-
-def admission_cluster_rules() -> list[Object]:
-    """What it asks of no namespace: its own configuration, to keep the certificate there."""
-    return [
-        {
-            "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["validatingwebhookconfigurations"],
-            "resourceNames": [ADMISSION],
-            "verbs": ["get", "patch"],
-        }
-    ]
-
-
-def configuration(namespace: str, watched: tuple[str, ...]) -> Object:
-    """Which requests the API server asks about."""
-    selector = (
-        {
-            "namespaceSelector": {
-                "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(watched)}]
-            }
-        }
-        if watched
-        else {}
-    )
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": ADMISSION},
-        "webhooks": [
-            {
-                "name": "admission.argosy.dev",
-                "admissionReviewVersions": ["v1"],
-                "clientConfig": {
-                    "service": {"name": ADMISSION, "namespace": namespace, "port": 443, "path": "/validate"}
-                },
-                "failurePolicy": "Fail",
-                "sideEffects": "None",
-                "timeoutSeconds": 10,
-                **selector,
-                "rules": [
-                    {
-                        "apiGroups": ["argoproj.io"],
-                        "apiVersions": ["v1alpha1"],
-                        "operations": ["CREATE", "UPDATE", "DELETE"],
-                        "resources": ["eventbus", "eventsources", "sensors"],
-                        "scope": "Namespaced",
-                    }
-                ],
-            }
-        ],
-    }

@@ -65,14 +65,11 @@ def for_people() -> Iterator[Object]:
 
 def split(rules: Iterable[Object]) -> tuple[list[Object], list[Object]]:
     """Those of the rules that can be given in a namespace, and those that cannot, because what they are about lives in none."""
-    inside, outside = [], []
+    inside: list[Object] = []
+    outside: list[Object] = []
     for rule in rules:
-        groups, resources = set(rule["apiGroups"]), set(rule["resources"])
-        (
-            outside
-            if groups & _OUTSIDE.keys() and resources <= set().union(*(_OUTSIDE.get(g, set()) for g in groups))
-            else inside
-        ).append(rule)
+        elsewhere = set().union(*(_OUTSIDE.get(group, set()) for group in rule["apiGroups"]))
+        (outside if set(rule["resources"]) <= elsewhere else inside).append(rule)
     return inside, outside
 
 
