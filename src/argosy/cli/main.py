@@ -22,8 +22,13 @@ COMMANDS = {
     "install": "Print what an installation on a cluster consists of.",
     "crds": "Print the CustomResourceDefinitions of the manifests' kinds.",
     "version": "Print the version of Argosy and of what it stands on.",
+    "eventsource-service": "Run one EventSource, as its pods do.",
+    "sensor-service": "Run one Sensor, as its pods do.",
+    "runner-service": "Run the EventSources and Sensors of a namespace that have no pods of their own.",
 }
 """Name and first line of help, in the order of ``argosy --help``."""
+IN_PODS = ("controller", "admission", "eventsource-service", "sensor-service", "runner-service")
+"""Those of them that containers are started with; people read their help."""
 
 
 class _Lazy(click.Group):
@@ -33,14 +38,16 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"argosy.cli.{cmd_name}")
-        command = getattr(module, cmd_name)
+        word = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"argosy.cli.{word}"), word)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))  # without importing any of them
+        for title, inside in (("Commands", False), ("Inside pods of a cluster", True)):
+            with formatter.section(title):
+                # Without importing any of them.
+                formatter.write_dl([(name, text) for name, text in COMMANDS.items() if (name in IN_PODS) == inside])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
