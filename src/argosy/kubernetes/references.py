@@ -1,25 +1,22 @@
-"""What objects name of the cluster around them: Secrets, ConfigMaps, service accounts; and the rights of the runner that reads them.
+"""What objects name of the namespace around them: Secrets and ConfigMaps, and the service account as which they act.
 
 A runner serves many objects in one pod, so nothing is mounted for it: it reads from the API what its objects name, each by its name, and
-may read nothing else.
+may read nothing else (``argosy.kubernetes.workloads.runner_access``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 
-from argosy.kubernetes.rights import account_of
-from argosy.manifests.bundle import Bundle, from_objects
-from argosy.manifests.checks._needs import kinds_of, parts
+from argosy.kubernetes.kinds import Kinds
+from argosy.kubernetes.rights import Account, account_of
+from argosy.manifests.bundle import Bundle
+from argosy.manifests.checks._needs import parts
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
 from argosy.manifests.sensor import Sensor, TriggerSpec
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,20 +25,12 @@ class References:
 
     secrets: frozenset[str] = frozenset()
     config_maps: frozenset[str] = frozenset()
-    accounts: frozenset[str] = frozenset()
-    """The service accounts as which something is asked of the Kubernetes API."""
 
 
 def references(bundle: Bundle) -> References:
     """Everything that the objects of one namespace name."""
     secrets: set[str] = set()
     config_maps: set[str] = set()
-    accounts: set[str] = set()
-    kinds = kinds_of(bundle)
-    objects: list[EventSource | Sensor] = [*bundle.event_sources, *bundle.sensors]
-    for one in objects:
-        if any(part.rights.required or part.rights.unknown for part in parts(one, kinds)):
-            accounts.add(account_of(one.metadata.namespace, one.spec.template).name)
     for source in bundle.event_sources:
         for event in source.events:
             _look(event.config, secrets, config_maps)
@@ -50,31 +39,14 @@ def references(bundle: Bundle) -> References:
             _look_at_trigger(trigger, secrets, config_maps)
     for bus in bundle.event_buses:
         _look(bus.spec, secrets, config_maps)
-    return References(frozenset(secrets), frozenset(config_maps), frozenset(accounts))
+    return References(frozenset(secrets), frozenset(config_maps))
 
 
-def runner_rules(objects: Iterable[Object]) -> list[Object]:
-    """The rules of the Role of a namespace's runner: what it needs to serve these EventSources, Sensors and EventBuses, as the API
-    has them, and no more. What its sensors do with other objects they do as their own service accounts.
-
-    A rule with ``resourceNames`` covers ``list`` and ``watch`` of just that name (Kubernetes documentation, "Referring to resources").
-    """
-    named = references(from_objects(objects))
-    rules: list[Object] = [
-        {
-            "apiGroups": ["argoproj.io"],
-            "resources": ["eventbus", "eventsources", "sensors"],
-            "verbs": ["list", "watch"],
-        }
-    ]
-    for resource, names, verbs in (
-        ("secrets", named.secrets, ["list", "watch"]),
-        ("configmaps", named.config_maps, ["list", "watch"]),
-        ("serviceaccounts/token", named.accounts, ["create"]),
-    ):
-        if names:
-            rules.append({"apiGroups": [""], "resources": [resource], "resourceNames": sorted(names), "verbs": verbs})
-    return rules
+def acting(one: EventSource | Sensor) -> Account | None:
+    """The service account as which the object asks the Kubernetes API; None if it asks for nothing there."""
+    if any(part.rights.required or part.rights.unknown for part in parts(one, Kinds())):
+        return account_of(one.metadata.namespace, one.spec.template)
+    return None
 
 
 def _look_at_trigger(trigger: TriggerSpec | None, secrets: set[str], config_maps: set[str]) -> None:
