@@ -8,8 +8,8 @@ A manifest that cannot become objects raises ConfigError with a sentence for the
 
 from argosy.kubernetes.workloads._bus import event_bus
 from argosy.kubernetes.workloads._bus_config import bus_config, client_secret_name, installed, server_secret_name
-from argosy.kubernetes.workloads._deployments import event_source, is_elected, sensor
-from argosy.kubernetes.workloads._owned import MANAGED, selector
+from argosy.kubernetes.workloads._deployments import event_source, is_elected, is_exclusive, sensor
+from argosy.kubernetes.workloads._owned import MANAGED, label_value, selector
 from argosy.kubernetes.workloads._runners import (
     api_secret,
     runner_labels,
@@ -34,7 +34,9 @@ __all__ = [
     "event_source",
     "installed",
     "is_elected",
+    "is_exclusive",
     "kept",
+    "label_value",
     "made",
     "parse",
     "renewed",

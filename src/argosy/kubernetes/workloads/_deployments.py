@@ -159,8 +159,7 @@ def _deployment(
         _pod.field_env("POD_NAME", "metadata.name"),
         _pod.text_env("LEADER_ELECTION", one.metadata.annotations.get(LEADER_ELECTION, "")),
         _pod.text_env("EVENTBUS_CONFIG", _encoded(bus)),
-        _pod.field_env("POD_NAMESPACE", "metadata.namespace"),
-        _pod.token_env(),
+        *_pod.common_env(settings),
         *extra,
     ]
     main = _pod.container(verb, env, volumes.all()[1], template, settings, drain=drain)

@@ -43,7 +43,17 @@ def text_env(name: str, value: str) -> Object:
     return {"name": name, "value": value}
 
 
-def token_env() -> Object:
+def common_env(settings: Settings) -> list[Object]:
+    """What all pods of ours are told."""
+    grace = settings.grace_seconds
+    return [
+        field_env("POD_NAMESPACE", "metadata.namespace"),
+        _token_env(),
+        *([] if grace == Settings().grace_seconds else [text_env("ARGOSY_GRACE", f"{grace:g}")]),
+    ]
+
+
+def _token_env() -> Object:
     """The token that opens the pod's API; a pod without it starts all the same."""
     reference = {"name": API_SECRET, "key": API_TOKEN_KEY, "optional": True}
     return {"name": "ARGOSY_API_TOKEN", "valueFrom": {"secretKeyRef": reference}}

@@ -11,7 +11,7 @@ import zlib
 from typing import Any
 
 from argosy.errors import ConfigError
-from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY, CONTROLLER, OWNER_NAME, RUNNER
+from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY, CONTROLLER, OWNER_NAME, RUNNER, Mode
 from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._deployments import event_source_service
 from argosy.kubernetes.workloads._mounts import Volumes
@@ -26,11 +26,11 @@ SHARD = "argosy.dev/shard"
 """The label of a runner's pods that says which of the runners they are."""
 
 
-def runners(namespace: str, shards: int, settings: Settings) -> list[Object]:
+def runners(namespace: str, shards: int, settings: Settings, mode: Mode | None = None) -> list[Object]:
     """The Deployments of a namespace's runners. One that is replaced goes on until the next one is ready; what only one
-    process may do passes over by Lease.
+    process may do passes over by Lease. ``mode`` is that of objects that do not say theirs, where the namespace says it.
     """
-    return [_runner(namespace, shard, shards, settings) for shard in range(shards)]
+    return [_runner(namespace, shard, shards, settings, mode or settings.mode) for shard in range(shards)]
 
 
 def runner_name(shard: int) -> str:
@@ -79,16 +79,16 @@ def without_effect(one: EventSource | Sensor) -> list[str]:
     return sorted([*given, *inner, *replicas])
 
 
-def _runner(namespace: str, shard: int, shards: int, settings: Settings) -> Object:
+def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: Mode) -> Object:
     own = runner_labels(shard)
     volumes = Volumes([], [])
     volumes.add("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
     env = [
         _pod.field_env("POD_NAME", "metadata.name"),
-        _pod.field_env("POD_NAMESPACE", "metadata.namespace"),
         _pod.text_env("ARGOSY_SHARD", f"{shard}/{shards}"),
+        _pod.text_env("ARGOSY_MODE", mode),
         _pod.text_env("ARGOSY_ELECT", "lease"),
-        _pod.token_env(),
+        *_pod.common_env(settings),
     ]
     template = {"serviceAccountName": RUNNER, "container": {"resources": settings.runner_resources}}
     main = _pod.container("runner-service", env, volumes.all()[1], template, settings, drain=True)
