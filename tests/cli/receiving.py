@@ -17,6 +17,7 @@ class Received:
     path: str
     key: str
     body: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,7 +42,9 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             status = receiver.status
-            receiver.requests.append(Received(self.path, self.headers.get("Idempotency-Key", ""), body))
+            receiver.requests.append(
+                Received(self.path, self.headers.get("Idempotency-Key", ""), body, dict(self.headers))
+            )
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
