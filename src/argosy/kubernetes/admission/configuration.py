@@ -27,7 +27,7 @@ _GROUP, _VERSION = "argoproj.io", "v1alpha1"
 _KINDS = ("eventsources", "eventbus", "sensors")
 _IT = "(request.operation == 'DELETE' ? oldObject : object)"
 _CONDITIONS = (
-    ("whole-object", "request.subResource == ''"),
+    ("whole-object", "!has(request.subResource) || request.subResource == ''"),
     (
         "ours",
         f"!has({_IT}.metadata.annotations) || !('{RESPONSIBLE}' in {_IT}.metadata.annotations)"

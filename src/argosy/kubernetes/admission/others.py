@@ -49,7 +49,7 @@ def _bus(facts: Facts, known: Known) -> Iterator[Remark]:
     if facts.kind == "EventBus" or known.fact("EventBus", facts.bus):
         return
     near = did_you_mean(facts.bus, [one.name for one in known.each("EventBus")])
-    text = f"there is no EventBus '{facts.bus}' in namespace '{known.namespace}' yet, and nothing runs without{near}"
+    text = f"there is no EventBus '{facts.bus}' in namespace '{known.namespace}' yet; nothing runs until there is{near}"
     yield Remark("spec.eventBusName", text, "warning", "unknown-event-bus", (("EventBus", facts.bus),))
 
 
