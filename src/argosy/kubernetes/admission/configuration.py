@@ -134,13 +134,15 @@ def admission_own_rules() -> list[Object]:
     ]
 
 
-def admission_cluster_rules() -> list[Object]:
-    """What it asks of no namespace: its own configuration, to keep there whom to trust, and how a namespace is served."""
+def admission_cluster_rules(name: str = NAME) -> list[Object]:
+    """What it asks of no namespace: its own configuration of this name, to keep there whom to trust, and how a namespace is
+    served.
+    """
     return [
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingwebhookconfigurations"],
-            "resourceNames": [NAME],
+            "resourceNames": [name],
             "verbs": ["get", "patch"],
         },
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},

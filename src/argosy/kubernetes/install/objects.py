@@ -98,7 +98,7 @@ def admission_rights(installation: Installation) -> Iterator[Object]:
     """The admission server's account, and what it may do where."""
     holder = (ADMISSION, installation.namespace)
     yield rights.account(*holder, "admission")
-    inside, outside = webhook.admission_rules(), webhook.admission_cluster_rules()
+    inside, outside = webhook.admission_rules(), webhook.admission_cluster_rules(installation.webhook)
     if installation.cluster:
         yield from rights.in_cluster(ADMISSION, "admission", [*inside, *outside], holder)
     else:
@@ -116,7 +116,7 @@ def admission(installation: Installation) -> Iterator[Object]:
         ADMISSION,
         "admission",
         installation,
-        args=["admission"],
+        args=["admission", *_scope(installation), "--mode", installation.mode, "--configuration", installation.webhook],
         env=[],
         ports={"webhook": 8443, **METRICS},
         resources=SMALL,
@@ -125,7 +125,7 @@ def admission(installation: Installation) -> Iterator[Object]:
     yield budget(ADMISSION, "admission", where)
     yield fence(ADMISSION, "admission", where, [8443, 7777])
     labels = named(ADMISSION, component="admission")["labels"]
-    yield webhook.configuration(where, watched=installation.watched, name=ADMISSION, labels=labels)
+    yield webhook.configuration(where, watched=installation.watched, name=installation.webhook, labels=labels)
 
 
 # Runners

@@ -44,6 +44,11 @@ class Installation:
         """The namespaces that are served, each once; nothing where all are."""
         return () if self.cluster else tuple(dict.fromkeys(self.managed or (self.namespace,)))
 
+    @property
+    def webhook(self) -> str:
+        """The ValidatingWebhookConfiguration, which lives in no namespace: a cluster may have several installations."""
+        return ADMISSION if self.cluster else f"{ADMISSION}-{self.namespace}"
+
 
 def named(name: str, namespace: str = "", *, component: str = "") -> Object:
     """Metadata of an object of ours."""
