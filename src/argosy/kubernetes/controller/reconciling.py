@@ -1,0 +1,96 @@
+"""What a change in the cluster means for which objects, and the look at each of them.
+
+``routes`` turns a change into keys, and only that: what a look finds out it reads from the caches. A key of a namespace waits a moment, so that
+many changes in a namespace are one look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from argosy.kubernetes.client import Object
+from argosy.kubernetes.controller import buses, namespaces, serving
+from argosy.kubernetes.controller.caches import CLUSTER_GRANTS, GRANTS, OBJECTS, Cluster
+from argosy.kubernetes.controller.desk import Desk, key_of
+from argosy.kubernetes.names import RUNNER
+from argosy.kubernetes.watching import Place
+from argosy.manifests.bundle import Key
+from argosy.manifests.sensor import declared_by_emit
+
+_LOOKS = {
+    "EventBus": buses.look,
+    "EventSource": serving.look,
+    "Sensor": serving.look,
+    "Namespace": namespaces.look,
+}
+
+
+async def look(desk: Desk, key: Key) -> float | None:
+    """Bring what the key names to what it should be; in how many seconds to look again, or None. Raises what the API server says."""
+    return await _LOOKS[key.kind](desk, key)
+
+
+def namespace_key(name: str) -> Key:
+    """The key of a namespace."""
+    return Key("Namespace", "", name)
+
+
+def routes(cluster: Cluster, kind: str, place: Place, owner: Key | None) -> Iterator[Key]:
+    """The keys that a change of this object makes worth a look."""
+    space, name = place
+    if kind == "Namespace":
+        yield namespace_key(name)
+        yield from _objects(cluster, name)
+    elif kind == "EventBus":
+        yield Key(kind, space, name)
+        yield from (key_of(item) for item in _users(cluster, space, name))
+    elif kind in OBJECTS:
+        yield Key(kind, space, name)
+        yield namespace_key(space)
+        yield from _around(cluster, kind, place)
+    elif kind in GRANTS or kind in CLUSTER_GRANTS:
+        if name == RUNNER:
+            yield namespace_key(space)
+        else:
+            yield from _objects(cluster, space)
+    elif owner is not None and kind != "Pod":
+        yield owner
+
+
+def _objects(cluster: Cluster, space: str) -> Iterator[Key]:
+    for kind in ("EventSource", "Sensor"):
+        yield from (key_of(item) for item in cluster.of(kind, space))
+
+
+def _users(cluster: Cluster, space: str, bus: str) -> Iterator[Object]:
+    for kind in ("EventSource", "Sensor"):
+        yield from (item for item in cluster.of(kind, space) if _bus_of(item) == bus)
+
+
+def _bus_of(item: Object) -> str:
+    return str((item.get("spec") or {}).get("eventBusName") or "default")
+
+
+def _around(cluster: Cluster, kind: str, place: Place) -> Iterator[Key]:
+    """The bus that an object used may now be free to go, and sensors may find, or miss, what they wait for."""
+    space, name = place
+    for bus in cluster.of("EventBus", space):
+        if bus["metadata"].get("deletionTimestamp"):
+            yield key_of(bus)
+    sources = {name}
+    if kind == "Sensor":
+        item = cluster.get(kind, space, name)
+        # One that is gone is not known to have emitted anything; who waits for it is looked at some minutes later.
+        sources = {source for source, _ in declared_by_emit(item)} if item else {name}
+        sources -= {name} if not item else set()
+    if sources:
+        yield from (key_of(item) for item in cluster.of("Sensor", space) if sources & _waited_for(item))
+
+
+def _waited_for(item: Object) -> set[str]:
+    dependencies = (item.get("spec") or {}).get("dependencies")
+    return {
+        str(one.get("eventSourceName"))
+        for one in dependencies or ()
+        if isinstance(one, dict) and isinstance(dependencies, list)
+    }
