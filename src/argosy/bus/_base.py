@@ -233,6 +233,10 @@ class Queue(ABC):
     async def dead_letters(self) -> list[DeadLetter]:
         """All dead letters of this queue, oldest first."""
 
+    async def count_dead(self) -> int:
+        """How many dead letters this queue has."""
+        return len(await self.dead_letters())
+
     # For persons. Any process that reaches the bus may call these, whoever takes from the queue.
 
     @abstractmethod

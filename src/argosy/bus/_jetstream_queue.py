@@ -152,6 +152,9 @@ class JetStreamQueue(Queue):
         record = await self.outcomes.get(self.subject(OUTCOMES, names.digest(item_id)))
         return record.data if record and record.headers.get(ENDING) == "done" else None
 
+    async def count_dead(self) -> int:
+        return len(await self.dead.subjects(self.subject(DEAD, "*")))
+
     async def dead_letters(self) -> list[DeadLetter]:
         found: list[Item] = []
         while page := await self.items("dead", after=found[-1].place if found else 0, limit=_PAGE):

@@ -81,6 +81,7 @@ class TriggerWorker:
         self._rate = rate(spec.rate_limit, bus, queue.name, duties.clock) if spec.rate_limit is not None else None
         self._switch = switch or Switch()
         self._account = account
+        self._pulse = duties.pulses.of("Sensor", namespace, sensor)
         self._labels = (namespace, sensor, spec.name)
         self._retry = spec.retry_strategy or DEFAULT_RETRY
         self._fields = {"namespace": namespace, "sensorName": sensor, "triggerName": spec.name}
@@ -235,12 +236,9 @@ class TriggerWorker:
         if not lease.rested_before or self._spec.queue.delay:
             _log.info(
                 "trigger '%s' of sensor '%s' waits for somebody to approve action %s: argosy actions approve %s",
-                self._spec.name,
-                self._sensor,
-                short(lease.id),
-                lease.id[:12],
+                self._spec.name, self._sensor, short(lease.id), lease.id[:12],
                 extra={"action": "action.asked", "actionID": lease.id, **self._fields},
-            )
+            )  # fmt: skip
         until = format_time(self._duties.clock.now() + dt.timedelta(seconds=seconds))
         await self._emit(one, "asked", f"waits for approval until {until}", {"expires": until})
         await gate.wait(lease, seconds)
@@ -333,6 +331,7 @@ class TriggerWorker:
 
     def _succeeded(self, lease: Lease, outcome: Outcome, began: float) -> None:
         milliseconds = int((time.monotonic() - began) * 1000)
+        self._pulse.last_fired = time.time()
         self._duties.metrics.action_tries.labels(*self._labels).observe(lease.failures + 1)
         self._duties.metrics.actions_triggered.labels(*self._labels).inc()
         self._duties.metrics.action_milliseconds.labels(*self._labels).observe(milliseconds)
@@ -355,6 +354,7 @@ class TriggerWorker:
         sentence = str(error) if isinstance(error, ArgosyError) else f"{type(error).__name__}: {error}"
         metrics = self._duties.metrics
         metrics.actions_failed.labels(*self._labels).inc()
+        self._pulse.failed(f"trigger '{self._spec.name}'", error)
         metrics.action_milliseconds.labels(*self._labels).observe(int((time.monotonic() - began) * 1000))
         tries = lease.failures + 1
         extra = {"action": "action.failed", "actionID": lease.id, "attempt": tries, **self._fields}

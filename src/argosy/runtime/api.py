@@ -32,7 +32,7 @@ from argosy.runtime.operations._base import Ask, Operation, System, pattern
 _log = logging.getLogger("argosy.api")
 
 ROOT = "/api/v1"
-TOPICS = ("actions", "events", "explaining", "replay", "sensors", "shadow")
+TOPICS = ("actions", "events", "explaining", "replay", "sensors", "shadow", "status")
 """The modules of ``argosy.runtime.operations`` that are served. Imported at the first request."""
 FILE = "api.json"
 _MOST_BYTES = 16 * 1024 * 1024

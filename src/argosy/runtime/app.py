@@ -30,9 +30,11 @@ from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import SensorRunner
 from argosy.runtime.sinks import ShadowBook
 from argosy.runtime.sources import SourceDuties, SourceRunner
+from argosy.runtime.status import Key, Pulses, Status, told
 from argosy.runtime.story import SensorStory
 from argosy.runtime.supervise import end
 from argosy.runtime.telemetry import Metrics
+from argosy.runtime.turns import Turns
 from argosy.sources._http import HttpServers
 
 _log = logging.getLogger("argosy.runtime")
@@ -57,13 +59,17 @@ class Shard:
 
 @dataclass
 class _Unit:
-    """Something that runs: a source or a sensor. ``ready`` says whether it does its work now."""
+    """Something that runs: a source or a sensor, of the object that ``key`` names."""
 
     what: str
     digest: str
+    key: Key
     task: asyncio.Task[None] | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
-    ready: Callable[[], bool] = lambda: False
+    late: Callable[[], str] = lambda: "does not run yet"
+    """Why it does not do its work, as a clause; empty where it does, or stands by."""
+    stands_by: Callable[[], str] = lambda: ""
+    """That another process does its work, as a clause."""
 
 
 class App:
@@ -81,8 +87,9 @@ class App:
         grace_seconds: float = 20.0,
         listening: Callable[[str], None] = _log.info,
         acts_for_accounts: bool = False,
+        turns: Turns | None = None,
     ) -> None:
-        """``acts_for_accounts``: what asks the Kubernetes API does so as the service account of its object, and not as the process."""
+        """``turns``: of several processes that run the same sources each exclusive one receives when it is its turn. ``acts_for_accounts``: what asks the Kubernetes API does so as the service account of its object, and not as the process."""
         self.metrics = metrics or Metrics()
         self.secrets = secrets or Secrets()
         self._buses = buses
@@ -90,6 +97,7 @@ class App:
         self._grace_seconds = grace_seconds
         self._http = HttpServers(host=host)
         self._clock = clock or SystemClock()
+        self._pulses = Pulses()
         self._sources = SourceDuties(
             http=self._http,
             secrets=self.secrets,
@@ -97,6 +105,8 @@ class App:
             metrics=self.metrics,
             listening=listening,
             acts_for_accounts=acts_for_accounts,
+            turns=turns,
+            pulses=self._pulses,
         )
         self._triggers = TriggerDuties(
             secrets=self.secrets,
@@ -104,6 +114,7 @@ class App:
             metrics=self.metrics,
             grace_seconds=grace_seconds,
             acts_for_accounts=acts_for_accounts,
+            pulses=self._pulses,
         )
         self._units: dict[tuple[str, ...], _Unit] = {}
         self._applying = asyncio.Lock()
@@ -133,8 +144,22 @@ class App:
         """What is not ready, in words; empty if everything that the manifests name does its work."""
         if self._stopping:
             return ["the process is stopping"]
-        late = [unit.what for unit in self._units.values() if not unit.ready()]
+        late = [unit.what for unit in self._units.values() if unit.late()]
         return [*self._buses.unreachable(), *late]
+
+    async def status(self) -> dict[Key, Status]:
+        """How each object is that runs here, as far as it does."""
+        found: dict[Key, Status] = {}
+        for unit in self._units.values():
+            late, stands_by = unit.late(), unit.stands_by()
+            one = Status(
+                not late and not self._stopping,
+                (f"{unit.what} {late}",) if late else (),
+                (f"{unit.what} {stands_by}",) if stands_by else (),
+                self._pulses.of(*unit.key),
+            )
+            found[unit.key] = found[unit.key] + one if unit.key in found else one
+        return found
 
     async def apply(self, bundle: Bundle) -> None:
         """Make what runs equal to ``bundle``. Objects with errors are not in it; whatever is, is started by itself."""
@@ -146,15 +171,21 @@ class App:
         async with self._applying:
             if self._stopping:
                 return
+            rotated = False
             if step == "end":
-                self.secrets.update(bundle.secrets, bundle.config_maps)
+                rotated = self.secrets.update(bundle.secrets, bundle.config_maps)
                 self._buses.update(bundle)
                 self.metrics.objects_invalid.set(bundle.count("error"))
             wanted = self._wanted(bundle)
             if step == "end":
                 gone = [key for key, unit in self._units.items() if key not in wanted or wanted[key][0] != unit.digest]
+                if rotated:
+                    # What cannot receive may have waited for just this secret; it need not wait for its next try.
+                    gone += [key for key, unit in self._units.items() if key[0] == "source" and unit.late()]
                 for kind in ("source", "sensor"):
                     await self._end(kind, gone)
+                await self._buses.retire()
+                self._pulses.forget_but([unit.key for unit in self._units.values()])
                 return
             started = {
                 key: start(digest)
@@ -166,7 +197,7 @@ class App:
                 await self._all_open(list(started.values()))
 
     async def _end(self, kind: str, keys: list[tuple[str, ...]]) -> None:
-        ending = [self._units.pop(key) for key in keys if key[0] == kind]
+        ending = [self._units.pop(key) for key in dict.fromkeys(keys) if key[0] == kind]
         await end([unit.task for unit in ending if unit.task], self._grace_seconds)
 
     async def _all_open(self, units: list[_Unit]) -> None:
@@ -205,8 +236,8 @@ class App:
     def _sensor_starter(self, sensor: Sensor) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
             name = sensor.metadata.name
-            unit = _Unit(f"sensor '{name}'", digest)
-            unit.ready = unit.opened.is_set
+            unit = _Unit(f"sensor '{name}'", digest, ("Sensor", sensor.metadata.namespace, name))
+            unit.late = lambda: "" if unit.opened.is_set() else "does not read the log yet"
 
             async def run() -> None:
                 bus = await self._buses.get(sensor.metadata.namespace, sensor.event_bus_name)
@@ -227,17 +258,20 @@ class App:
             self.metrics.actions_shadowed.labels(namespace, name, trigger).inc()
 
         book = ShadowBook(bus, namespace, name, self._clock, count)
-        story = SensorStory(namespace, name, self.metrics, shadow=True)
+        story = SensorStory(
+            namespace, name, self.metrics, pulse=self._pulses.of("Sensor", namespace, name), shadow=True
+        )
         return SensorRunner(sensor, bus, self._triggers, story, put_into=book.sink)
 
     def _source_starter(self, source: EventSource, spec: EventSpec) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
-            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest)
+            key = ("EventSource", source.metadata.namespace, source.metadata.name)
+            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest, key)
 
             async def run() -> None:
                 bus = await self._buses.get(source.metadata.namespace, source.event_bus_name)
                 runner = SourceRunner(source, spec, bus, self._sources)
-                unit.ready = lambda: runner.receiving
+                unit.late, unit.stands_by = (lambda: runner.late), (lambda: runner.stands_by)
                 await runner.run()
 
             unit.task = asyncio.create_task(self._start(unit, run))
@@ -251,8 +285,15 @@ class App:
             await run()
         except ArgosyError as error:
             _log.error("%s does not run: %s", unit.what, error, extra={"action": "unit.refused"})
-        except Exception:  # noqa: BLE001 - a fault of ours in one unit must not end the others
+            self._refused(unit, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one unit must not end the others
             _log.exception("%s does not run", unit.what, extra={"action": "unit.refused"})
+            self._refused(unit, error)
+
+    def _refused(self, unit: _Unit, error: Exception) -> None:
+        reason = told(error)
+        unit.late = lambda: f"does not run: {reason}"
+        self._pulses.of(*unit.key).failed(unit.what, error)
 
 
 def _port_of(spec: EventSpec) -> str:

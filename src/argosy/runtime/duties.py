@@ -12,6 +12,7 @@ from argosy.clock import Clock
 from argosy.errors import Rejected
 from argosy.runtime.approval import Approver
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.status import Pulses
 from argosy.runtime.suspension import Switchboards
 from argosy.runtime.telemetry import Metrics
 from argosy.triggers._base import Trigger, TriggerContext
@@ -48,3 +49,4 @@ class TriggerDuties:
     """Approves and denies in the place of persons."""
     acts_for_accounts: bool = False
     """Whether each trigger acts in the Kubernetes API as the service account of its sensor; else as the process itself."""
+    pulses: Pulses = field(default_factory=Pulses)

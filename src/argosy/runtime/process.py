@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from argosy.bus.embedded import EmbeddedServer
+from argosy.clock import SystemClock
 from argosy.errors import ConfigError
 from argosy.manifests.bundle import Bundle
 from argosy.runtime.admin import admin, reachable
@@ -26,6 +27,7 @@ from argosy.runtime.buses import DECLARED, Buses
 from argosy.runtime.feeds import Feed
 from argosy.runtime.operations._base import System
 from argosy.runtime.secrets import Mounts, Secrets
+from argosy.runtime.turns import from_environment
 from argosy.runtime.worker import Settings
 from argosy.runtime.workers import Workers
 
@@ -88,7 +90,7 @@ class Process:
             buses = Buses(self._options.bus, secrets, server)
             app = self._make(buses, secrets, server)
             self.app = await stack.enter_async_context(app)
-            self._system = System(buses, secrets)
+            self._system = System(buses, secrets, running=app)
             if isinstance(app, Workers):
                 # The workers have buses of their own; these are for who asks, and opened only then.
                 stack.push_async_callback(buses.close)
@@ -131,6 +133,7 @@ class Process:
                 listening=self._say,
                 shard=options.shard,
                 acts_for_accounts=options.acts_for_accounts,
+                turns=from_environment(os.environ, SystemClock()),
             )
         if options.bus == "memory":
             raise ConfigError(

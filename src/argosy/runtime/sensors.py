@@ -64,7 +64,10 @@ class SensorRunner:
         self._queues: dict[str, Queue] = {}
         self._put_into = put_into
         self._in_flight = {name: in_flight(spec) for name, spec in queues_of(sensor)}
-        self._observer = observer or SensorStory(sensor.metadata.namespace, self.name, duties.metrics)
+        self._pulse = duties.pulses.of("Sensor", sensor.metadata.namespace, self.name)
+        self._observer = observer or SensorStory(
+            sensor.metadata.namespace, self.name, duties.metrics, pulse=self._pulse
+        )
 
     def queue(self, trigger: str) -> Queue:
         """The action queue of this trigger; one object per name, so that its order is kept in one place."""
@@ -85,7 +88,12 @@ class SensorRunner:
         running = self._duties.metrics.sensors_running.labels(self._sensor.metadata.namespace)
         async with self._acting():
             with running.track_inprogress():
-                await keep(f"sensor '{self.name}'", self.match, self._duties.clock)
+                await keep(
+                    f"sensor '{self.name}'",
+                    self.match,
+                    self._duties.clock,
+                    failed=lambda error: self._pulse.failed("reading the log", error),
+                )
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from argosy import event as events
@@ -26,7 +26,9 @@ from argosy.manifests.eventsource import EventSource, EventSpec
 from argosy.manifests.fields import Json
 from argosy.runtime import failpoints, story
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.status import Pulses, told
 from argosy.runtime.telemetry import Metrics
+from argosy.runtime.turns import Turn, Turns
 from argosy.sources._base import Source, SourceContext
 from argosy.sources._filter import EventDecision, decision
 from argosy.sources._http import HttpServers
@@ -48,6 +50,9 @@ class SourceDuties:
     """Told once for each source that receives, with a sentence that says where."""
     acts_for_accounts: bool = False
     """Whether each source acts in the Kubernetes API as the service account of its EventSource; else as the process itself."""
+    turns: Turns | None = None
+    """Gives out the turns of exclusive sources, where other processes run the same ones."""
+    pulses: Pulses = field(default_factory=Pulses)
 
 
 class _Fields(logging.LoggerAdapter[logging.Logger]):
@@ -63,6 +68,8 @@ class SourceRunner:
     def __init__(self, source: EventSource, spec: EventSpec, bus: Bus, duties: SourceDuties) -> None:
         self.name = f"{source.metadata.name}/{spec.name}"
         self.receiving = False
+        self.reason = ""
+        """Why it does not receive, as a clause; empty while it is tried, and where it does."""
         self._namespace = source.metadata.namespace
         self._source = source.metadata.name
         self._spec = spec
@@ -74,6 +81,11 @@ class SourceRunner:
         self._decision: EventDecision | None = decision(spec.config)
         self._kind: type[Source[Any]] | None = registry.source(spec.kind)
         self._type = registry.event_type(spec.kind)
+        self._turn: Turn | None = None
+        if duties.turns is not None and self._kind is not None and self._kind.exclusive:
+            standing_by = duties.metrics.sources_standing_by.labels(self._namespace, self._source)
+            self._turn = duties.turns.of(source, spec.name, standing_by.inc)
+        self._pulse = duties.pulses.of("EventSource", self._namespace, self._source)
         self._log = _Fields(
             logging.getLogger(f"argosy.source.{spec.kind}"),
             {
@@ -93,22 +105,23 @@ class SourceRunner:
         """Receive until cancelled; the source is started anew whenever it ends."""
         assert self._kind is not None  # manifests hold registered kinds only
         pause = _FIRST_PAUSE_SECONDS
-        gauge = self._duties.metrics.sources_running.labels(self._namespace, self._source)
         while True:
             began = time.monotonic()
             reason = "it ended by itself"
+            failure: Exception | str = reason
             try:
                 registry.require(self._kind)
-                await self._kind().run(self._context())
+                if self._turn is None:
+                    await self._receive(self._kind)
+                else:
+                    await self._turn.hold(lambda kind=self._kind: self._receive(kind))  # type: ignore[misc]
             except ArgosyError as error:
-                reason = str(error)
+                reason, failure = str(error), error
             except Exception as error:  # noqa: BLE001 - whatever a plug-in raises must not end the others
                 self._log.debug("source '%s' raised", self.name, exc_info=True)
-                reason = f"{type(error).__name__}: {error}"
-            finally:
-                if self.receiving:
-                    self.receiving = False
-                    gauge.dec()
+                reason, failure = f"{type(error).__name__}: {error}", error
+            self.reason = told(failure)
+            self._pulse.failed(f"event '{self._spec.name}' is not received", failure)
             if time.monotonic() - began > _QUIET_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             wait = pause * (0.75 + random.random() / 2)
@@ -122,7 +135,29 @@ class SourceRunner:
                 extra={"action": "source.restart"},
             )
             await self._duties.clock.sleep(wait)
+            self.reason = ""
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _receive(self, kind: type[Source[Any]]) -> None:
+        try:
+            await kind().run(self._context())
+        finally:
+            if self.receiving:
+                self.receiving = False
+                self._duties.metrics.sources_running.labels(self._namespace, self._source).dec()
+
+    @property
+    def stands_by(self) -> str:
+        """That another process receives in this one's place, as a clause; empty where it is not so."""
+        return self._turn.waits if self._turn is not None and self._turn.stands_by else ""
+
+    @property
+    def late(self) -> str:
+        """Why it neither receives nor stands by, as a clause; empty where it does."""
+        if self.receiving or self.stands_by:
+            return ""
+        waits = self._turn.waits if self._turn is not None else ""
+        return waits or f"does not receive{f': {self.reason}' if self.reason else ' yet'}"
 
     def _context(self) -> SourceContext[Any]:
         secrets, namespace = self._duties.secrets, self._namespace
@@ -205,6 +240,7 @@ class SourceRunner:
         except BusError:
             self._duties.metrics.events_sent_failed.labels(*self._labels).inc()
             raise
+        self._pulse.last_event = time.time()
         failpoints.reach("event.published")
         self._duties.metrics.events_sent.labels(*self._labels).inc()
         self._duties.metrics.event_milliseconds.labels(*self._labels).observe(int((time.monotonic() - began) * 1000))

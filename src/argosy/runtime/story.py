@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from argosy.bus._base import Delivery
 from argosy.event import Event
+from argosy.runtime.status import Pulse
 from argosy.runtime.telemetry import Count, Metrics
 from argosy.sensor.loop import Caused, Waiting
 from argosy.sensor.matching import Decision
@@ -46,11 +47,14 @@ def received(namespace: str, event: Event) -> None:
 class SensorStory:
     """The observer of one sensor's loop."""
 
-    def __init__(self, namespace: str, sensor: str, metrics: Metrics, *, shadow: bool = False) -> None:
+    def __init__(
+        self, namespace: str, sensor: str, metrics: Metrics, *, pulse: Pulse | None = None, shadow: bool = False
+    ) -> None:
         self._namespace = namespace
         self._sensor = sensor
         self._runs = "would run" if shadow else "will run"
         self._metrics = metrics
+        self._pulse = pulse or Pulse()
         self._fields = {"namespace": namespace, "sensorName": sensor}
         self._warned: dict[str, float] = {}
         self._filtered: dict[tuple[str, bool], Count] = {}
@@ -60,6 +64,7 @@ class SensorStory:
     ) -> None:
         """Count rejections and tell what became of the event."""
         assert delivery.event is not None
+        self._pulse.last_event = time.time()
         for decision in decisions:
             if decision.event is not None:
                 continue
@@ -145,4 +150,5 @@ class SensorStory:
 
     def problem(self, sentence: str) -> None:
         """Something a person must know."""
+        self._pulse.failed("matching", sentence)
         _log.error("sensor '%s': %s", self._sensor, sentence, extra={"action": "sensor.problem", **self._fields})

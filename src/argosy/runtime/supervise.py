@@ -14,8 +14,14 @@ _log = logging.getLogger("argosy.runtime")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 
 
-async def keep(what: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:
-    """Run for ever: again after a growing pause whenever it raises or returns. ``what`` names it in the log."""
+async def keep(
+    what: str,
+    run: Callable[[], Awaitable[None]],
+    clock: Clock,
+    *,
+    failed: Callable[[Exception], None] = lambda error: None,
+) -> None:
+    """Run for ever: again after a growing pause whenever it raises or returns. ``what`` names it in the log; ``failed`` is told what it raised."""
     pause = _FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -23,9 +29,11 @@ async def keep(what: str, run: Callable[[], Awaitable[None]], clock: Clock) -> N
             reason = "it ended by itself"
         except ArgosyError as error:
             reason = str(error)
+            failed(error)
         except Exception as error:  # noqa: BLE001 - a fault in one part must not end the others
             _log.debug("%s raised", what, exc_info=True)
             reason = f"{type(error).__name__}: {error}"
+            failed(error)
         wait = pause * (0.75 + random.random() / 2)
         _log.error("%s stopped: %s; next try in %.1f s", what, reason, wait, extra={"action": "part.restart"})
         await clock.sleep(wait)

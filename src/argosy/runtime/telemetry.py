@@ -64,6 +64,12 @@ class Metrics:
             _SOURCE,
             registry=registry,
         )
+        self.sources_standing_by = Gauge(
+            "argosy_sources_standing_by",
+            "Events of an EventSource that another process receives now, in whose place this one would",
+            _SOURCE,
+            registry=registry,
+        )
         self.events_sent = Counter(
             "argo_events_events_sent", "Events that the bus holds durably", _EVENT, registry=registry
         )

@@ -26,12 +26,14 @@ from typing import Any
 from prometheus_client import Metric
 
 from argosy.bus._jetstream_settings import Connection
+from argosy.clock import SystemClock
 from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
 from argosy.runtime import garbage, logs
 from argosy.runtime.app import App, Shard, Step
 from argosy.runtime.buses import Buses, Given
 from argosy.runtime.secrets import Secrets
+from argosy.runtime.turns import from_environment
 
 _log = logging.getLogger("argosy.runtime")
 
@@ -86,6 +88,7 @@ class _Worker:
             host=settings.host,
             grace_seconds=settings.grace_seconds,
             acts_for_accounts=settings.acts_for_accounts,
+            turns=from_environment(os.environ, SystemClock()),
         )
         self._writer = writer
         self._sending = asyncio.Lock()
@@ -127,6 +130,8 @@ class _Worker:
         if what == "drain":
             await self._app.stop_receiving()
             return None
+        if what == "status":
+            return await self._app.status()
         if what == "waiting":
             return await self._app.waiting_for()
         assert what == "metrics"

@@ -27,6 +27,7 @@ from argosy.errors import ArgosyError
 from argosy.manifests.bundle import Bundle
 from argosy.runtime.app import STEPS, Shard
 from argosy.runtime.buses import used
+from argosy.runtime.status import Key, Status, added
 from argosy.runtime.telemetry import Metrics
 from argosy.runtime.worker import Do, Settings, receive, send
 
@@ -78,6 +79,11 @@ class Workers:
         for worker, answer in zip(self._workers, await self._all(_question("waiting")), strict=True):
             late += [f"{worker.name} does not answer"] if isinstance(answer, Exception) else answer
         return list(dict.fromkeys(late))  # a bus that is away is missed by every worker
+
+    async def status(self) -> dict[Key, Status]:
+        """How each object is, over all workers; one that does not answer has nothing to say of its part."""
+        answers = await self._all(_question("status"))
+        return added(answer for answer in answers if not isinstance(answer, Exception))
 
     async def exposition(self) -> bytes:
         """The metrics of all workers, added up."""

@@ -13,7 +13,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from argosy.bus._base import Bus, Queue
 from argosy.clock import Clock, SystemClock
@@ -24,6 +24,7 @@ from argosy.manifests.spelling import did_you_mean
 from argosy.runtime.buses import Buses, used
 from argosy.runtime.secrets import Secrets
 from argosy.runtime.sensors import queue_name
+from argosy.runtime.status import Key, Status
 
 _OPEN_SECONDS = 10.0
 _LEAST_PREFIX = 8
@@ -73,10 +74,20 @@ class Operation:
     do: Callable[[System, Ask], Awaitable[Answer]]
 
 
+class Running(Protocol):
+    """What runs the objects: one process, or workers."""
+
+    async def status(self) -> Mapping[Key, Status]:
+        """How each object is that runs here."""
+
+
 class System:
     """The running system as operations see it: the manifests that it runs, and their buses."""
 
-    def __init__(self, buses: Buses, secrets: Secrets, clock: Clock | None = None) -> None:
+    def __init__(
+        self, buses: Buses, secrets: Secrets, clock: Clock | None = None, *, running: Running | None = None
+    ) -> None:
+        self.running = running
         self.clock = clock or SystemClock()
         self._buses = buses
         self._secrets = secrets
