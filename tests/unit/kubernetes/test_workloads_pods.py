@@ -240,7 +240,7 @@ class TestTheTemplate:
         assert "allowPrivilegeEscalation" not in main(objects)["securityContext"]
 
     def test_leaves_the_user_to_the_cluster_where_the_settings_do(self) -> None:
-        objects = event_source(event_source_of(WEBHOOK), BUS, Settings(run_as_user=None))
+        objects = event_source(event_source_of(WEBHOOK), BUS, Settings(run_as_user=0))
 
         assert pod(objects)["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}, "runAsNonRoot": True}
 

@@ -115,12 +115,12 @@ def confined(given: Mapping[str, Any]) -> Object:
     return {**made, **given}
 
 
-def confined_pod(given: Mapping[str, Any], user: int | None) -> Object:
+def confined_pod(given: Mapping[str, Any], user: int) -> Object:
     """The security context of a pod: no root, the runtime's filter of system calls."""
     made: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
     if given.get("runAsUser") != 0:
         made["runAsNonRoot"] = True
-        if user is not None and not given.get("windowsOptions"):
+        if user and not given.get("windowsOptions"):
             made |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
     return {**made, **given}
 

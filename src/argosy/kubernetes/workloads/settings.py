@@ -108,15 +108,15 @@ class Settings(Model):
     """Secrets to pull it with, which must be in each namespace; added to those of the templates."""
     mode: Mode = "dedicated"
     """How objects are served that do not say it themselves."""
-    shards: int = Field(1, ge=1, le=64)
+    shards: int = Field(default=1, ge=1, le=64)
     """How many runners share the objects of a namespace that does not say it itself."""
     resources: dict[str, Json] = Field(default_factory=lambda: {"requests": {"cpu": "10m", "memory": "64Mi"}})
     """What a pod of one object asks for, where its template says nothing."""
     runner_resources: dict[str, Json] = Field(default_factory=lambda: {"requests": {"cpu": "50m", "memory": "128Mi"}})
     """What a runner asks for."""
-    run_as_user: int | None = Field(9731, ge=1)
-    """User and group of all pods; null leaves it to the cluster, as OpenShift wants it."""
-    grace_seconds: float = Field(20.0, ge=0)
+    run_as_user: int = Field(default=9731, ge=0)
+    """User and group of all pods; 0 leaves it to the cluster, as OpenShift wants it."""
+    grace_seconds: float = Field(default=20.0, ge=0)
     """What work under way gets when a pod ends; the pod itself gets more, for all steps of the end."""
     network_policy: bool = True
     """Whether an installed bus is closed to all pods but those that use it."""
