@@ -12,14 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import orjson
+
 from argosy.errors import ArgosyError
-from argosy.kubernetes.admission.buses import changes
+from argosy.kubernetes.admission.buses import changes, unusable
 from argosy.kubernetes.admission.known import KINDS, Ask, Facts, Known, facts_of
 from argosy.kubernetes.admission.others import Remark, beside
 from argosy.kubernetes.client import Object
 from argosy.kubernetes.names import ours
 from argosy.manifests.bundle import Key, from_objects
 from argosy.manifests.checks._walk import mapping
+from argosy.manifests.checks.rules import rules
 from argosy.manifests.eventbus import EventBus, parse_event_bus
 from argosy.manifests.eventsource import EventSource, parse_event_source
 from argosy.manifests.findings import Problem
@@ -123,8 +126,9 @@ def _stored(kind: str, item: Object, before: Object | None, known: Known) -> Ver
         bundle = from_objects([*(known.sources if kind == "Sensor" else ()), item])
         made, _ = _PARSERS[kind](item)
         facts = facts_of(item)
-    except RecursionError:
-        return _refused([Remark("", "is nested too deeply to be read", "error", "too-deep")])
+    except (RecursionError, orjson.JSONEncodeError):
+        text = "cannot be read: it is nested too deeply, or holds a number of more than 64 bits"
+        return _refused([Remark("", text, "error", "")])
     remarks = [
         Remark(one.path, one.message, one.severity, one.code)
         for one in bundle.findings
@@ -139,8 +143,9 @@ def _stored(kind: str, item: Object, before: Object | None, known: Known) -> Ver
     for remark in beside(item, facts, made, known):
         remarks.append(remark)
         asks += remark.asks
-    if kind == "EventBus" and before is not None:
-        remarks += changes(before, item)
+    if kind == "EventBus":
+        remarks += unusable(item)
+        remarks += changes(before, item) if before is not None else ()
     if kind == "EventSource" and before is not None:
         remarks += _taken_away(facts_of(before), facts, known)
     return _sorted(remarks, asks)
@@ -149,7 +154,8 @@ def _stored(kind: str, item: Object, before: Object | None, known: Known) -> Ver
 def _sorted(remarks: Iterable[Remark], asks: list[Ask]) -> Verdict:
     told = list(dict.fromkeys(remarks))
     errors = [one for one in told if one.severity == "error"]
-    warnings = [one for one in told if one.severity == "warning"]
+    wrong = {one.path for one in errors}
+    warnings = [one for one in told if one.severity == "warning" and one.path not in wrong]
     return Verdict(not errors, errors, warnings, list(dict.fromkeys(asks)))
 
 
@@ -171,9 +177,9 @@ def _deleted(kind: str, item: Object, known: Known) -> Verdict:
         return _admitted()
     text = f"is the bus of {_list(users)}; delete those first"
     if not known.whole:
-        return _admitted([Remark("", text, "warning", "bus-in-use")])
+        return _admitted([Remark("", text, "warning", "")])
     asks = [("Namespace", known.namespace), *(one.at for one in users[:_MOST_ASKED])]
-    return _refused([Remark("", text, "error", "bus-in-use")], asks, code=403, reason="Forbidden")
+    return _refused([Remark("", text, "error", "")], asks, code=403, reason="Forbidden")
 
 
 _MOST_ASKED = 5
@@ -189,7 +195,7 @@ def _taken_away(before: Facts, now: Facts | None, known: Known) -> Iterator[Rema
             text = (
                 f"event '{event}' is taken away, and {_list(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it"
             )
-            yield Remark("", text, "warning", "event-taken-away")
+            yield Remark("", text, "warning", "")
 
 
 def _list(some: list[Facts]) -> str:
@@ -235,7 +241,7 @@ def _status(request: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
 def _causes(shown: list[Remark]) -> Iterator[dict[str, str]]:
     said: dict[str, int] = {}
     for one in shown:
-        text = _plain(f"{one.message} [{one.code}]", _LONGEST_MESSAGE)
+        text = _plain(_said(one), _LONGEST_MESSAGE)
         said[text] = said.get(text, 0) + 1
         # kubectl shows causes with the same message once only, whatever their fields.
         more = f" (place {said[text]})" if said[text] > 1 else ""
@@ -255,8 +261,13 @@ def _warnings(remarks: list[Remark]) -> Iterator[str]:
 
 
 def _line(one: Remark) -> str:
-    text = f"{one.message} [{one.code}]"
+    text = _said(one)
     return _plain(f"{one.path}: {text}" if one.path else text, _LONGEST_MESSAGE)
+
+
+def _said(one: Remark) -> str:
+    """The message, with the code that ``argosy lint --explain`` knows."""
+    return f"{one.message} [{one.code}]" if one.code in rules() else one.message
 
 
 def _plain(text: str, longest: int) -> str:

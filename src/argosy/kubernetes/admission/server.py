@@ -133,7 +133,7 @@ class Webhook:
         except (TooLong, Busy, Failed) as error:
             busy = isinstance(error, Busy)
             code, reason = (503, "ServiceUnavailable") if busy else (422, "Invalid")
-            remark = Remark("", str(error), "error", "not-checked")
+            remark = Remark("", str(error), "error", "")
             made, result = answer(request, Verdict(False, [remark], [], [], code, reason)), "failed"
             _log.warning(
                 "%s %s/%s is refused: %s",
