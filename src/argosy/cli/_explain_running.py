@@ -85,6 +85,7 @@ def sentence(became: Mapping[str, Any]) -> str:
         "unapproved": f"waits for somebody to approve it, put {at}; 'argosy actions approve' lets it run",
         "resting": f"waits for another try, put {at}{tries}{due}{said}",
         "waiting": f"waits in its queue since {at}{tries}",
+        "unknown": "is not told",
     }
     return words.get(state, f"{state} {at}{said}")
 

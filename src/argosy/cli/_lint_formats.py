@@ -18,7 +18,7 @@ from urllib.parse import quote
 import click
 
 from argosy import __version__
-from argosy.manifests.bundle import Bundle, Finding, Severity
+from argosy.manifests.bundle import LIVE, Bundle, Finding, Severity
 from argosy.manifests.checks.rules import Rule, rules
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -36,6 +36,8 @@ class Report:
     bundle: Bundle
     findings: list[Finding]
     verbose: bool = False
+    live: str = ""
+    """Which part of a cluster was looked at, too."""
     counted: Counter[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,7 +64,9 @@ class Report:
         said = [_many(self.counted[name], name) for name in ("error", "warning") if self.counted[name]]
         if self.counted["info"]:
             said.append(_many(self.counted["info"], "note") + ("" if self.verbose else " (--verbose shows them)"))
-        return f"{_many(len(self.bundle.files), 'file')} with {what}: {', '.join(said) or 'clean'}"
+        places = [_many(len(self.bundle.files), "file")] if self.bundle.files or not self.live else []
+        places += [self.live] if self.live else []
+        return f"{' and '.join(places)} with {what}: {', '.join(said) or 'clean'}"
 
 
 def _many(number: int, what: str, plural: str = "s") -> str:
@@ -95,9 +99,12 @@ def _json(report: Report) -> Iterator[str]:
 
 def _github(report: Report) -> Iterator[str]:
     for finding in report.shown:
-        places = {"file": _relative(finding.file), "line": finding.line, "col": finding.column, "title": finding.code}
+        file = "" if finding.file.startswith(LIVE) else _relative(finding.file)
+        places = {"file": file, "line": finding.line, "col": finding.column, "title": finding.code}
         said = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in places.items() if value)
         text = f"{finding.message} ({finding.path})" if finding.path else finding.message
+        if finding.file.startswith(LIVE):
+            text = f"{finding.file}: {text}"
         fix = _rule(finding.code).fix
         yield f"::{_GITHUB_COMMANDS[finding.severity]} {said}::{_escaped(f'{text}. {fix}' if fix else text)}"
     yield report.summary
@@ -143,7 +150,7 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "message": {"text": f"{finding.object}: {finding.message}" if finding.object else finding.message},
     }
     location: dict[str, Any] = {}
-    if finding.file:
+    if finding.file and not finding.file.startswith(LIVE):
         physical: dict[str, Any] = {"artifactLocation": {"uri": quote(_relative(finding.file))}}
         if finding.line:
             physical["region"] = {"startLine": finding.line, "startColumn": max(finding.column, 1)}

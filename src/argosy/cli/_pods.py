@@ -8,26 +8,21 @@ create ``pods/proxy``, and to get that one Secret: ``argosy rbac --cli``.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import http.client
 import json
-import socket
-import ssl
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
-from argosy.cli._client import SECONDS, Client, Refused, target_of
-from argosy.errors import TriggerError
-from argosy.kubernetes import config, names
+from argosy.cli._apiserver import Server, Status, said_by_server
+from argosy.cli._client import Client, Refused, target_of
+from argosy.kubernetes import names
 
 RIGHTS = "'argosy rbac --cli' prints the rights that this needs"
 _PORT = 7777
-_PAGE = 500
 _KINDS = {"eventsource-service": "EventSource", "sensor-service": "Sensor", "runner-service": "Runner"}
 """What a pod serves, by the word that its container is started with."""
 _LABELS = {"EventSource": names.EVENT_SOURCE_NAME, "Sensor": names.SENSOR_NAME}
@@ -57,142 +52,6 @@ class Pod:
         """As a sentence names it."""
         of = f" of {self.kind} '{self.serves}'" if self.kind in _LABELS else ""
         return f"pod '{self.name}'{of}"
-
-
-class Status(Exception):
-    """The API server's own refusal. ``code`` is the HTTP status."""
-
-    def __init__(self, code: int, said: str) -> None:
-        super().__init__(said)
-        self.code = code
-
-
-class Server:
-    """The API server of a context of the kubeconfig, asked with the standard library alone."""
-
-    def __init__(self, context: str = "") -> None:
-        """Raises Refused where no kubeconfig says where the server is."""
-        try:
-            self._access = config.load(context)
-        except TriggerError as error:
-            raise Refused(str(error)) from None
-        self._url = urlsplit(self._access.server)
-        self._header: str | None = None
-        self._asked = False
-        self._lock = threading.Lock()
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the context."""
-        return self._access.namespace
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The answer to a question for the API server itself. Raises Status, or Refused where it cannot be reached."""
-        connection, answer = self.send("GET", path + (f"?{urlencode(query)}" if query else ""), None, {}, SECONDS)
-        try:
-            raw = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Refused(f"the Kubernetes API at {self._access.server} broke off its answer") from error
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            raise Status(answer.status, said_by_server(raw) or raw[:200].decode(errors="replace"))
-        try:
-            return json.loads(raw)
-        except ValueError:
-            raise Refused(f"{self._access.server} is no Kubernetes API ({self._access.origin})") from None
-
-    def items(self, path: str, labels: str = "") -> Iterator[Any]:
-        """The objects of a list, page by page. Raises as ``get``."""
-        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
-        while True:
-            page = self.get(path, query)
-            yield from page.get("items") or ()
-            going_on = (page.get("metadata") or {}).get("continue")
-            if not going_on:
-                return
-            query["continue"] = going_on
-
-    def send(
-        self, method: str, target: str, sent: bytes | None, headers: Mapping[str, str], seconds: float
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """One request as the kubeconfig's user; the response is still to be read. Raises Refused where the server cannot be reached."""
-        for again in (False, True):
-            said = {"Accept": "application/json", **headers}
-            if authorization := self._authorization(refused=again):
-                said["Authorization"] = authorization
-            connection = self._connection(seconds)
-            try:
-                connection.request(method, self._url.path.rstrip("/") + target, sent, said)
-                answer = connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                raise Refused(
-                    f"the Kubernetes API at {self._access.server} ({self._access.origin}) cannot be reached: {error or type(error).__name__}"
-                ) from None
-            # It may be the pod that says so, and not the API server; asking it twice does no harm.
-            if answer.status != 401 or again:
-                return connection, answer
-            connection.close()
-        raise AssertionError
-
-    def _authorization(self, *, refused: bool) -> str | None:
-        with self._lock:
-            if refused or not self._asked:
-                try:
-                    self._header = asyncio.run(self._access.credentials.authorization(refused=refused))
-                except TriggerError as error:
-                    raise Refused(str(error)) from None
-                self._asked = True
-            return self._header
-
-    def _connection(self, seconds: float) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port
-        proxy = urlsplit(self._access.proxy) if self._access.proxy else None
-        if proxy is not None and proxy.scheme != "http":
-            raise Refused(
-                f"the proxy {proxy.scheme}://{proxy.hostname} of the kubeconfig is of a kind that this command does not know; use http"
-            )
-        at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
-        made: http.client.HTTPConnection
-        if self._url.scheme == "https":
-            made = _Tls(at[0], at[1], timeout=seconds, context=self._access.tls)
-            made.server_name = self._access.server_name or host
-        else:
-            made = http.client.HTTPConnection(at[0], at[1], timeout=seconds)
-        if proxy is not None:
-            headers = {}
-            if proxy.username:
-                pair = base64.b64encode(f"{proxy.username}:{proxy.password or ''}".encode()).decode()
-                headers["Proxy-Authorization"] = f"Basic {pair}"
-            made.set_tunnel(host, port, headers)
-        return made
-
-
-class _Tls(http.client.HTTPSConnection):
-    """HTTPS where the name in the certificate need not be the host that is connected to (``tls-server-name``)."""
-
-    server_name = ""
-
-    def __init__(self, host: str, port: int | None, *, timeout: float, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=timeout, context=context)
-        self._trust = context
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        sock: socket.socket = self.sock
-        self.sock = self._trust.wrap_socket(sock, server_hostname=self.server_name)
-
-
-def said_by_server(raw: bytes) -> str | None:
-    """What the API server says itself, where it did not pass the question on; None where the answer is somebody else's."""
-    try:
-        status = json.loads(raw)
-    except ValueError:
-        return None
-    if isinstance(status, dict) and status.get("kind") == "Status" and status.get("apiVersion") == "v1":
-        return str(status.get("message") or status.get("reason") or "no reason")
-    return None
 
 
 class PodClient(Client):
@@ -282,7 +141,7 @@ def pods(server: Server, namespace: str) -> list[Pod]:
     """The pods of ours in a namespace, sorted; of those that do the same, the ready one. Raises Refused where there is none."""
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
     try:
-        listed = [_pod(one) for one in server.items(path, names.CONTROLLER)]
+        listed = [_pod(one) for one in server.items(path, labels=names.CONTROLLER)]
     except Status as status:
         if status.code == 403:
             raise Refused(f"you may not list pods in namespace '{namespace}': {status}; {RIGHTS}", 403) from None

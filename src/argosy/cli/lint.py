@@ -27,6 +27,22 @@ import click
 @click.option("--strict", is_flag=True, help="The same as --fail-on warning.")
 @click.option("--strict-upstream", is_flag=True, help="Warn of everything that only Argosy understands.")
 @click.option("-v", "--verbose", is_flag=True, help="Show notes (severity 'info') too.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Judge PATH together with what the cluster holds; without PATH, what the cluster holds.",
+)
+@click.option(
+    "-n",
+    "--namespace",
+    default="",
+    metavar="NAME",
+    help="With --live: the namespace to look at, and of objects that name none. Default: the context's.",
+)
+@click.option(
+    "-A", "--all-namespaces", "everywhere", is_flag=True, help="With --live and without PATH: all namespaces."
+)
+@click.option("--context", default="", metavar="NAME", help="With --live: the context of the kubeconfig to use.")
 @click.option("--explain", metavar="CODE", help="Say what a code means and how to mend it, with an example, and end.")
 @click.pass_context
 def lint(
@@ -37,13 +53,18 @@ def lint(
     strict: bool,
     strict_upstream: bool,
     verbose: bool,
+    live: bool,
+    namespace: str,
+    everywhere: bool,
+    context: str,
     explain: str | None,
 ) -> None:
     """Check manifests and say what is wrong, where, and what to do.
 
     PATH is a manifest file, a folder (read with its sub-folders: .yaml, .yml, .json, but not *.test.yaml), or
     - for standard input. Objects are checked by themselves and against each other, so give all that belong
-    together, with the Secrets, WorkflowTemplates, ServiceAccounts and Roles that they use.
+    together, with the Secrets, WorkflowTemplates, ServiceAccounts and Roles that they use; or let --live take
+    what is not among them from the cluster of the kubeconfig. Then live objects that PATH would break are named, too.
 
     \b
     Severities:
@@ -57,6 +78,8 @@ def lint(
       argosy lint --strict --strict-upstream manifests/ more.yaml
       kustomize build . | argosy lint - -o json
       argosy lint -o sarif . > argosy.sarif
+      argosy lint --live new-sensor.yaml
+      argosy lint --live -A
       argosy lint --explain unknown-parameter
 
     Exit codes: 0 clean, 1 there are findings of the severity that --fail-on says or a worse one, 2 the call
@@ -66,18 +89,30 @@ def lint(
     if explain is not None:
         _explain(explain, colour)
         return
-    if not paths:
+    if not live and (namespace or everywhere or context):
+        raise click.UsageError("-n, -A and --context are for --live.")
+    if not paths and not live:
         raise click.UsageError("Missing argument 'PATH...'.")
     from argosy.cli._lint_formats import FORMATS, SEVERITIES, Report
-    from argosy.manifests.bundle import load
+    from argosy.manifests.bundle import LIVE, load
 
-    bundle = load(paths)
-    findings = list(bundle.findings)
+    where = ""
+    if live:
+        from argosy.cli._live import judged
+        from argosy.cli._page import clean
+
+        found = judged(paths, context, namespace, everywhere=everywhere)
+        bundle, findings, where = found.bundle, found.findings, found.where
+        for note in found.notes:
+            click.echo(clean(f"note: {note}"), err=True)
+    else:
+        bundle = load(paths)
+        findings = list(bundle.findings)
     if strict_upstream:
         from argosy.manifests.additions import additions
 
-        findings += additions(bundle)
-    report = Report(bundle, findings, verbose or fail_on == "info")
+        findings += [one for one in additions(bundle) if not (paths and one.file.startswith(LIVE))]
+    report = Report(bundle, findings, verbose or fail_on == "info", where)
     for line in FORMATS[output](report):
         click.echo(line, color=colour)
     mildest = "warning" if strict and fail_on == "error" else fail_on

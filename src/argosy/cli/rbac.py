@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(exists=True, allow_dash=True))
 @click.option(
     "-o",
     "--output",
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
     "--check", is_flag=True, help="Compare with the Roles and bindings among PATH, and say what is missing or too much."
 )
 @click.option("--live", is_flag=True, help="Ask the cluster: how kinds are spelt; with --check, what it grants.")
+@click.option(
+    "--cli",
+    "people",
+    is_flag=True,
+    help="Print instead the Roles of people who look into a namespace with argosy, and who act there; bind them yourself.",
+)
+@click.option("-n", "--namespace", default="", metavar="NAME", help="With --cli: the namespace of these Roles.")
 @click.pass_context
-def rbac(ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, live: bool) -> None:
+def rbac(
+    ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, live: bool, people: bool, namespace: str
+) -> None:
     """Print the least rights that manifests need.
 
     PATH is a manifest file, a folder, or - for standard input. For each EventSource and Sensor the table says which rights its service account
@@ -46,6 +55,7 @@ def rbac(ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, liv
       argosy rbac -o yaml manifests/ | kubectl apply --server-side -f -
       argosy rbac --check manifests/ roles/
       argosy rbac --check --live -o json manifests/
+      argosy rbac --cli -n openstack | kubectl apply -f -
 
     Exit codes: 0 done, with --check: all have exactly what they need; 1 the manifests have errors, the cluster does not answer, or with
     --check: something is missing or too much; 2 the call itself was wrong.
@@ -58,6 +68,14 @@ def rbac(ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, liv
     from argosy.manifests.bundle import load
     from argosy.manifests.checks._needs import kinds_of
 
+    if people:
+        if paths or check or live:
+            raise click.UsageError("--cli stands alone: it is about people, not about manifests.")
+        return _of_people(namespace)
+    if namespace:
+        raise click.UsageError("-n is for --cli; manifests say their namespaces.")
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
     if check and form == "yaml":
         raise click.UsageError("--check says what it found as a table or as JSON; leave out -o yaml.")
     bundle = load(paths)
@@ -85,11 +103,19 @@ def rbac(ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, liv
         ctx.exit(0 if found["exact"] else 1)
     if form == "json":
         say_json(page.as_json(needed))
-        return
+        return None
     for line in page.as_yaml(needed) if form == "yaml" else page.as_table(needed):
         click.echo(line) if form == "yaml" else say(line)
     for note in page.notes(needed):
         click.echo(clean(f"note: {note}"), err=True)
+    return None
+
+
+def _of_people(namespace: str) -> None:
+    from argosy.cli._manifests import documents
+    from argosy.kubernetes.people import roles
+
+    click.echo("".join(documents(roles(namespace))), nl=False)
 
 
 async def _asked(bundle: Bundle, check: bool) -> tuple[Plan, list[Verdict]]:

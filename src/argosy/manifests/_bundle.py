@@ -93,6 +93,8 @@ class Bundle:
     findings: list[Finding] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
     ignored: Counter[str] = field(default_factory=Counter, compare=False)
+    whole: frozenset[str] = field(default=frozenset(), compare=False)
+    """The kinds of which all objects are here, because a cluster was asked for them: what is not here is nowhere."""
     origins: dict[Key, Origin] = field(default_factory=dict, repr=False, compare=False)
     """Where each object stands, those with errors included."""
     declared: dict[tuple[str, str], set[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -148,6 +150,11 @@ class Bundle:
             config_maps=values("ConfigMap", self.config_maps, before.config_maps),
             origins={**before.origins, **self.origins},
         )
+
+    @property
+    def here(self) -> str:
+        """Where the objects are, for a sentence about one that is not."""
+        return "among these manifests or on the cluster" if self.whole else "among these manifests"
 
     def count(self, severity: str) -> int:
         """How many findings of this severity there are."""

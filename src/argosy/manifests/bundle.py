@@ -7,9 +7,10 @@ its lists.
 
 from argosy.manifests._bundle import Bundle, Key, Origin, Values, WorkflowTemplate
 from argosy.manifests.findings import Finding, Severity
-from argosy.manifests.loading import from_objects, load, loads
+from argosy.manifests.loading import LIVE, from_objects, load, loads
 
 __all__ = [
+    "LIVE",
     "Bundle",
     "Finding",
     "Key",

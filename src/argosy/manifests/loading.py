@@ -29,6 +29,9 @@ from argosy.manifests.spelling import did_you_mean
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Larger files are refused. (A cluster's API takes objects up to 1.5 MiB.)"""
 
+LIVE = "cluster: "
+"""What the file of an object of a cluster begins with."""
+
 _SUFFIXES = (".yaml", ".yml", ".json")
 _PARSERS = {"EventSource": parse_event_source, "EventBus": parse_event_bus, "Sensor": parse_sensor}
 _GROUP = "argoproj.io/"
@@ -49,12 +52,21 @@ _CLUSTER_WIDE = ("ClusterWorkflowTemplate", "ClusterRole", "ClusterRoleBinding",
 _Object = EventSource | EventBus | Sensor | Values | WorkflowTemplate | AccessObject
 
 
-def load(paths: Iterable[str | Path], *, stdin: BinaryIO | None = None) -> Bundle:
-    """Everything that the files and folders say; ``-`` is standard input.
+def load(
+    paths: Iterable[str | Path],
+    *,
+    stdin: BinaryIO | None = None,
+    live: Iterable[dict[str, Any]] = (),
+    whole: Iterable[str] = (),
+    namespace: str = "",
+) -> Bundle:
+    """Everything that the files and folders say; ``-`` is standard input. Objects that name no namespace are of ``namespace``.
 
+    ``live`` are objects of a cluster beside them; one that a file holds, too, is left out. The file of theirs is ``cluster: `` and their name.
+    ``whole`` are the kinds of which the cluster holds no others.
     Never raises for what is in them or missing: that is a finding.
     """
-    reader = _Reader()
+    reader = _Reader(namespace, whole)
     for path in paths:
         if str(path) == "-":
             reader.text((stdin or sys.stdin.buffer).read(MAX_FILE_BYTES + 1), "<stdin>", named=True)
@@ -63,6 +75,8 @@ def load(paths: Iterable[str | Path], *, stdin: BinaryIO | None = None) -> Bundl
                 reader.file(file, named=False)
         else:
             reader.file(Path(path), named=True)
+    for value in live:
+        reader.live(value)
     return reader.bundle()
 
 
@@ -98,8 +112,9 @@ def _files(folder: Path) -> Iterator[Path]:
 class _Reader:
     """Collects objects; of two with one name the later counts, as with ``kubectl apply``."""
 
-    def __init__(self) -> None:
-        self._bundle = Bundle()
+    def __init__(self, namespace: str = "", whole: Iterable[str] = ()) -> None:
+        self._namespace = namespace
+        self._bundle = Bundle(whole=frozenset(whole))
         self._objects: dict[Key, _Object | None] = {}
         self._emitted: set[tuple[str, str, str]] = set()
 
@@ -164,6 +179,12 @@ class _Reader:
                 self._say(Finding(odd.code, "warning", odd.message, file, odd.line, odd.column))
             self.document(document.value, document.root, file, named=named)
 
+    def live(self, value: dict[str, Any]) -> None:
+        kind, about = str(value["kind"]), value["metadata"]
+        key = Key(kind, str(about.get("namespace") or ""), str(about["name"]))
+        if key not in self._bundle.origins:
+            self.document(value, Node(0, 0), f"{LIVE}{key if key.namespace else f'{kind} {key.name}'}", named=False)
+
     def document(self, value: Any, root: Node, file: str, *, named: bool) -> None:
         if not isinstance(value, dict) or not isinstance(kind := value.get("kind"), str):
             self._bundle.ignored["(no kind)"] += 1
@@ -171,6 +192,8 @@ class _Reader:
                 text = "is not a Kubernetes object: it has no 'kind'"
                 self._say(Finding("no-object", "warning", text, file, root.line, root.column))
             return
+        if self._namespace and isinstance(about := value.get("metadata"), dict) and not about.get("namespace"):
+            value = {**value, "metadata": {**about, "namespace": self._namespace}}
         version = value.get("apiVersion")
         ours = version is None or (isinstance(version, str) and version.startswith(_GROUP))
         if kind.endswith("List") and isinstance(items := value.get("items"), list):

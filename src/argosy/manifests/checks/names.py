@@ -44,11 +44,15 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
                 written.setdefault(Key("EventSource", sensor.metadata.namespace, emitted), sensor.event_bus_name)
     for source in bundle.event_sources:
         unused = () if source.metadata.namespace in unsure else _unused(source, used)
-        for problem in (*_routing(source), *_bus(source, buses[source.metadata.namespace]), *unused):
+        for problem in (*_routing(source), *_bus(source, buses[source.metadata.namespace], bundle.whole), *unused):
             yield key_of(source), problem
     for sensor in bundle.sensors:
         space = sensor.metadata.namespace
-        for problem in (*_bus(sensor, buses[space]), *dependencies(sensor, declared, written)):
+        whole = "EventSource" in bundle.whole
+        for problem in (
+            *_bus(sensor, buses[space], bundle.whole),
+            *dependencies(sensor, declared, written, whole=whole),
+        ):
             yield key_of(sensor), problem
 
 
@@ -62,12 +66,15 @@ def _routing(source: EventSource) -> Iterator[Problem]:
             yield Problem("routing-name", f"'{event.name}' {text}", loc, "info", True)
 
 
-def _bus(one: EventSource | Sensor, names: list[str]) -> Iterator[Problem]:
+def _bus(one: EventSource | Sensor, names: list[str], whole: frozenset[str]) -> Iterator[Problem]:
     space = one.metadata.namespace
-    if one.spec.event_bus_name and names and one.event_bus_name not in names:
+    if one.event_bus_name in names:
+        return
+    if "EventBus" in whole or (one.spec.event_bus_name and names):
         near = did_you_mean(one.event_bus_name, names)
         text = f"there is no EventBus '{one.event_bus_name}' in namespace '{space}'{near}"
-        yield Problem("unknown-event-bus", text, ("spec", "eventBusName"), "warning")
+        loc = ("spec", "eventBusName") if one.spec.event_bus_name else ("spec",)
+        yield Problem("unknown-event-bus", text, loc, "warning")
 
 
 def _unsure(bundle: Bundle) -> Iterator[str]:
@@ -99,10 +106,10 @@ def _unused(source: EventSource, used: set[tuple[str, str, str]]) -> Iterator[Pr
 
 
 def dependencies(
-    sensor: Sensor, declared: dict[str, dict[str, set[str]]], written: dict[Key, str]
+    sensor: Sensor, declared: dict[str, dict[str, set[str]]], written: dict[Key, str], *, whole: bool = False
 ) -> Iterator[Problem]:
     """Events that the sensor waits for and nobody gives it. ``declared`` are the events of each event source by namespace,
-    ``written`` the bus that each writes to.
+    ``written`` the bus that each writes to; ``whole``: there are no other event sources.
     """
     space = sensor.metadata.namespace
     known = declared[space]
@@ -110,7 +117,7 @@ def dependencies(
         name, event = dependency.event_source_name, dependency.event_name
         at = ("spec", "dependencies", index)
         if name not in known:
-            yield _no_source(declared, name, space, (*at, "eventSourceName"))
+            yield _no_source(declared, name, space, (*at, "eventSourceName"), whole=whole)
         elif event not in known[name]:
             near = did_you_mean(event, known[name])
             text = f"EventSource '{name}' has no event '{event}'{near}"
@@ -126,13 +133,13 @@ def dependencies(
                 yield Problem("other-bus", text, (*at, "eventSourceName"), "warning")
 
 
-def _no_source(declared: dict[str, dict[str, set[str]]], name: str, space: str, loc: Loc) -> Problem:
+def _no_source(declared: dict[str, dict[str, set[str]]], name: str, space: str, loc: Loc, *, whole: bool) -> Problem:
     known = declared[space]
     elsewhere = sorted(where for where, others in declared.items() if name in others)
     if is_slip(name, known):
         severity: Severity = "error"
     else:
-        severity = "warning" if any(declared.values()) else "info"
+        severity = "warning" if whole or any(declared.values()) else "info"
     if elsewhere and severity != "error":
         also = f"; there is one in namespace '{elsewhere[0]}', and a sensor hears only its own namespace"
     else:

@@ -73,11 +73,11 @@ def _missing(
         return None
     names = [name for where, name in held if where == namespace]
     made_elsewhere = secret and bool(_MAKERS & set(bundle.ignored))
-    severity: Severity = "warning" if names and not made_elsewhere else "info"
+    severity: Severity = "warning" if kind in bundle.whole or (names and not made_elsewhere) else "info"
     values = held.get((namespace, selector.name))
     if values is None:
         near = did_you_mean(selector.name, names)
-        text = f"{kind} '{selector.name}' is not among these manifests{near}"
+        text = f"{kind} '{selector.name}' is not {bundle.here}{near}"
         return Problem("unknown-reference", text, loc, severity)
     if selector.key not in values:
         near = did_you_mean(selector.key, values)

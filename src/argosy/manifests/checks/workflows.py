@@ -181,13 +181,13 @@ def _judged(bundle: Bundle, found: _Submission) -> Iterator[Problem]:
         # Where one of the two leaves its namespace to kubectl or kustomize, they may well meet.
         template = next((one for one in maybe if not (found.placed and says_namespace(one.raw))), None)
     if template is None:
-        if peers:
+        if peers or found.kind in bundle.whole:
             names = [one.metadata.name for one in peers if one.metadata.namespace == found.namespace]
             elsewhere = sorted(one.metadata.namespace for one in peers if one.metadata.name == found.name)
             near = did_you_mean(found.name, names)
             if elsewhere and found.kind == "WorkflowTemplate":
                 near = f" in namespace '{found.namespace}'; there is one in namespace '{elsewhere[0]}'"
-            text = f"{found.kind} '{found.name}' is not among these manifests{near}"
+            text = f"{found.kind} '{found.name}' is not {bundle.here}{near}"
             yield Problem("unknown-workflow-template", text, found.at, "warning")
         return
     if not found.certain:
