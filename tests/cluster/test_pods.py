@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from argosy.kubernetes.controller.access import runner_access
+from argosy.kubernetes.crds import definitions
 from tests.cli.receiving import Receiver, receiving
-from tests.cluster.serving import Nats, Object, Service, encoded, event_source, nats, port, post, sensor
+from tests.cluster.serving import Nats, Object, Service, bus, encoded, event_source, nats, port, post, secret, sensor
+from tests.kubernetes.apiserver import ApiServer
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,163 @@ class TestPodsOfOneObject:
             for service in (receives, acts):
                 log = service.log.read_text()
                 assert not [word for word in ("sesame", "friend", "-password") if word in log]
+
+
+class Place:
+    """A namespace with a runner, its bus, and a service account that may do what the controller would let it."""
+
+    def __init__(self, apiserver: ApiServer, namespace: str, folder: Path) -> None:
+        self.apiserver = apiserver
+        self.namespace = namespace
+        self.folder = folder
+        self.objects: dict[tuple[str, str], Object] = {}
+
+    def apply(self, *items: Object, grant: bool = True) -> None:
+        """Apply objects and, as the controller does, the rights that the runner needs for them."""
+        for item in items:
+            self.apiserver.apply(item)
+            self.objects[item["kind"], item["metadata"]["name"]] = item
+        if grant:
+            self.grant()
+
+    def grant(self, without: str = "") -> str:
+        """Let the runner do what it needs, ``without`` one resource; its user."""
+        kinds = ("EventSource", "Sensor")
+        served = [item for (kind, _), item in self.objects.items() if kind in kinds]
+        buses = [item for (kind, _), item in self.objects.items() if kind == "EventBus"]
+        rules = runner_access(self.namespace, served, buses)[1]["rules"]
+        kept = [rule for rule in rules if without not in rule["resources"]]
+        return self.apiserver.service_account(self.namespace, "argosy-runner", kept)
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object."""
+        item = self.objects.pop((kind, name))
+        self.apiserver.request("DELETE", self.apiserver.path(item))
+
+    def runner(self, name: str = "runner", **env: str) -> Service:
+        """A runner as the controller would start it."""
+        config = self.apiserver.kubeconfig(self.folder / f"{name}.kubeconfig", self.grant(), namespace=self.namespace)
+        own = {"KUBECONFIG": str(config), "POD_NAMESPACE": self.namespace, "ARGOSY_MODE": "shared", "HOME": "/nowhere"}
+        return Service(self.folder / name, "runner-service", own | env)
+
+
+@pytest.fixture(scope="module")
+def server(apiserver: ApiServer) -> ApiServer:
+    """The API server with the definitions."""
+    for one in definitions():
+        apiserver.apply_yaml(json.dumps(one))
+    return apiserver
+
+
+@pytest.fixture
+def place(server: ApiServer, broker: Nats, tmp_path: Path) -> Place:
+    """A namespace with a bus and its secrets."""
+    place = Place(server, server.namespace(), tmp_path)
+    space = place.namespace
+    place.apply(
+        bus(space, broker.url),
+        secret(space, "bus-access", auth=broker.access),
+        secret(space, "door", token="open-sesame"),
+        secret(space, "badge", number="7"),
+    )
+    return place
+
+
+class TestARunner:
+    def test_waits_in_an_empty_namespace_and_follows_what_comes_changes_and_goes(
+        self, place: Place, receiver: Receiver
+    ) -> None:
+        space = place.namespace
+        door, other = port(), port()
+        with place.runner() as runner:
+            # Given a runner of a namespace without objects: it is ready
+            runner.start()
+            runner.until_ready()
+            # When three objects come
+            place.apply(
+                event_source(space, "front", door),
+                event_source(space, "back", other),
+                sensor(space, "tell", "front", receiver.url),
+            )
+            # Then they run
+            runner.until_said("source 'front/hello'", "receives")
+            runner.until_said("source 'back/hello'", "receives")
+            runner.until_ready()
+            assert post(door, "front", {"n": "1"}, "open-sesame") == 200
+            runner.until(lambda: badges(receiver) == [("1", "7")], "the first action")
+            # When one is changed, then only that is started anew
+            place.apply(event_source(space, "back", other, endpoint="/garden"))
+            runner.until(lambda: post(other, "garden", {"n": "-"}, "open-sesame") == 200, "the new endpoint")
+            assert len(runner.said("source 'front/hello'", "receives")) == 1
+            # When one is broken, then it runs on as it was
+            place.apply(event_source(space, "front", door, endpoint="/other", method="SHOUT"))
+            runner.until_said("EventSource", "front", "SHOUT")
+            assert post(door, "front", {"n": "2"}, "open-sesame") == 200
+            runner.until(lambda: badges(receiver)[1:] == [("2", "7")], "an action of what runs on")
+            # When one goes, then it stops
+            place.delete("EventSource", "back")
+            runner.until(lambda: post(other, "garden", {"n": "-"}, "open-sesame") in (0, 404), "the end of the source")
+            # And statuses that somebody writes are no change
+            said = len(runner.said("the manifests changed"))
+            place.apiserver.request(
+                "PATCH",
+                place.apiserver.path(place.objects["Sensor", "tell"], subresource="status"),
+                {"status": {"deadLetters": 1}},
+                content="application/merge-patch+json",
+            )
+            place.apply(secret(space, "badge", number="8"))
+            runner.until(lambda: len(runner.said("the manifests changed")) > said, "the other secret")
+            assert len(runner.said("the manifests changed")) == said + 1
+            assert runner.end(signal.SIGTERM) == 0
+
+    def test_leaves_alone_what_has_pods_of_its_own_or_is_somebody_elses(self, place: Place) -> None:
+        # Given objects of each kind of owner, in a namespace whose mode is shared
+        space = place.namespace
+        doors = {name: port() for name in ("ours", "own-pods", "theirs")}
+        items = {name: event_source(space, name, door) for name, door in doors.items()}
+        items["own-pods"]["metadata"]["annotations"] = {"argosy.dev/mode": "dedicated"}
+        items["theirs"]["metadata"]["annotations"] = {"argosy.dev/controller": "argo-events"}
+        place.apply(*items.values())
+        with place.runner() as runner:
+            runner.start()
+            runner.until_ready()
+            # Then the runner serves its own
+            assert [name for name, door in doors.items() if post(door, name, {}, "open-sesame")] == ["ours"]
+            # When one is given to it, and one taken from it
+            items["own-pods"]["metadata"]["annotations"] = {"argosy.dev/mode": "shared"}
+            items["ours"]["metadata"]["annotations"] = {"argosy.dev/mode": "dedicated"}
+            place.apply(items["own-pods"], items["ours"])
+            # Then it is so
+            runner.until(lambda: post(doors["own-pods"], "own-pods", {}, "open-sesame") == 200, "the one it was given")
+            runner.until(lambda: post(doors["ours"], "ours", {}, "open-sesame") == 0, "the end of the other")
+        # And where the mode is dedicated, only those that say so are its own
+        with place.runner("second", ARGOSY_MODE="dedicated") as runner:
+            runner.start()
+            runner.until_ready()
+            assert [name for name, door in doors.items() if post(door, name, {}, "open-sesame")] == ["own-pods"]
+
+    def test_goes_on_with_rotated_secrets_and_with_those_that_come_late(self, place: Place, receiver: Receiver) -> None:
+        # Given an object whose secret is not there yet, among others
+        space = place.namespace
+        door, late = port(), port()
+        place.apply(
+            event_source(space, "front", door),
+            event_source(space, "late", late, authSecret={"name": "comes-late", "key": "token"}),
+            sensor(space, "tell", "front", receiver.url),
+        )
+        with place.runner() as runner:
+            runner.start()
+            # Then the others run
+            runner.until(lambda: post(door, "front", {"n": "1"}, "open-sesame") == 200, "the one that has all")
+            runner.until(lambda: badges(receiver) == [("1", "7")], "the first action")
+            assert post(late, "late", {}, "anything") != 200
+            # When it comes, then its source opens
+            place.apply(secret(space, "comes-late", token="at-last"))
+            runner.until(lambda: post(late, "late", {"n": "-"}, "at-last") == 200, "the one that waited")
+            # When those in use are changed, then source and trigger use the new ones at once, and nothing was started anew
+            place.apply(secret(space, "door", token="friend"), secret(space, "badge", number="8"))
+            runner.until(lambda: post(door, "front", {"n": "2"}, "friend") == 200, "the new token")
+            runner.until(lambda: badges(receiver)[1:] == [("2", "8")], "the second action")
+            assert post(door, "front", {"n": "3"}, "open-sesame") == 401
+            assert len(runner.said("source 'front/hello'", "receives")) == 1
+            assert not [word for word in ("sesame", "friend", "at-last", "-password") if word in runner.log.read_text()]

@@ -1,7 +1,7 @@
 """What objects name of the namespace around them: Secrets and ConfigMaps, and the service account as which they act.
 
 A runner serves many objects in one pod, so nothing is mounted for it: it reads from the API what its objects name, each by its name, and
-may read nothing else (``argosy.kubernetes.workloads.runner_access``).
+may read nothing else (``argosy.kubernetes.controller.access``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The feed of a runner: the EventSources, Sensors and EventBuses of a namespace that are left to runners, followed in the Kubernetes API.
 
 What these objects name, Secrets and ConfigMaps, is read and followed too, each by its name alone, so that a role may say which
-(``argosy.kubernetes.workloads.runner_access``). An object that is not there yet, or may not be read yet, stops nobody: who needs it is started when it
+(``argosy.kubernetes.controller.access``). An object that is not there yet, or may not be read yet, stops nobody: who needs it is started when it
 comes. A server that goes away stops nobody either: everything runs on as it was, and what happened meanwhile is seen when it is back.
 """
 
