@@ -16,7 +16,8 @@ from typing import Any
 
 import argosy
 from argosy.cli._manifests import documents
-from argosy.kubernetes.install import Installation, eventbus, objects, pods, rights, runner
+from argosy.kubernetes.install import Installation, eventbus, objects, pods, rights
+from argosy.kubernetes.install.settings import CONTROLLER
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
@@ -61,6 +62,13 @@ VALUES = [
         1,
         "How many runners share a namespace in shared mode.",
         {"type": "integer", "minimum": 1, "maximum": 64},
+    ),
+    Value(
+        "allowShared",
+        False,
+        "Let objects and namespaces choose runners though mode is dedicated. The controller may then read all Secrets of the namespaces"
+        " that it serves.",
+        _YES,
     ),
     Value("admission", True, "Let the API server ask before it takes an object.", _YES),
     Value("controllerReplicas", 2, "One works, the others wait for its lease.", _COUNT),
@@ -175,7 +183,7 @@ def _templates() -> dict[str, str]:
     some = _by_key(objects(_holed(cluster=False), kinds=False))
     all_ = _by_key(objects(_holed(cluster=True), kinds=False))
     people = {_key(one) for one in rights.for_people()}
-    found: dict[str, list[str]] = {"controller": [], "admission": [], "people": [], "runner": []}
+    found: dict[str, list[str]] = {"controller": [], "admission": [], "people": []}
     for key in dict.fromkeys([*some, *all_]):
         if key[0] == "Namespace":
             continue  # Helm makes it: --create-namespace
@@ -184,13 +192,11 @@ def _templates() -> dict[str, str]:
         text = _merged(all_.get(key), some.get(key))
         if key[0] == "NetworkPolicy":
             text = f"{{{{- if $.Values.networkPolicies }}}}\n{text}{{{{- end }}}}\n"
+        if key[2] == f"{CONTROLLER}-shared":
+            text = f'{{{{- if or $.Values.allowShared (eq $.Values.mode "shared") }}}}\n{text}{{{{- end }}}}\n'
         found[component].append(text)
-    for one in runner(_MANAGED):
-        found["runner"].append(_text(one))
     joined = {name: "".join(texts) for name, texts in found.items()}
     joined["admission"] = f"{{{{- if $.Values.admission }}}}\n{joined['admission']}{{{{- end }}}}\n"
-    shared = '{{- if and (eq $.Values.mode "shared") (not $.Values.cluster) }}\n'
-    joined["runner"] = f"{shared}{_each(joined['runner'])}{{{{- end }}}}\n"
     return joined
 
 
@@ -202,6 +208,7 @@ def _holed(*, cluster: bool) -> Installation:
         image="xholeimagex",
         pull_policy="xholepullx",
         mode="xholemodex",
+        allow_shared=True,
         shards="xholeshardsx",  # type: ignore[arg-type]
     )
 
@@ -296,11 +303,6 @@ Is it there?
 Helm makes the kinds EventBus, EventSource and Sensor where they are not there, and never changes them after that. So at every
 upgrade, and where Argo Events was before:
   argosy crds | kubectl apply --server-side --force-conflicts -f -
-{{- if and (eq .Values.mode "shared") .Values.cluster }}
-
-Runners need an account in each namespace that they serve:
-  argosy install --runner NAMESPACE | kubectl apply --server-side -f -
-{{- end }}
 
 A first event:
   kubectl apply -f -   with the manifests that 'argosy new webhook' and 'argosy new log' print

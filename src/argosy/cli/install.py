@@ -58,12 +58,18 @@ def _namespace(ctx: click.Context, parameter: click.Parameter, value: str | tupl
     help="How many runners share a namespace in shared mode.",
 )
 @click.option(
+    "--allow-shared",
+    is_flag=True,
+    help="Let objects and namespaces choose runners (argosy.dev/mode: shared) though --mode is dedicated. The controller may then read all "
+    "Secrets of the namespaces that it serves.",
+)
+@click.option(
     "--runner",
     "runners",
     multiple=True,
     metavar="NAMESPACE",
     callback=_namespace,
-    help="Print only what runners need in this namespace: their account and its role. May be repeated.",
+    help="Print only an account and a role for the runners of this namespace, for a controller that may not make them. May be repeated.",
 )
 @click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 def install(
@@ -74,6 +80,7 @@ def install(
     image: str | None,
     mode: str,
     shards: int,
+    allow_shared: bool,
     runners: tuple[str, ...],
     form: str,
 ) -> None:
@@ -84,7 +91,7 @@ def install(
     --cluster say otherwise, and may do nothing elsewhere. Applying it again changes nothing; applying what a newer version prints is the upgrade.
 
     The pods of event sources and sensors run as the accounts that their manifests name: 'argosy rbac' prints what those need. In shared
-    mode runners act as each sensor's account; --mode shared prints their rights for the namespaces that are named, --runner for one more.
+    mode runners act as each sensor's account; the controller gives them what the objects that they serve need, for which it needs more itself.
 
     \b
     Examples:
@@ -113,6 +120,7 @@ def install(
             image=image or IMAGE,
             mode=mode,
             shards=shards,
+            allow_shared=allow_shared,
         )
         found = list(objects(installation, kinds="crds" not in without))
         if "namespace" in without:

@@ -9,10 +9,12 @@ import yaml
 
 from argosy.kubernetes import crds
 from argosy.kubernetes.admission import configuration as webhook
-from argosy.kubernetes.install import eventbus, parts, rights
+from argosy.kubernetes.controller.rules import controller_rules
+from argosy.kubernetes.install import eventbus, rights
 from argosy.kubernetes.install.pods import METRICS, SMALL, budget, deployment, fence, service
 from argosy.kubernetes.install.settings import ADMISSION, CONFIG, CONTROLLER, Installation, Object, named
 from argosy.kubernetes.names import RUNNER
+from argosy.kubernetes.workloads import MANAGED
 
 _CONFIG_FOLDER = "/etc/argo-events"
 
@@ -24,9 +26,6 @@ def objects(installation: Installation, *, kinds: bool = True) -> Iterator[Objec
         yield from crds.definitions()
     yield from controller_rights(installation)
     yield from controller(installation)
-    if installation.mode == "shared":
-        for where in installation.watched:
-            yield from runner(where)
     if installation.cluster:
         yield from rights.for_people()
     if installation.admission:
@@ -43,18 +42,21 @@ def namespace(installation: Installation) -> Object:
 
 
 def controller_rights(installation: Installation) -> Iterator[Object]:
-    """The controller's account, and what it may do where."""
-    holder = (CONTROLLER, installation.namespace)
-    yield rights.account(*holder, "controller")
-    inside, outside = rights.split(parts.controller_rules())
-    if installation.cluster:
-        yield from rights.in_cluster(CONTROLLER, "controller", [*inside, *outside], holder)
-    else:
+    """The controller's account, and what it may do where. What only runners make it need is a role of its own."""
+    holder, component = (CONTROLLER, installation.namespace), "controller"
+    yield rights.account(*holder, component)
+    needed = controller_rules(not installation.cluster, shared=False)
+    entitling = [rule for rule in controller_rules(not installation.cluster) if rule not in needed]
+    roles = {CONTROLLER: needed, **({f"{CONTROLLER}-shared": entitling} if installation.shares else {})}
+    for name, rules in roles.items():
+        if installation.cluster:
+            yield from rights.in_cluster(name, component, rules, holder)
         for where in installation.watched:
-            yield from rights.in_namespace(CONTROLLER, "controller", inside, where, holder)
-        yield from rights.in_cluster(f"{CONTROLLER}-{installation.namespace}", "controller", outside, holder)
-    own = parts.controller_own_rules()
-    yield from rights.in_namespace(f"{CONTROLLER}-own", "controller", own, installation.namespace, holder)
+            yield from rights.in_namespace(name, component, rules, where, holder)
+    if not installation.cluster:
+        # Its lease is where it runs, which need not be a namespace that it serves.
+        lease = [rule for rule in needed if "leases" in rule["resources"]]
+        yield from rights.in_namespace(f"{CONTROLLER}-own", component, lease, installation.namespace, holder)
 
 
 def controller(installation: Installation) -> Iterator[Object]:
@@ -71,7 +73,10 @@ def controller(installation: Installation) -> Iterator[Object]:
         "controller",
         installation,
         args=["controller", *_scope(installation), "--mode", installation.mode, "--shards", str(installation.shards)],
-        env=[{"name": "ARGO_EVENTS_IMAGE", "value": installation.image}],
+        env=[
+            {"name": "ARGOSY_IMAGE", "value": installation.image},
+            {"name": "IMAGE_PULL_POLICY", "value": installation.pull_policy},
+        ],
         ports={**METRICS, "health": 8081},
         resources=SMALL,
         files={_CONFIG_FOLDER: {"configMap": {"name": CONFIG}}},
@@ -132,11 +137,19 @@ def admission(installation: Installation) -> Iterator[Object]:
 
 
 def runner(where: str) -> list[Object]:
-    """What a namespace needs whose objects are served by a runner: the runner's account, and what it may do there."""
-    return [
-        rights.account(RUNNER, where, "runner"),
-        *rights.in_namespace(RUNNER, "runner", parts.runner_rules(), where, (RUNNER, where)),
+    """The account of a namespace's runners, and what they may do there whatever they serve.
+
+    A controller that may do so makes the same, and gives the runners no more than what they serve needs, name by name.
+    """
+    read = ["get", "list", "watch"]
+    rules = [
+        {"apiGroups": ["argoproj.io"], "resources": rights.KINDS, "verbs": read},
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+        {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": read},
+        {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
     ]
+    found = [rights.account(RUNNER, where, ""), *rights.in_namespace(RUNNER, "", rules, where, (RUNNER, where))]
+    return [{**one, "metadata": {**one["metadata"], "labels": dict(MANAGED)}} for one in found]
 
 
 def _text(value: Any) -> str:

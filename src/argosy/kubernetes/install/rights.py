@@ -6,7 +6,7 @@ lives in no namespace is bound once for the cluster in either case, and bound to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from argosy.kubernetes.install.settings import Object, named
 
@@ -61,28 +61,3 @@ def for_people() -> Iterator[Object]:
             "metadata": about,
             "rules": [{"apiGroups": ["argoproj.io"], "resources": KINDS, "verbs": verbs}],
         }
-
-
-def split(rules: Iterable[Object]) -> tuple[list[Object], list[Object]]:
-    """Those of the rules that can be given in a namespace, and those that cannot, because what they are about lives in none."""
-    inside: list[Object] = []
-    outside: list[Object] = []
-    for rule in rules:
-        elsewhere = set().union(*(_OUTSIDE.get(group, set()) for group in rule["apiGroups"]))
-        (outside if set(rule["resources"]) <= elsewhere else inside).append(rule)
-    return inside, outside
-
-
-_OUTSIDE = {
-    "": {"namespaces", "nodes", "persistentvolumes"},
-    "admissionregistration.k8s.io": {
-        "validatingwebhookconfigurations",
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicybindings",
-    },
-    "apiextensions.k8s.io": {"customresourcedefinitions"},
-    "authentication.k8s.io": {"tokenreviews"},
-    "authorization.k8s.io": {"subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"},
-    "rbac.authorization.k8s.io": {"clusterroles", "clusterrolebindings"},
-}
-"""Resources of no namespace that a part of ours may ask for."""

@@ -39,6 +39,14 @@ class Installation:
     shards: int = 1
     """How many runners share a namespace in shared mode."""
 
+    allow_shared: bool = False
+    """Whether the controller may run and entitle runners though ``mode`` is dedicated: for what says ``shared`` itself."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether there may be runners."""
+        return self.allow_shared or self.mode == "shared"
+
     @property
     def watched(self) -> tuple[str, ...]:
         """The namespaces that are served, each once; nothing where all are."""
