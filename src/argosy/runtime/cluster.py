@@ -20,7 +20,7 @@ from argosy.kubernetes.names import GROUP_VERSION, Mode, mode_of, ours
 from argosy.kubernetes.references import references
 from argosy.kubernetes.watching import Cache, Place
 from argosy.manifests.bundle import Bundle, from_objects
-from argosy.runtime.feeds import Feed
+from argosy.runtime.feeds import Feed, errors_alone
 
 _log = logging.getLogger("argosy.runtime")
 
@@ -73,7 +73,7 @@ class Cluster(Feed):
                 self._moved.clear()
                 objects = self._objects()
                 if objects != seen:
-                    bundle = await asyncio.to_thread(from_objects, objects)
+                    bundle = errors_alone(await asyncio.to_thread(from_objects, objects))
                     if await self._follow(bundle.keeping(last)):
                         continue
                     seen, last = objects, bundle.keeping(last)

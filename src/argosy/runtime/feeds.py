@@ -111,14 +111,19 @@ class Environment(Feed):
         return f"the variables {self._variable} and {CONFIG}"
 
     def now(self) -> Bundle:
-        bundle = from_objects(self._objects)
-        # What it may be warned of is about others (an EventSource that a Sensor names), and they are not here.
-        bundle.findings = [finding for finding in bundle.findings if finding.severity == "error"]
-        return bundle
+        return errors_alone(from_objects(self._objects))
 
     async def changes(self) -> AsyncIterator[Bundle]:
         return
         yield
+
+
+def errors_alone(bundle: Bundle) -> Bundle:
+    """The bundle without warnings. They are mostly about others (an EventSource that a Sensor names), and a pod does not see all of those;
+    whoever applies an object is warned by ``argosy admission``.
+    """
+    bundle.findings = [finding for finding in bundle.findings if finding.severity == "error"]
+    return bundle
 
 
 def _decoded(environment: Mapping[str, str], variable: str) -> dict[str, Any]:

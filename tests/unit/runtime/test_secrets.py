@@ -8,7 +8,7 @@ import pytest
 
 from argosy.errors import SecretMissing
 from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
-from argosy.runtime.secrets import Secrets
+from argosy.runtime.secrets import Mounts, Secrets
 
 TOKEN = SecretKeySelector(name="my-app", key="api.token")
 
@@ -132,3 +132,32 @@ def test_two_namespaces_never_see_each_other() -> None:
 
     with pytest.raises(SecretMissing):
         secrets.secret("b", SecretKeySelector(name="n", key="k"))
+
+
+class TestAPod:
+    def test_finds_secrets_and_config_maps_where_upstream_mounts_them_and_reads_them_anew(self, tmp_path: Path) -> None:
+        secrets = Secrets(mounts=Mounts(tmp_path))
+        _write(tmp_path / "argo-events/secrets/my-app/api.token", "first\n")
+        _write(tmp_path / "argo-events/config/my-app/api.token", "public")
+        assert secrets.secret("ns", TOKEN) == "first"
+        assert secrets.config_map("ns", ConfigMapKeySelector(name="my-app", key="api.token")) == "public"
+
+        _write(tmp_path / "argo-events/secrets/my-app/api.token", "second")
+        assert secrets.secret("ns", TOKEN) == "second"
+
+    def test_finds_what_opens_the_bus_at_a_place_of_its_own_and_by_its_name(self, tmp_path: Path) -> None:
+        secrets = Secrets(mounts=Mounts(tmp_path, ("bus", "client-auth")))
+        access = SecretKeySelector(name="bus", key="client-auth")
+        _write(tmp_path / "etc/eventbus/auth/auth.yaml", "username: a")
+        assert secrets.secret("ns", access) == "username: a"
+        with pytest.raises(SecretMissing):
+            secrets.secret("ns", TOKEN)
+
+        _write(tmp_path / "argo-events/secrets/bus/client-auth", "username: b")
+        assert secrets.secret("ns", access) == "username: b"
+
+    def test_is_not_led_out_of_what_is_mounted(self, tmp_path: Path) -> None:
+        _write(tmp_path / "outside", "not yours")
+        secrets = Secrets(mounts=Mounts(tmp_path / "root"))
+        with pytest.raises(SecretMissing):
+            secrets.secret("ns", SecretKeySelector(name="..", key="../../../outside"))
