@@ -16,7 +16,7 @@ _KEPT = ["get", "list", "watch", "create", "patch", "delete"]
 
 
 def controller_rules(namespaced: bool, *, shared: bool = True) -> list[Rule]:
-    """The rules. ``namespaced``: of a Role in each namespace that it manages, in which its Lease must be, too; else of a ClusterRole.
+    """The rules. ``namespaced``: of a Role in each namespace that it manages; else of a ClusterRole.
     ``shared``: with what it takes to run and to entitle the runners of the shared mode.
     """
     reviews = "localsubjectaccessreviews" if namespaced else "subjectaccessreviews"
@@ -30,10 +30,9 @@ def controller_rules(namespaced: bool, *, shared: bool = True) -> list[Rule]:
         _rule("policy", ["poddisruptionbudgets"], _KEPT),
         _rule("networking.k8s.io", ["networkpolicies"], _KEPT),
         _rule("", ["pods"], ["list", "watch"]),
-        _rule("", ["secrets"], ["get", "create", "delete"]),
+        _rule("", ["secrets"], ["get", "create", "patch", "delete"]),
         _rule("", ["persistentvolumeclaims"], ["list", "delete"]),
         _rule("events.k8s.io", ["events"], ["create"]),
-        _rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
         _rule("authorization.k8s.io", [reviews], ["create"]),
         _rule("rbac.authorization.k8s.io", ["roles", "rolebindings"], ["list", "watch"]),
     ]
@@ -47,8 +46,14 @@ def controller_rules(namespaced: bool, *, shared: bool = True) -> list[Rule]:
             # What the runners' Role gives has to be had by who makes it.
             _rule("", ["secrets", "configmaps"], ["get", "list", "watch"]),
             _rule("", ["serviceaccounts/token"], ["create"]),
+            _rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),
         ]
     return rules
+
+
+def controller_own_rules() -> list[Rule]:
+    """The rules of a Role in the namespace in which it runs: its Lease."""
+    return [_rule("coordination.k8s.io", ["leases"], ["get", "create", "update"])]
 
 
 def _rule(group: str, resources: list[str], verbs: list[str]) -> Rule:
