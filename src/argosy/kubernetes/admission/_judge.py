@@ -35,13 +35,16 @@ class Answer(msgspec.Struct, omit_defaults=True):
     failed: str = ""
 
 
-def answered(question: Question) -> Answer:
-    """The answer; never raises for what an object says."""
+def answered(text: bytes) -> Answer:
+    """The answer to a question; never raises for what an object says."""
     try:
+        question = msgspec.json.decode(text, type=Question)
         verdict = judge(question.request, question.known)
         return Answer(answer(question.request, verdict), verdict.asks)
     except Malformed as error:
         return Answer(malformed=str(error))
+    except RecursionError:
+        return Answer(failed="it is nested too deeply to be read")
     except MemoryError:
         return Answer(failed=f"it takes more than {MEMORY_BYTES // 2**20} MB to read")
     except Exception as error:  # noqa: BLE001 - a defect of ours must not look like an object that is fine
@@ -58,7 +61,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while head := questions.read(4):
         (length,) = struct.unpack(">I", head)
-        body = msgspec.json.encode(answered(msgspec.json.decode(questions.read(length), type=Question)))
+        body = msgspec.json.encode(answered(questions.read(length)))
         answers.write(struct.pack(">I", len(body)) + body)
         answers.flush()
 

@@ -52,7 +52,10 @@ def changes(before: Object, now: Object) -> Iterator[Remark]:
         yield _fixed(f"spec.{has}", f"a bus cannot change from '{had}' to '{has}'; {_ADVICE}")
         return
     if had == "nats":
-        ways = [[word for word in ("native", "exotic") if mapping(spec, "nats").get(word)] for spec in (old, new)]
+        ways = [
+            [word for word in ("native", "exotic") if mapping(spec, "nats").get(word) is not None]
+            for spec in (old, new)
+        ]
         if ways[0] and ways[1] and ways[0] != ways[1]:
             yield _fixed(f"spec.nats.{ways[1][0]}", f"cannot change from '{ways[0][0]}' to '{ways[1][0]}'; {_ADVICE}")
             return

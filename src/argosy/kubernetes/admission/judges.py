@@ -56,9 +56,8 @@ class Failed(ArgosyError):
 class _Judge:
     process: asyncio.subprocess.Process
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, body: bytes) -> Answer:
         assert self.process.stdin is not None and self.process.stdout is not None
-        body = msgspec.json.encode(question)
         self.process.stdin.write(struct.pack(">I", len(body)) + body)
         await self.process.stdin.drain()
         (length,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
@@ -111,6 +110,10 @@ class Judges:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         try:
+            body = msgspec.json.encode(Question(request, known))
+        except RecursionError as error:
+            raise Failed("it could not be checked: it is nested too deeply to be read") from error
+        try:
             async with asyncio.timeout_at(until):
                 judge = await self._idle.get()
         except TimeoutError:
@@ -119,7 +122,7 @@ class Judges:
         done = False
         try:
             async with asyncio.timeout(patience):
-                answer = await judge.ask(Question(request, known))
+                answer = await judge.ask(body)
             done = True
         except TimeoutError:
             raise TooLong(
@@ -168,7 +171,7 @@ class Judges:
         self._all.add(judge)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await judge.ask(Question(_FIRST, Known(namespace="default")))
+                await judge.ask(msgspec.json.encode(Question(_FIRST, Known(namespace="default"))))
         except BaseException:
             await self._end(judge)
             raise
