@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cli.asking import Said, call
 from tests.cli.running import free_port
-from tests.cluster.pods_by_hand import Pods, needed
+from tests.cluster.pods_by_hand import Pods, lent_address, needed
 from tests.kubernetes.apiserver import ApiServer
 
 WEB = """
@@ -107,28 +116,231 @@ def shop(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield Shop(pods, apiserver.kubeconfig(folder / "kubeconfig"))
 
 
+@pytest.fixture
+def look_only(shop: Shop, apiserver: ApiServer, tmp_path: Path) -> dict[str, str | None]:
+    """The environment of somebody who has the role ``argosy-view`` alone."""
+    view = next(yaml.safe_load_all(call("rbac", "--cli").text))
+    assert view["metadata"]["name"] == "argosy-view"
+    user = apiserver.service_account(shop.namespace, "looker", view["rules"])
+    return {"KUBECONFIG": str(apiserver.kubeconfig(tmp_path / "looker", user, namespace=shop.namespace))}
+
+
 def test_one_namespace_answers_as_one_run_would(shop: Shop) -> None:
     # Given events of a source with a pod of its own, and of one that a runner serves
     said = shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0001")
     assert "bill, ship" in said.text
     shop.publish("web", "order", {"body": {"kind": "old"}}, "order-0002")
-    shop.publish("desk", "call", {"body": {}}, "call-00001")
-    # Then the log has all of them once, whoever is asked
-    listed = [row["id"] for row in shop.ask("events", "list", "-o", "json").lines]
-    assert sorted(listed) == ["call-00001", "order-0001", "order-0002"]
-    shown = shop.ask("events", "show", "order-0001").text
-    assert f"{shop.namespace}/bill, {shop.namespace}/ship" in shown
+    assert shop.publish("desk", "call", {"body": {}}, "call/00001").text.endswith("→ note\n")
+    # Then the log has all of them once, whoever is asked, page by page, and by name
+    ids = ["call/00001", "order-0002", "order-0001"]
+    assert [row["id"] for row in shop.ask("events", "list", "-o", "json").lines] == ids
+    assert shop.ask("events", "list", "--limit", "2").text.count(" web/") == 1
+    assert "call/00001"[:8] in shop.ask("events", "list", "--source", "desk").text
+    assert "did you mean 'web'" in shop.ask("events", "list", "--source", "wep", code=1).errors.lower()
+    assert "no such event" in shop.ask("events", "list", "--source", "elsewhere").errors
+    assert f"{shop.namespace}/bill, {shop.namespace}/ship" in shop.ask("events", "show", "order-0001").text
+    assert f"{shop.namespace}/note" in shop.ask("events", "show", "call/00001").text
+    assert [row["id"] for row in _captured(shop)] == ids[::-1]
     # And all sensors are there
     sensors = shop.ask("sensor", "list", "-o", "json").json["sensors"]
     assert [one["name"] for one in sensors] == ["bill", "note", "ship"]
-    # And an event is explained over all sensors, with what became of it
-    run = shop.pods.runs["bill-sensor-x"]
-    run.until(lambda: _states(shop, "bill") == ["dead"], "the action did not die")
-    explained = shop.ask("explain", "order-0001")
-    assert "dead letter" in explained.text
-    assert "ship" in explained.text
-    assert "body.kind" in shop.ask("explain", "order-0002", "bill", code=3).text
+    assert "waits for payment" in shop.ask("sensor", "show", "ship").text
+    assert "there is no sensor" not in shop.ask("sensor", "pending", "ship").text
+    assert "did you mean 'ship'" in shop.ask("sensor", "show", "shipp", code=1).errors
 
 
-def _states(shop: Shop, sensor: str) -> list[str]:
-    return [one["state"] for one in shop.ask("actions", "list", "--sensor", sensor, "-o", "json").json["actions"]]
+def test_an_event_is_explained_over_all_sensors_with_what_became_of_it(shop: Shop) -> None:
+    # Given an action that died, and a condition that waits
+    shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0101")
+    _until_state(shop, "bill", "order-0101", "dead")
+    # Then explain says both, for all sensors that listen or for one
+    text = shop.ask("explain", "order-0101").text
+    assert "dead letter since" in text
+    assert "payment" in text
+    assert "payment" not in shop.ask("explain", "order-0101", "bill").text
+    assert "does not listen" in shop.ask("explain", "order-0101", "note", code=3).text
+    # And when the other event comes, both are what the condition had
+    shop.publish("web", "payment", {"body": {}}, "payment-0101")
+    _until_state(shop, "ship", "payment-0101", "done")
+    told = shop.ask("explain", "payment-0101", "-o", "json").json
+    assert [one["name"] for one in told["events"][-1]["sensors"] if one["result"] == "fires"] == ["ship"]
+    assert [became["state"] for became in told["happened"].values()] == ["done"]
+    assert "is on the log" in shop.ask("explain", "nowhere-0101", code=1).errors
+
+
+def test_actions_are_found_and_acted_on_wherever_their_sensor_runs(shop: Shop) -> None:
+    # Given actions of a dedicated pod and of a runner
+    shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0201")
+    shop.publish("desk", "call", {"body": {}}, "call-0201")
+    dead = _until_state(shop, "bill", "order-0201", "dead")
+    done = _until_state(shop, "note", "call-0201", "done")
+    # Then one list has both, each once and with its trigger's kind
+    rows = shop.ask("actions", "list", "-o", "json").json["actions"]
+    assert [(one["sensor"], one["kind"]) for one in rows if one["id"] == dead] == [("bill", "http")]
+    assert [(one["sensor"], one["kind"]) for one in rows if one["id"] == done] == [("note", "log")]
+    assert [one["state"] for one in shop.ask("actions", "list", "--limit", "1", "-o", "json").json["actions"]] == [
+        "dead",
+        "done",
+    ]
+    assert "of sensor bill" in shop.ask("actions", "show", dead[:12]).text
+    assert "of sensor note" in shop.ask("actions", "show", done).text
+    # And orders reach the pod that can do them, several at once
+    said = shop.ask("actions", "redrive", dead, done, code=1)
+    assert f"{dead[:12]} of bill/send is back in the queue" in said.text
+    assert f"{done[:12]}: it is done" in said.errors
+    _until_state(shop, "bill", "order-0201", "dead")
+    assert "is discarded" in shop.ask("actions", "discard", dead, "--reason", "a test").text
+    assert "there is no action" in shop.ask("actions", "retry", "0000000000", code=1).errors
+    # And a sensor is suspended and resumed
+    assert "is suspended" in shop.ask("sensor", "suspend", "bill/send").text
+    assert "runs" in shop.ask("sensor", "resume", "bill/send").text
+
+
+def test_events_are_replayed_through_the_pod_of_the_sensor(shop: Shop) -> None:
+    shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0301")
+    _until_state(shop, "bill", "order-0301", "dead")
+    words = (
+        "replay",
+        "--to-sensor",
+        "bill",
+        "--from",
+        "1h",
+        "--dry-run",
+        "--where",
+        "id == 'order-0301'",
+        "-o",
+        "json",
+    )
+    told = shop.ask(*words).lines
+    assert [action["was"] for line in told if line["kind"] == "event" for action in line["actions"]] == ["dead"]
+
+
+def test_what_comes_is_followed_through_the_proxy_until_the_pods_end(shop: Shop, tmp_path: Path) -> None:
+    # Given somebody who follows the log
+    command = [sys.executable, "-m", "argosy.cli._kubectl", "-n", shop.namespace, "events", "tail", "-f", "--last", "0"]
+    env = {**os.environ, "KUBECONFIG": str(shop.env["KUBECONFIG"])}
+    follower = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    assert follower.stdout is not None
+    coming, lines = follower.stdout, queue.SimpleQueue[str]()
+    reader = threading.Thread(target=lambda: [lines.put(line) for line in coming], daemon=True)
+    reader.start()
+    try:
+        # When events come, from the one side and the other, then each is shown at once and once
+        seen: list[str] = []
+        number = 0
+        while not seen:  # following begins when it begins
+            number += 1
+            shop.publish("web", "order", {"body": {"kind": "old"}}, f"order-04{number:02}")
+            with contextlib.suppress(queue.Empty):
+                seen.append(lines.get(timeout=1))
+        shop.publish("desk", "call", {"body": {}}, "call-0401")
+        while not any("call-040" in line for line in seen):
+            seen.append(lines.get(timeout=20))
+        assert len(seen) == len(set(seen))
+    finally:
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 130
+        reader.join(20)
+        follower.stdout.close()
+
+
+def test_who_may_only_look_can_look_and_is_told_what_is_missing_to_act(
+    shop: Shop, look_only: dict[str, str | None]
+) -> None:
+    shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0501")
+    dead = _until_state(shop, "bill", "order-0501", "dead")
+
+    def ask(*words: str, code: int = 0) -> Said:
+        said = call(*words, "--cluster", env=look_only)
+        assert said.code == code, f"{words} ended with {said.code}:\n{said.text}{said.errors}"
+        return said
+
+    assert dead[:8] in ask("actions", "list").text
+    assert "order-05" in ask("events", "list").text
+    assert "is not told" in ask("explain", "order-0501").text
+    said = ask("actions", "redrive", dead, code=1)
+    assert f"you may not create pods/proxy in namespace '{shop.namespace}'" in said.errors
+    assert "argosy rbac --cli" in said.errors
+
+
+def test_a_pod_that_does_not_answer_is_named_and_the_others_answer(shop: Shop) -> None:
+    # Given a pod that is not there yet, and one that ended without anybody having noticed
+    shop.pods.register("Sensor", "late", "late-sensor-x", "")
+    with lent_address() as address:
+        shop.pods.register("Sensor", "gone", "gone-sensor-x", address)
+        try:
+            said = shop.ask("sensor", "list", "-o", "json")
+            assert [one["name"] for one in said.json["sensors"]] == ["bill", "note", "ship"]
+            assert (
+                "not in this answer: pod 'late-sensor-x' of Sensor 'late' cannot be asked: it is Pending" in said.errors
+            )
+            assert "not in this answer: pod 'gone-sensor-x' of Sensor 'gone' does not answer" in said.errors
+            assert "'late-sensor-x'" in shop.ask("sensor", "show", "late", code=1).errors
+            shop.ask("events", "list")
+        finally:
+            for name in ("late-sensor-x", "gone-sensor-x"):
+                shop.pods.server.request(
+                    "DELETE", f"/api/v1/namespaces/{shop.namespace}/pods/{name}?gracePeriodSeconds=0"
+                )
+
+
+def test_why_a_cluster_cannot_be_asked_is_a_sentence(
+    shop: Shop, apiserver: ApiServer, namespace: str, tmp_path: Path
+) -> None:
+    def errors(*words: str, env: dict[str, str | None] | None = None) -> str:
+        said = call("events", "list", *words, env=env or shop.env)
+        assert said.code == 1, said
+        return said.errors
+
+    assert "there is no namespace 'nowhere' on this cluster" in errors("-n", "nowhere")
+    assert f"no pod of Argosy runs in namespace '{namespace}'" in errors("-n", namespace)
+    assert "has no entry 'other' under contexts" in errors("--context", "other")
+    assert "KUBECONFIG names" in errors("--cluster", env={"KUBECONFIG": str(tmp_path / "none")})
+    nobody = apiserver.kubeconfig(tmp_path / "nobody", "nobody")
+    assert "you may not list pods" in errors("-n", shop.namespace, env={"KUBECONFIG": str(nobody)})
+    user = apiserver.service_account(
+        shop.namespace, "lister", [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+    )
+    lister = apiserver.kubeconfig(tmp_path / "lister", user)
+    assert "you may not get Secret 'argosy-api'" in errors("-n", shop.namespace, env={"KUBECONFIG": str(lister)})
+
+
+def test_kubectl_finds_the_plug_in_and_its_flags_stand_anywhere(shop: Shop, tmp_path: Path) -> None:
+    # Given kubectl, and the program kubectl-argosy on the PATH
+    kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed; tools/servers/install --peers brings it")
+    program = tmp_path / "kubectl-argosy"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m argosy.cli._kubectl "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(shop.env["KUBECONFIG"])}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([kubectl, "argosy", *words], capture_output=True, text=True, env=env, cwd=tmp_path)
+
+    for words in (
+        ("-n", shop.namespace, "sensor", "list"),
+        ("sensor", f"--namespace={shop.namespace}", "list"),
+        ("--context", "tests", "sensor", "list", "-n", shop.namespace),
+    ):
+        assert "bill/send" in run(*words).stdout
+    assert "Usage: kubectl argosy sensor" in run("sensor", "--help").stdout
+    # Without a flag it is the context's namespace, where nobody runs
+    assert "no pod of Argosy runs in namespace 'default'" in run("sensor", "list").stderr
+
+
+def _captured(shop: Shop) -> list[Any]:
+    return shop.ask("events", "capture", "-o", "-").lines
+
+
+def _until_state(shop: Shop, sensor: str, event: str, state: str) -> str:
+    """The id of the action that this event caused, once it is in this state."""
+    found: list[str] = []
+
+    def there() -> bool:
+        rows = shop.ask("actions", "list", "--sensor", sensor, "--state", state, "-o", "json").json["actions"]
+        found.extend(one["id"] for one in rows if event in {each["id"] for each in one["events"]})
+        return bool(found)
+
+    next(iter(shop.pods.runs.values())).until(there, f"no action of {event} is {state}")
+    return found[0]

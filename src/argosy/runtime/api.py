@@ -35,6 +35,7 @@ ROOT = "/api/v1"
 TOPICS = ("actions", "events", "explaining", "replay", "sensors", "shadow", "status")
 """The modules of ``argosy.runtime.operations`` that are served. Imported at the first request."""
 FILE = "api.json"
+PATH_HEADER = b"x-argosy-path"
 _MOST_BYTES = 16 * 1024 * 1024
 _ANSWER_SECONDS = 60.0
 """How long an operation may take before its question is answered with 503; one that answers in lines may take longer."""
@@ -98,8 +99,10 @@ class Api:
             for topic in TOPICS:
                 module = importlib.import_module(f"argosy.runtime.operations.{topic}")
                 self._operations += [(operation, pattern(operation.path)) for operation in module.OPERATIONS]
-        # The path as it was sent: an id may hold a slash, spelled %2F.
-        raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").removeprefix(ROOT)
+        # The path as it was sent: an id may hold a slash, spelled %2F. The proxy of a Kubernetes API server unpacks it; past that the path
+        # comes as a header.
+        sent = dict(scope["headers"]).get(PATH_HEADER) or scope.get("raw_path") or scope["path"].encode()
+        raw = sent.decode("latin-1").removeprefix(ROOT)
         found = [(one, match) for one, expression in self._operations if (match := expression.fullmatch(raw))]
         for operation, match in found:
             if operation.method == scope["method"]:
