@@ -1,10 +1,10 @@
 """The pods of a namespace asked as if they were one run: which of them can answer, and one answer made of several.
 
-A pod of an EventSource or a Sensor knows its own object alone, a runner those of its shard; the event log and the action queues belong to
+A pod of an EventSource or a Sensor knows its own object alone, a runner all those that runners serve; the event log and the action queues belong to
 the bus, which all of them reach. So each question goes to those that know enough:
 
 * of a sensor, to the pod that runs it;
-* of the log, to one pod of each bus (any can read it) and to all runners;
+* of the log, to one pod of each bus (any can read it) and to a runner;
 * of one event or action, to all, for each finds by name only what its own manifests name;
 * lists are put together from all, and which pods did not answer is said.
 """
@@ -40,9 +40,9 @@ Answer = dict[str, Any]
 class Cluster(Client):
     """A namespace of a cluster, in the place of one run."""
 
-    def __init__(self, server: Server, namespace: str, found: Sequence[Pod], secret: str) -> None:
+    def __init__(self, server: Server, namespace: str, found: Sequence[Sequence[Pod]], secret: str) -> None:
         self.namespace = namespace
-        self._pods = [PodClient(server, namespace, pod, secret) for pod in found]
+        self._pods = [PodClient(server, namespace, same, secret) for same in found]
         self._silent: set[str] = set()
 
     @classmethod
@@ -68,8 +68,8 @@ class Cluster(Client):
                 return self._manifests
             case ["sensors"]:
                 told = [answer for _, answer in self._all(self._with_sensors, lambda pod: pod.get(path, **query))]
-                rows = [row for answer in told for row in answer["sensors"]]
-                return {"sensors": sorted(rows, key=lambda row: (row["namespace"], row["name"]))}
+                rows = {(row["namespace"], row["name"]): row for answer in told for row in answer["sensors"]}
+                return {"sensors": [rows[place] for place in sorted(rows)]}
             case ["sensors", name, *_]:
                 return self._running(name).get(path, **query)
             case ["actions" | "shadow", *_] if query.get("sensor"):

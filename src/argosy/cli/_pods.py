@@ -12,7 +12,7 @@ import base64
 import binascii
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +34,7 @@ class Unreachable(Refused):
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod of ours. ``serves`` is the name of its EventSource or Sensor, or the shard of a runner; ``trouble`` says why it cannot be
+    """One pod of ours. ``serves`` is the name of its EventSource or Sensor, empty for a runner; ``trouble`` says why it cannot be
     asked, empty where it can.
     """
 
@@ -55,12 +55,15 @@ class Pod:
 
 
 class PodClient(Client):
-    """One pod, asked through the API server."""
+    """The pods that do the same, of which one is asked, through the API server: ``pod``, and the next for a question that it does not answer.
 
-    def __init__(self, server: Server, namespace: str, pod: Pod, token: str) -> None:
+    Every runner can be asked for all that runners serve: each knows all of their manifests, and the rest is on the bus.
+    """
+
+    def __init__(self, server: Server, namespace: str, same: Sequence[Pod], token: str) -> None:
         self._server = server
         self._namespace = namespace
-        self.pod = pod
+        self.pod, *self._others = same
         self._token = token
 
     @property
@@ -72,6 +75,18 @@ class PodClient(Client):
         return self.pod.shown
 
     def _ask(
+        self, method: str, path: str, query: Mapping[str, object], body: object, seconds: float
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        try:
+            return self._ask_pod(method, path, query, body, seconds)
+        except Unreachable:
+            # An order may have been heard although nobody answered; it is not given twice.
+            if method != "GET" or not self._others:
+                raise
+            self.pod = self._others.pop(0)
+            return self._ask(method, path, query, body, seconds)
+
+    def _ask_pod(
         self, method: str, path: str, query: Mapping[str, object], body: object, seconds: float
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         if self.pod.trouble:
@@ -141,8 +156,8 @@ def token(server: Server, namespace: str) -> str:
         ) from None
 
 
-def pods(server: Server, namespace: str) -> list[Pod]:
-    """The pods of ours in a namespace, sorted; of those that do the same, the ready one. Raises Refused where there is none."""
+def pods(server: Server, namespace: str) -> list[list[Pod]]:
+    """The pods of ours in a namespace: those that do the same together, the ready ones first. Raises Refused where there is none."""
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
     try:
         listed = [_pod(one) for one in server.items(path, labels=names.CONTROLLER)]
@@ -154,10 +169,10 @@ def pods(server: Server, namespace: str) -> list[Pod]:
     if not found:
         raise Refused(_none(server, namespace), 404)
     found.sort(key=lambda one: (bool(one.trouble), not one.ready, one.name))
-    first: dict[tuple[str, str], Pod] = {}
+    same: dict[tuple[str, str], list[Pod]] = {}
     for one in found:
-        first.setdefault((one.kind, one.serves), one)
-    return sorted(first.values(), key=lambda one: (one.kind, one.serves))
+        same.setdefault((one.kind, one.serves), []).append(one)
+    return [same[place] for place in sorted(same)]
 
 
 def _pod(raw: Mapping[str, Any]) -> Pod | None:
@@ -174,11 +189,11 @@ def _pod(raw: Mapping[str, Any]) -> Pod | None:
     else:
         return None
     labels = about.get("labels") or {}
-    serves = labels.get(_LABELS[kind], "") if kind in _LABELS else environment.get("ARGOSY_SHARD", "")
+    serves = labels.get(_LABELS[kind]) or about["name"] if kind in _LABELS else ""
     ports = [each.get("containerPort") for each in container.get("ports") or () if each.get("name") == "metrics"]
     ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions") or ())
     return Pod(
-        about["name"], kind, serves or about["name"], int((ports or [_PORT])[0] or _PORT), ready, _trouble(status),
+        about["name"], kind, serves, int((ports or [_PORT])[0] or _PORT), ready, _trouble(status),
         environment.get("EVENTBUS_CONFIG", ""),
     )  # fmt: skip
 
