@@ -5,9 +5,11 @@ All of it comes with the first object that needs it, and goes with the last.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 
+from argosy.errors import Rejected
 from argosy.kubernetes import workloads
 from argosy.kubernetes.client import AlreadyExists, Object
 from argosy.kubernetes.controller.access import runner_access
@@ -43,7 +45,8 @@ async def look(desk: Desk, key: Key) -> float | None:
         await _remove(desk, name, "Secret", API_SECRET)
     if runners or not there:
         for kind in _ACCESS:
-            await _remove(desk, name, kind, RUNNER)
+            with contextlib.suppress(Rejected):  # what it may not even look at, it has not made
+                await _remove(desk, name, kind, RUNNER)
     await desk.clear(runners)
     return None
 
