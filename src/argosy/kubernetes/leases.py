@@ -119,6 +119,7 @@ class Election:
         self._renewed_at = -math.inf
         self._seen: tuple[object, ...] = ()
         self._seen_at = -math.inf
+        self._lasts = 0.0
 
     def __str__(self) -> str:
         return f"lease '{self._namespace}/{self._name}'"
@@ -198,11 +199,10 @@ class Election:
         try:
             found = await self._client.get(_LEASES, self._name, self._namespace)
         except NotFound:
-            return await self._make()
+            # Somebody removed it; its holder, if it lives, does not know yet, and makes it anew.
+            return False if self._another_has_it() else await self._make()
         self._look(found)
-        if self.holder not in ("", self._identity) and not self._abandoned(found):
-            return False
-        return await self._write(found)
+        return False if self._another_has_it() else await self._write(found)
 
     async def _make(self) -> bool:
         about: Object = {"name": self._name, "namespace": self._namespace}
@@ -249,10 +249,12 @@ class Election:
     def _look(self, lease: Object) -> None:
         spec: Object = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
+        self._lasts = float(spec.get("leaseDurationSeconds") or self._durations.lease_seconds)
         seen = (self.holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if seen != self._seen:
             self._seen, self._seen_at = seen, self._clock.monotonic()
 
-    def _abandoned(self, lease: Object) -> bool:
-        lasts = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._durations.lease_seconds)
-        return self._clock.monotonic() - self._seen_at >= lasts
+    def _another_has_it(self) -> bool:
+        if self.holder in ("", self._identity):
+            return False
+        return self._clock.monotonic() - self._seen_at < self._lasts

@@ -1,7 +1,6 @@
 """An election by a Lease, in virtual time: who has it, who stops when, and that nobody's clock is trusted but one's own.
 
-The server here keeps one object with resource versions, which is all that an election sees of a real one; ``tests/cluster/test_turns.py`` has
-that.
+``tests/cluster/test_turns.py`` has processes and a real server.
 """
 
 from __future__ import annotations
@@ -11,70 +10,14 @@ import copy
 import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from argosy.clock import VirtualClock, run_virtually
-from argosy.errors import TriggerError
-from argosy.kubernetes.client import AlreadyExists, Conflict, NotFound
 from argosy.kubernetes.leases import Durations, Election, lease_name
+from tests.unit.kubernetes.lease_server import LeaseServer
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-
-
-class _Server:
-    """One Lease. ``away`` refuses all, ``silent`` never answers."""
-
-    def __init__(self) -> None:
-        self.lease: dict[str, Any] | None = None
-        self.version = 0
-        self.away: set[str] = set()
-        self.silent: set[str] = set()
-        self.writes: list[str] = []
-
-    def seen_by(self, who: str) -> Any:
-        return _Client(self, who)
-
-    async def reach(self, who: str) -> None:
-        await asyncio.sleep(0.01)
-        if who in self.silent:
-            await asyncio.sleep(1e6)
-        if who in self.away:
-            raise TriggerError("the Kubernetes API cannot be reached")
-
-    def store(self, who: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.version += 1
-        self.lease = copy.deepcopy(body)
-        self.lease["metadata"]["resourceVersion"] = str(self.version)
-        self.writes.append(who)
-        return copy.deepcopy(self.lease)
-
-
-class _Client:
-    def __init__(self, server: _Server, who: str) -> None:
-        self._server = server
-        self._who = who
-
-    async def get(self, resource: Any, name: str, namespace: str) -> dict[str, Any]:
-        await self._server.reach(self._who)
-        if self._server.lease is None:
-            raise NotFound("no lease")
-        return copy.deepcopy(self._server.lease)
-
-    async def create(self, resource: Any, body: dict[str, Any], namespace: str) -> dict[str, Any]:
-        await self._server.reach(self._who)
-        if self._server.lease is not None:
-            raise AlreadyExists("there is one")
-        return self._server.store(self._who, body)
-
-    async def replace(self, resource: Any, name: str, body: dict[str, Any], namespace: str) -> dict[str, Any]:
-        await self._server.reach(self._who)
-        if self._server.lease is None:
-            raise NotFound("no lease")
-        if body["metadata"].get("resourceVersion") != self._server.lease["metadata"]["resourceVersion"]:
-            raise Conflict("changed")
-        return self._server.store(self._who, body)
 
 
 class _Skewed(VirtualClock):
@@ -87,7 +30,7 @@ class _Skewed(VirtualClock):
 class _World:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
-        self.server = _Server()
+        self.server = LeaseServer()
         self.waited: list[str] = []
 
     def election(self, who: str, *, skew: dt.timedelta = dt.timedelta()) -> Election:
@@ -218,6 +161,25 @@ def test_a_change_by_others_that_leaves_the_holder_alone_does_no_harm() -> None:
         assert not keeping.done()
         assert world.server.lease is not None
         keeping.cancel()
+
+    _play(play)
+
+
+def test_a_lease_that_somebody_removes_stays_with_its_holder() -> None:
+    async def play(world: _World) -> None:
+        first, second = world.election("a"), world.election("b")
+        await world.waits_for(first)
+        keeping = asyncio.create_task(first.keep())
+        waiting = asyncio.create_task(world.waits_for(second))
+        await world.clock.sleep(1)
+        for _ in range(20):
+            await world.clock.sleep(0.61)
+            world.server.lease = None
+        assert not keeping.done()
+        assert not waiting.done()
+        keeping.cancel()
+        world.server.lease = None
+        await waiting
 
     _play(play)
 
