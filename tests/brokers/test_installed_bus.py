@@ -29,7 +29,6 @@ from tests.unit.kubernetes.objects import event_bus_of
 
 NOW = dt.datetime.now(dt.UTC)
 ONE = "{jetstream: {version: latest, replicas: 1}}"
-THREE = "{jetstream: {version: latest, replicas: 3}}"
 
 
 def buses(bus: EventBus, url: str, held: Credentials) -> Buses:
@@ -60,7 +59,7 @@ async def works(opened: Bus, ids: list[int]) -> None:
     "spec",
     [
         ONE,
-        THREE,
+        "{jetstream: {version: latest, replicas: 3}}",
         "{jetstream: {version: latest, replicas: 5, maxPayload: 8MB}}",
         "{jetstream: {version: latest, settings: 'max_memory_store: 1GB\nmax_file_store: 2GB\n# end'}}",
         "{nats: {native: {auth: token, maxAge: 72h, maxPayload: 2MB}}}",

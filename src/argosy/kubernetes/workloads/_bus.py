@@ -7,6 +7,7 @@ installation which its controller made is taken over with its data.
 from __future__ import annotations
 
 import hashlib
+from copy import deepcopy
 from typing import Any
 
 from argosy.errors import ConfigError
@@ -72,7 +73,8 @@ def event_bus(bus: EventBus, settings: Settings, held: Credentials | None) -> li
         made.append(disruption(bus, base_name(bus)))
     if settings.network_policy:
         made.append(_fence(bus))
-    return made
+    # The manifest's own parts are in it, and belong to the manifest.
+    return deepcopy(made)
 
 
 def _secret(bus: EventBus, name: str, data: dict[str, str]) -> Object:

@@ -7,6 +7,7 @@ The pods look as upstream's do, so that what looks for them goes on finding them
 from __future__ import annotations
 
 import base64
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -60,7 +61,7 @@ def event_source(source: EventSource, bus: BusConfig, settings: Settings, kinds:
         made.append(service)
     if replicas > 1:
         made.append(disruption(source, f"{source.metadata.name}-eventsource"))
-    return made
+    return deepcopy(made)
 
 
 def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None = None) -> list[Object]:
@@ -80,7 +81,8 @@ def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None 
     )
     if one.spec.revision_history_limit is not None:
         deployment["spec"]["revisionHistoryLimit"] = one.spec.revision_history_limit
-    return [deployment, disruption(one, f"{one.metadata.name}-sensor")] if replicas > 1 else [deployment]
+    made = [deployment, disruption(one, f"{one.metadata.name}-sensor")] if replicas > 1 else [deployment]
+    return deepcopy(made)
 
 
 def is_exclusive(source: EventSource) -> bool:
@@ -107,10 +109,21 @@ def event_source_service(source: EventSource, pods: dict[str, str]) -> Object | 
         labels=texts(mapping(given, "metadata", "labels")),
         annotations=texts(mapping(given, "metadata", "annotations")),
     )
-    spec: Object = {"type": "ClusterIP", "ports": ports, "selector": pods}
+    spec: Object = {"type": "ClusterIP", "ports": _named(ports), "selector": pods}
     if given.get("clusterIP"):
         spec["clusterIP"] = given["clusterIP"]
     return {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": spec}
+
+
+def _named(ports: list[Object]) -> list[Object]:
+    """The API server wants a name for each of several ports."""
+    if len(ports) == 1:
+        return list(ports)
+    return [
+        one if one.get("name") else {**one, "name": f"{str(one.get('protocol') or 'TCP').lower()}-{one.get('port')}"}
+        for one in ports
+        if isinstance(one, dict)
+    ]
 
 
 def _asks(one: EventSource | Sensor, kinds: Kinds | None) -> bool:

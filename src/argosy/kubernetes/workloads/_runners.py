@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from copy import deepcopy
 from typing import Any
 
 from argosy.errors import ConfigError
@@ -30,7 +31,7 @@ def runners(namespace: str, shards: int, settings: Settings, mode: Mode | None =
     """The Deployments of a namespace's runners. One that is replaced goes on until the next one is ready; what only one
     process may do passes over by Lease. ``mode`` is that of objects that do not say theirs, where the namespace says it.
     """
-    return [_runner(namespace, shard, shards, settings, mode or settings.mode) for shard in range(shards)]
+    return deepcopy([_runner(namespace, shard, shards, settings, mode or settings.mode) for shard in range(shards)])
 
 
 def runner_name(shard: int) -> str:
@@ -63,7 +64,7 @@ def shared_event_source(source: EventSource, shards: int) -> list[Object]:
             path="spec.service.ports",
         )
     service = event_source_service(source, runner_labels(found.pop() if found else 0))
-    return [service] if service else []
+    return deepcopy([service]) if service else []
 
 
 def without_effect(one: EventSource | Sensor) -> list[str]:
