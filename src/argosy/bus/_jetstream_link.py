@@ -55,7 +55,7 @@ class Link:
     def __init__(
         self, url: str, connection: Connection, *, name: str, anew: Callable[[], Connection] | None = None
     ) -> None:
-        """``anew`` says, before every connection after the first, what lets us in by then."""
+        """``anew`` says, before every connection, what lets us in by then."""
         self.urls = server_urls(url)
         self.shown = shown_url(url)
         self.epoch = 0
@@ -265,7 +265,7 @@ class Link:
         self._next_url += 1
         client = new_client()
         try:
-            if self._anew is not None and not first:
+            if self._anew is not None:
                 self._connection = self._anew()
             await client.connect(**self._options(url, client))
             inbox = self.inbox() + "."

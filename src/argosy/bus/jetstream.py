@@ -63,7 +63,7 @@ class JetStreamBus(Bus):
 
     ``sole`` is the caller's word that whoever took from this process's queues before is dead, and that nobody
     else takes from them: what a predecessor held, or what was on its way to us when the bus was lost, is then
-    handed out at once, not after ``lease_seconds``. ``anew`` says, before each connection after the first, what lets us in by then.
+    handed out at once, not after ``lease_seconds``. ``anew`` says, before each connection, what lets us in by then.
     """
 
     def __init__(

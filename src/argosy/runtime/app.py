@@ -39,6 +39,7 @@ from argosy.sources._http import HttpServers
 
 _log = logging.getLogger("argosy.runtime")
 _OPENING_SECONDS = 15.0
+_LOOK_SECONDS = 0.1
 
 Step = Literal["end", "sensors", "sources"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -64,8 +65,11 @@ class _Unit:
     what: str
     digest: str
     key: Key
+    bus: str
     task: asyncio.Task[None] | None = None
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    given_up: bool = False
+    """Whether sources have waited for this sensor long enough."""
     late: Callable[[], str] = lambda: "does not run yet"
     """Why it does not do its work, as a clause; empty where it does, or stands by."""
     stands_by: Callable[[], str] = lambda: ""
@@ -201,15 +205,33 @@ class App:
         await end([unit.task for unit in ending if unit.task], self._grace_seconds)
 
     async def _all_open(self, units: list[_Unit]) -> None:
-        opening = [asyncio.create_task(unit.opened.wait()) for unit in units]
-        ended = [unit.task for unit in units if unit.task]  # one that cannot run is not waited for
-        waits = [asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED) for pair in zip(opening, ended, strict=True)]
-        tasks = [asyncio.create_task(wait) for wait in waits]
-        _, late = await asyncio.wait(tasks, timeout=_OPENING_SECONDS)
-        for task in (*late, *opening):
-            task.cancel()
-        if late:
-            _log.warning("%d sensors are not reading the log yet; they go on trying", len(late))
+        """Wait until these sensors read the log, but not for those whose bus is away: no event can come before it is back, and then each
+        source lets the sensors of its bus go first (``_after_sensors``).
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + _OPENING_SECONDS
+        opening = {asyncio.create_task(unit.opened.wait()): unit for unit in units}
+        try:
+            while late := [
+                task
+                for task, unit in opening.items()
+                # One that cannot run is not waited for.
+                if not task.done() and not (unit.task and unit.task.done()) and not self._buses.waits_for(unit.bus)
+            ]:
+                if clock() > until:
+                    _log.warning("%d sensors are not reading the log yet; they go on trying", len(late))
+                    for task in late:
+                        opening[task].given_up = True
+                    return
+                await asyncio.wait(late, timeout=_LOOK_SECONDS)
+        finally:
+            for task in opening:
+                task.cancel()
+
+    async def _after_sensors(self, bus: str) -> None:
+        """Wait until the sensors on this bus keep their places in its log."""
+        sensors = [unit for key, unit in self._units.items() if key[0] == "sensor" and unit.bus == bus]
+        await self._all_open([unit for unit in sensors if not unit.opened.is_set() and not unit.given_up])
 
     def _wanted(self, bundle: Bundle) -> dict[tuple[str, ...], tuple[str, Callable[[str], _Unit]]]:
         wanted: dict[tuple[str, ...], tuple[str, Callable[[str], _Unit]]] = {}
@@ -236,11 +258,13 @@ class App:
     def _sensor_starter(self, sensor: Sensor) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
             name = sensor.metadata.name
-            unit = _Unit(f"sensor '{name}'", digest, ("Sensor", sensor.metadata.namespace, name))
+            space = sensor.metadata.namespace
+            place = self._buses.key(space, sensor.event_bus_name)
+            unit = _Unit(f"sensor '{name}'", digest, ("Sensor", space, name), place)
             unit.late = lambda: "" if unit.opened.is_set() else "does not read the log yet"
 
             async def run() -> None:
-                bus = await self._buses.get(sensor.metadata.namespace, sensor.event_bus_name)
+                bus = await self._buses.get(space, sensor.event_bus_name)
                 runner = self._shadow(sensor, bus) if sensor.spec.shadow else SensorRunner(sensor, bus, self._triggers)
                 runner.opened = unit.opened
                 await runner.run()
@@ -266,10 +290,12 @@ class App:
     def _source_starter(self, source: EventSource, spec: EventSpec) -> Callable[[str], _Unit]:
         def start(digest: str) -> _Unit:
             key = ("EventSource", source.metadata.namespace, source.metadata.name)
-            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest, key)
+            place = self._buses.key(source.metadata.namespace, source.event_bus_name)
+            unit = _Unit(f"source '{source.metadata.name}/{spec.name}'", digest, key, place)
 
             async def run() -> None:
                 bus = await self._buses.get(source.metadata.namespace, source.event_bus_name)
+                await self._after_sensors(place)
                 runner = SourceRunner(source, spec, bus, self._sources)
                 unit.late, unit.stands_by = (lambda: runner.late), (lambda: runner.stands_by)
                 await runner.run()

@@ -88,6 +88,10 @@ class Buses:
         lost = [version.rpartition("@")[0] for version, bus in self._open.items() if not bus.ready]
         return [f"bus '{_spoken(key)}'" for key in sorted({*self._waiting, *lost})]
 
+    def waits_for(self, key: str) -> bool:
+        """Whether somebody needs this bus, by what tells buses apart, and it could not be reached so far."""
+        return key in self._waiting
+
     async def get(self, namespace: str, name: str) -> Bus:
         """The bus, opened. Waits while it cannot be reached; raises BusError or ConfigError if it never can be."""
         key = self.key(namespace, name)
