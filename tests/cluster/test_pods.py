@@ -11,6 +11,7 @@ import pytest
 
 from argosy.kubernetes.controller.access import runner_access
 from argosy.kubernetes.crds import definitions
+from tests.brokers.test_jetstream_access import Authority
 from tests.cli.receiving import Receiver, receiving
 from tests.cluster.serving import Nats, Object, Service, bus, encoded, event_source, nats, port, post, secret, sensor
 from tests.kubernetes.apiserver import ApiServer
@@ -254,3 +255,163 @@ class TestARunner:
             assert post(door, "front", {"n": "3"}, "open-sesame") == 401
             assert len(runner.said("source 'front/hello'", "receives")) == 1
             assert not [word for word in ("sesame", "friend", "at-last", "-password") if word in runner.log.read_text()]
+
+    def test_needs_each_right_that_the_controller_gives_it_and_takes_up_those_that_come_later(
+        self, place: Place, receiver: Receiver
+    ) -> None:
+        # Given a runner that may not read Secrets, and a Sensor whose own account may make ConfigMaps, which the runner may not
+        space = place.namespace
+        door = port()
+        may = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get"]}
+        place.apiserver.service_account(space, "worker", [may])
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made-by-worker"}}
+        maker = sensor(space, "make", "front", receiver.url)
+        maker["spec"]["template"] = {"serviceAccountName": "worker"}
+        maker["spec"]["triggers"] = [
+            {"template": {"name": "make", "k8s": {"operation": "create", "source": {"resource": made}}}}
+        ]
+        place.apply(event_source(space, "front", door), maker)
+        with place.runner() as runner:
+            place.grant(without="secrets")
+            runner.start()
+            # Then it says what it lacks, is not ready, and lives
+            runner.until_said("Secret 'bus-access'", "forbidden")
+            runner.until(lambda: runner.waiting_for(), "what it waits for")
+            assert runner.get("/healthz")[0] == 200
+            # When it may, without the tokens of accounts, then it receives and cannot act
+            place.grant(without="serviceaccounts/token")
+            runner.until_ready()
+            assert post(door, "front", {"n": "1"}, "open-sesame") == 200
+            runner.until_said("serviceaccounts/token", "worker")
+            # When it may that, too, then the action is done as the Sensor's account
+            place.grant()
+            path = f"/api/v1/namespaces/{space}/configmaps"
+            names = lambda: [each["metadata"]["name"] for each in place.apiserver.request("GET", path)["items"]]  # noqa: E731
+            runner.until(lambda: "made-by-worker" in names(), "what the account made")
+
+    def test_goes_on_while_the_api_server_is_away_and_sees_afterwards_what_happened(
+        self, place: Place, receiver: Receiver
+    ) -> None:
+        # Given a runner that serves
+        space = place.namespace
+        door, other = port(), port()
+        place.apply(event_source(space, "front", door), sensor(space, "tell", "front", receiver.url))
+        with place.runner() as runner, place.runner("late") as late:
+            runner.start()
+            runner.until_ready()
+            # When the API server is killed
+            place.apiserver.kill()
+            try:
+                runner.until_said("not followed")
+                # Then what runs goes on, and is ready
+                assert post(door, "front", {"n": "1"}, "open-sesame") == 200
+                runner.until(lambda: badges(receiver) == [("1", "7")], "an action without the API server")
+                assert runner.waiting_for() == []
+                # And a runner that starts now lives and waits, and may be stopped
+                late.start()
+                late.until(lambda: "eventsources" in str(late.waiting_for()), "what it waits for")
+                assert late.get("/healthz")[0] == 200
+                assert late.end(signal.SIGTERM) == 0
+            finally:
+                place.apiserver.start()
+            # When it is back with other objects, then the runner has them
+            place.apply(event_source(space, "back", other))
+            place.delete("Sensor", "tell")
+            runner.until(lambda: post(other, "back", {}, "open-sesame") == 200, "the object that came")
+            runner.until(
+                lambda: json.loads(runner.asked("/sensors")[1])["sensors"] == [], "the end of the one that went"
+            )
+
+    def test_shares_the_objects_of_a_namespace_with_others_and_one_goes_without_the_rest(
+        self, place: Place, receiver: Receiver
+    ) -> None:
+        # Given two runners and enough objects for both
+        space = place.namespace
+        doors = {f"door-{number}": port() for number in range(6)}
+        place.apply(*(event_source(space, name, door) for name, door in doors.items()))
+        place.apply(*(sensor(space, f"tell-{name}", name, f"{receiver.url}/{name}") for name in doors))
+        runners = [place.runner(f"runner-{index}", ARGOSY_SHARD=f"{index}/2") for index in range(2)]
+        with runners[0], runners[1]:
+            for runner in runners:
+                runner.start()
+            for runner in runners:
+                runner.until_ready()
+            # Then each source is in one of them, and both have some
+            shares = [
+                {name for name in doors if runner.said(f"source '{name}/hello'", "receives")} for runner in runners
+            ]
+            assert shares[0] | shares[1] == set(doors)
+            assert not shares[0] & shares[1]
+            assert all(shares)
+            # And what one receives the Sensor does, wherever it is, and once
+            for name, door in doors.items():
+                assert post(door, name, {"n": name}, "open-sesame") == 200
+            runners[0].until(lambda: len(receiver.requests) == len(doors), "all actions")
+            assert sorted(one.path for one in receiver.requests) == sorted(f"/{name}" for name in doors)
+
+
+class TestABusThatTheControllerInstalled:
+    """It has a certificate of its own authority, and stands in the status."""
+
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> Authority:
+        folder = tmp_path / "authority"
+        folder.mkdir()
+        return Authority(folder)
+
+    @pytest.fixture
+    def installed(self, authority: Authority, tmp_path: Path) -> Iterator[Nats]:
+        tls = f'tls {{ cert_file: "{authority / "server.pem"}", key_file: "{authority / "server.key"}" }}'
+        with nats(tmp_path / "nats", extra=tls) as server:
+            yield server
+
+    def config(self, server: Nats) -> Object:
+        return {
+            "url": server.url,
+            "accessSecret": {"name": "bus-access", "key": "auth"},
+            "tls": {"caCertSecret": {"name": "eventbus-default-js-server", "key": "ca-cert"}},
+        }
+
+    def test_is_verified_by_pods_and_runners_and_one_that_is_not_known_is_refused(
+        self, server: ApiServer, installed: Nats, authority: Authority, tmp_path: Path, receiver: Receiver
+    ) -> None:
+        # Given an EventBus whose status names the server, and whose authority is not there yet
+        place = Place(server, server.namespace(), tmp_path)
+        space, door = place.namespace, port()
+        place.apply(
+            {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": "EventBus",
+                "metadata": {"namespace": space, "name": "default"},
+                "spec": {"jetstream": {"version": "latest"}},
+            },
+            secret(space, "bus-access", auth=installed.access),
+            secret(space, "badge", number="7"),
+            sensor(space, "tell", "front", receiver.url),
+        )
+        source = plain(event_source(space, "front", door))
+        bus = {"EVENTBUS_CONFIG": encoded({"jetstream": self.config(installed)})}
+        pod = Service(tmp_path / "pod", "eventsource-service", {"EVENTSOURCE_OBJECT": encoded(source), **bus})
+        pod.mount("argo-events/secrets/door/token", "open-sesame")
+        pod.mount("etc/eventbus/auth/auth.yaml", installed.access)
+        pod.mount("argo-events/secrets/eventbus-default-js-server/ca-cert", (authority / "client.pem").read_text())
+        with place.runner() as runner, pod:
+            runner.start()
+            pod.start()
+            # Then neither talks to it
+            runner.until_said("there is no EventBus 'default'")
+            pod.until_said("bus", "cannot be reached", "certificate")
+            # When the status names it and the authority is there
+            status = {"status": {"config": {"jetstream": self.config(installed)}}}
+            about = place.objects["EventBus", "default"]
+            path = server.path(about, subresource="status")
+            item = server.request("PATCH", path, status, content="application/merge-patch+json")
+            place.objects["EventBus", "default"] = item
+            authorities = (authority / "ca.pem").read_text()
+            place.apply(secret(space, "eventbus-default-js-server", **{"ca-cert": authorities}))
+            pod.mount("argo-events/secrets/eventbus-default-js-server/ca-cert", authorities)
+            # Then both use it
+            runner.until_ready()
+            pod.until_ready()
+            assert post(door, "front", {"n": "1"}, "open-sesame") == 200
+            runner.until(lambda: badges(receiver) == [("1", "7")], "what the pod received and the runner did")
