@@ -20,8 +20,8 @@ from argosy.runtime.operations._queues import AT_ONCE
 from argosy.runtime.sensors import queue_name, queues_of
 from argosy.runtime.status import Key, Status
 
-_BUS_SECONDS = 10.0
-"""After so long the numbers that the buses have not told are left out."""
+_BUS_SECONDS = 3.0
+"""After so long the numbers that the buses have not told are left out: who asks does not wait for ever."""
 
 
 async def status(system: System, ask: Ask) -> dict[str, Any]:
