@@ -9,7 +9,7 @@ import yaml
 
 from argosy.kubernetes import crds
 from argosy.kubernetes.admission import configuration as webhook
-from argosy.kubernetes.controller.rules import controller_rules
+from argosy.kubernetes.controller.rules import controller_own_rules, controller_rules
 from argosy.kubernetes.install import eventbus, rights
 from argosy.kubernetes.install.pods import METRICS, SMALL, budget, deployment, fence, service
 from argosy.kubernetes.install.settings import ADMISSION, CONFIG, CONTROLLER, Installation, Object, named
@@ -53,10 +53,9 @@ def controller_rights(installation: Installation) -> Iterator[Object]:
             yield from rights.in_cluster(name, component, rules, holder)
         for where in installation.watched:
             yield from rights.in_namespace(name, component, rules, where, holder)
-    if not installation.cluster:
-        # Its lease is where it runs, which need not be a namespace that it serves.
-        lease = [rule for rule in needed if "leases" in rule["resources"]]
-        yield from rights.in_namespace(f"{CONTROLLER}-own", component, lease, installation.namespace, holder)
+    yield from rights.in_namespace(
+        f"{CONTROLLER}-own", component, controller_own_rules(), installation.namespace, holder
+    )
 
 
 def controller(installation: Installation) -> Iterator[Object]:
