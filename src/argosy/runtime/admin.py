@@ -1,8 +1,13 @@
-"""The process's own small HTTP server: ``/healthz`` (it lives), ``/readyz`` (all that is configured works), ``/metrics``, and the local API."""
+"""The process's own small HTTP server: ``/healthz`` (it lives), ``/readyz`` (all that is configured works), ``/metrics``, and the local API.
+
+``/readyz/once`` is for who sends requests to a process that serves many objects: yes from the first time that all worked, and in any
+case after a minute. One broker that is away must not keep everybody else's requests from their sources.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +16,7 @@ from argosy.errors import ConfigError
 from argosy.runtime.api import ROOT, Api
 
 _DRAIN_SECONDS = 1.0
+_SETTLING_SECONDS = 60.0
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -37,15 +43,20 @@ async def admin(
     from argosy.sources._http_protocol import Limits, Listener
 
     host, port = parse_address(address)
+    settled = time.monotonic() + _SETTLING_SECONDS
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal settled
         path = scope["path"]
         if api is not None and (path == ROOT or path.startswith(ROOT + "/")):
             await api(scope, receive, send)
         elif path in ("/healthz", "/health"):
             await _answer(send, 200, b"ok")
-        elif path == "/readyz":
+        elif path in ("/readyz", "/readyz/once"):
             late = await waiting_for()
+            if path == "/readyz/once":
+                settled = settled if late else 0.0
+                late = late if time.monotonic() < settled else []
             body = json.dumps({"ready": not late, "waitingFor": late}).encode()
             await _answer(send, 503 if late else 200, body, b"application/json")
         elif path == "/metrics":

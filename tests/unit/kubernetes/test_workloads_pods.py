@@ -354,6 +354,16 @@ class TestTheService:
             },
         }
 
+    def test_names_each_of_several_ports_for_the_api_wants_it(self) -> None:
+        service = only(
+            made(
+                f"{WEBHOOK}\nservice: {{ports: [{{port: 80, name: web}}, {{port: 81}}, {{port: 81, protocol: UDP}}]}}"
+            ),
+            "Service",
+        )
+
+        assert [one["name"] for one in service["spec"]["ports"]] == ["web", "tcp-81", "udp-81"]
+
     @pytest.mark.parametrize("written", ["", "service: {}", "service: {ports: []}"])
     def test_is_not_there_without_ports(self, written: str) -> None:
         assert [one["kind"] for one in made(f"{WEBHOOK}\n{written}")] == ["Deployment"]
@@ -397,6 +407,16 @@ class TestTheRunner:
         assert pod([runner])["automountServiceAccountToken"]
         assert env([runner])["ARGOSY_ELECT"] == "lease"
         assert runner["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+    def test_goes_on_taking_requests_while_one_of_its_objects_waits_for_something(self) -> None:
+        (runner,) = runners("shop", 1, Settings())
+
+        assert main([runner])["readinessProbe"]["httpGet"]["path"] == "/readyz/once"
+
+    def test_knows_how_objects_are_served_that_do_not_say_it(self) -> None:
+        assert env(runners("shop", 1, Settings()))["ARGOSY_MODE"] == "dedicated"
+        assert env(runners("shop", 1, Settings(mode="shared")))["ARGOSY_MODE"] == "shared"
+        assert env(runners("shop", 1, Settings(), "shared"))["ARGOSY_MODE"] == "shared"
 
     def test_what_shapes_a_pod_is_named_where_there_is_none(self) -> None:
         template = (

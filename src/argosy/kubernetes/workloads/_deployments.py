@@ -15,6 +15,7 @@ import orjson
 from argosy import registry
 from argosy.errors import ConfigError
 from argosy.kubernetes.kinds import Kinds
+from argosy.kubernetes.names import dns_label
 from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._mounts import BusConfig, Volumes, mounted
 from argosy.kubernetes.workloads._owned import disruption, metadata, selector, texts
@@ -104,7 +105,7 @@ def event_source_service(source: EventSource, pods: dict[str, str]) -> Object | 
         return None
     about = metadata(
         source,
-        f"{source.metadata.name}-eventsource-svc",
+        dns_label(f"{source.metadata.name}-eventsource-svc"),
         inherit=True,
         labels=texts(mapping(given, "metadata", "labels")),
         annotations=texts(mapping(given, "metadata", "annotations")),

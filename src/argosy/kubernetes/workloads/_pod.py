@@ -67,8 +67,9 @@ def container(
     settings: Settings,
     *,
     drain: bool,
+    ready: str = "/readyz",
 ) -> Object:
-    """The container ``main``. ``drain``: somebody sends requests to it."""
+    """The container ``main``. ``drain``: somebody sends requests to it. ``ready``: what says that it may get them."""
     given = mapping(dict(template), "container")
     made: Object = {
         "name": "main",
@@ -82,7 +83,7 @@ def container(
         "volumeMounts": mounts,
         "startupProbe": {**_probe("/healthz"), "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {**_probe("/healthz"), "periodSeconds": 10, "failureThreshold": 6},
-        "readinessProbe": {**_probe("/readyz"), "periodSeconds": 5, "failureThreshold": 2},
+        "readinessProbe": {**_probe(ready), "periodSeconds": 5, "failureThreshold": 2},
     }
     if given.get("envFrom"):
         made["envFrom"] = given["envFrom"]

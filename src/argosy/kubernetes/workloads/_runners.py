@@ -92,7 +92,9 @@ def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: M
         *_pod.common_env(settings),
     ]
     template = {"serviceAccountName": RUNNER, "container": {"resources": settings.runner_resources}}
-    main = _pod.container("runner-service", env, volumes.all()[1], template, settings, drain=True)
+    # One object whose broker is away must not keep the others' requests away, nor a new runner from taking over.
+    ready = "/readyz/once"
+    main = _pod.container("runner-service", env, volumes.all()[1], template, settings, drain=True, ready=ready)
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
