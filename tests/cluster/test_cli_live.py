@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 import yaml
 
+from argosy.kubernetes.crds import definitions
 from tests.cli.asking import Said, call
 from tests.cli.running import free_port
 from tests.cluster.pods_by_hand import Pods, lent_address, needed
+from tests.examples import snippets
 from tests.kubernetes.apiserver import ApiServer
 
+_PAGE = snippets.ROOT / "docs" / "how-to" / "cluster-cli.md"
 WEB = """
 apiVersion: argoproj.io/v1alpha1
 kind: EventSource
@@ -344,3 +347,59 @@ def _until_state(shop: Shop, sensor: str, event: str, state: str) -> str:
 
     next(iter(shop.pods.runs.values())).until(there, f"no action of {event} is {state}")
     return found[0]
+
+
+@pytest.fixture
+def page(apiserver: ApiServer, tmp_path: Path) -> Iterator[tuple[Pods, dict[str, str]]]:
+    """What ``docs/how-to/cluster-cli.md`` is about, and the environment of its reader."""
+    needed()
+    for one in definitions():
+        apiserver.apply_yaml(json.dumps(one))
+    text = snippets.files(_PAGE)["shop.yaml"]
+    (tmp_path / "shop.yaml").write_text(text)
+    source, sensor = text.split("---\n")
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    for name, module in (("argosy", "main"), ("kubectl-argosy", "_kubectl")):
+        (bin / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m argosy.cli.{module} "$@"\n')
+        (bin / name).chmod(0o755)
+    here = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{bin}:{here}:{os.environ['PATH']}", "COLUMNS": "110", "NO_COLOR": "1"}
+    with Pods(apiserver, apiserver.namespace("shop"), tmp_path / "pods") as pods:
+        pods.start("EventSource", "shop", source.replace("12000", str(free_port())))
+        pods.start("Sensor", "ship", sensor)
+        for run in pods.runs.values():
+            run.until_ready()
+        good = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        bad = {**good, "status": "False", "message": "create of workflows is missing"}
+        for manifest, conditions in ((source, [good]), (sensor, [bad, {**bad, "type": "Permitted"}])):
+            one = apiserver.apply(yaml.safe_load(manifest))
+            path = apiserver.path(one, subresource="status")
+            body = {"status": {"conditions": conditions}}
+            apiserver.request("PATCH", path, body, content="application/merge-patch+json")
+        yield pods, {**env, "KUBECONFIG": str(apiserver.kubeconfig(tmp_path / "kubeconfig"))}
+
+
+def test_the_page_on_clusters_does_what_it_shows(page: tuple[Pods, dict[str, str]], tmp_path: Path) -> None:
+    pods, env = page
+    if shutil.which("kubectl", path=env["PATH"]) is None:
+        pytest.skip("kubectl is not installed; tools/servers/install --peers brings it")
+    steps = [
+        step for snippet in snippets.read(_PAGE) if snippet.mark == "on a cluster" for step in snippets.steps(snippet)
+    ]
+    assert len(steps) > 8
+    for step in steps:
+        printed = ""
+
+        def shown(step: snippets.Step = step) -> bool:
+            # What an event causes comes in a moment.
+            nonlocal printed
+            done = subprocess.run(
+                ["bash", "-c", step.command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+            )
+            printed = done.stdout + done.stderr
+            return snippets.missing(step.shows, printed) is None
+
+        with contextlib.suppress(AssertionError):
+            next(iter(pods.runs.values())).until(shown, seconds=15)
+        assert snippets.missing(step.shows, printed) is None, f"{step.command}\n{printed}"
