@@ -36,6 +36,12 @@ class _System(Run):
         (folder / "watched").mkdir()
         log = {"log": {"intervalSeconds": 0}}
         shop = [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "door", "namespace": "shop"},
+                "stringData": {"password": SECRET},
+            },
             _object("EventSource", "orders", {"webhook": webhook}),
             # The directory of the second event is not there.
             _object(
@@ -53,11 +59,11 @@ class _System(Run):
             ),
             _sensor("logs", log),
             _sensor("waits", log, queue={"suspend": "queue"}),
-            _sensor("dies", {"python": {"handler": "faults:fail", "path": "."}}),
+            _sensor("dies", {"python": {"handler": "faults:fail", "path": str(self.manifests)}}),
         ]
         self.write("all.yaml", yaml.safe_dump_all(shop))
         (self.manifests / "faults.py").write_text(
-            f"def fail(*args, **kwargs):\n    raise ValueError('password={SECRET}')\n"
+            f"def fail(events):\n    raise ValueError('amqp://guest:{SECRET}@door')\n"
         )
 
     def post(self) -> None:
@@ -124,7 +130,9 @@ def test_each_object_says_how_it_is_and_what_the_bus_knows_survives_a_restart(sy
         assert found[name]["lastEvent"] >= found["orders"]["lastEvent"]
     assert "lastError" not in found["logs"]
     assert "lastFired" not in found["dies"]
-    assert found["dies"]["lastError"]["message"].startswith("trigger 'act': ")
+    said = found["dies"]["lastError"]["message"]
+    assert said.startswith("trigger 'act': ")
+    assert "amqp://guest:***@door" in said
     assert found["dies"]["ready"] is True
     # And a namespace may be asked for alone
     assert system.status("?namespace=shop") == system.status()

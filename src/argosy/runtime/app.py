@@ -101,7 +101,7 @@ class App:
         self._grace_seconds = grace_seconds
         self._http = HttpServers(host=host)
         self._clock = clock or SystemClock()
-        self._pulses = Pulses()
+        self._pulses = Pulses(self.secrets.hidden)
         self._sources = SourceDuties(
             http=self._http,
             secrets=self.secrets,
@@ -158,9 +158,9 @@ class App:
             late, stands_by = unit.late(), unit.stands_by()
             one = Status(
                 not late and not self._stopping,
-                (f"{unit.what} {late}",) if late else (),
+                (self.secrets.hidden(f"{unit.what} {late}"),) if late else (),
                 (f"{unit.what} {stands_by}",) if stands_by else (),
-                self._pulses.of(*unit.key),
+                self._pulses.of(*unit.key).told(),
             )
             found[unit.key] = found[unit.key] + one if unit.key in found else one
         return found

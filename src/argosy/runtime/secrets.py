@@ -12,12 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from argosy.errors import SecretMissing
 from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
 
 Values = Mapping[tuple[str, str], Mapping[str, str]]
 """(namespace, name) to key to text."""
+
+_SHORTEST = 5
+"""A shorter secret is not looked for in texts: it would be found in words that have nothing to do with it."""
 
 
 def _variable(kind: str, name: str, key: str) -> str:
@@ -47,6 +51,7 @@ class Secrets:
         self._mounts = mounts
         self._secrets: Values = {}
         self._config_maps: Values = {}
+        self._read: dict[tuple[str, str, str], str] = {}
 
     def update(self, secrets: Values, config_maps: Values) -> bool:
         """Take the values of newly loaded manifests in place of the former ones; whether they are others."""
@@ -57,7 +62,20 @@ class Secrets:
 
     def secret(self, namespace: str, selector: SecretKeySelector) -> str:
         """The secret's text, one trailing newline cut. Raises SecretMissing with all places that were looked at."""
-        return self._find(namespace, selector.name, selector.key, "Secret", "SECRET", self._secrets)
+        value = self._find(namespace, selector.name, selector.key, "Secret", "SECRET", self._secrets)
+        self._read[namespace, selector.name, selector.key] = value
+        return value
+
+    def hidden(self, text: str) -> str:
+        """The text without the secrets that were read here or stand in manifests, also as a URL writes them: for words of others that leave
+        the process.
+        """
+        known = {*self._read.values(), *(value.strip() for held in self._secrets.values() for value in held.values())}
+        for value in sorted(known, key=len, reverse=True):
+            if len(value) >= _SHORTEST:
+                for written in (value, quote(value, safe=""), quote_plus(value)):
+                    text = text.replace(written, "***")
+        return text
 
     def config_map(self, namespace: str, selector: ConfigMapKeySelector) -> str:
         """As ``secret``, for ConfigMaps."""

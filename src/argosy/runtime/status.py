@@ -7,7 +7,7 @@ the process: after a restart times begin anew. ``App.status`` puts it beside wha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from argosy.errors import ArgosyError
@@ -32,21 +32,27 @@ class Pulse:
     """An action of a Sensor was done."""
     error_at: float = 0.0
     error: str = ""
+    hidden: Callable[[str], str] = field(default=str, repr=False, compare=False)
 
     def failed(self, what: str, error: Exception | str) -> None:
         """Keep that ``what`` went wrong, and how."""
-        self.error_at, self.error = time.time(), f"{what}: {told(error)}"[:_LONGEST_SENTENCE]
+        self.error_at, self.error = time.time(), self.hidden(f"{what}: {told(error)}")[:_LONGEST_SENTENCE]
+
+    def told(self) -> Pulse:
+        """What it is now, for another process."""
+        return Pulse(self.last_event, self.last_fired, self.error_at, self.error)
 
 
 class Pulses:
-    """The pulses of a process."""
+    """The pulses of a process. ``hidden`` takes secrets out of a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Callable[[str], str] = str) -> None:
+        self._hidden = hidden
         self._pulses: dict[Key, Pulse] = {}
 
     def of(self, kind: str, namespace: str, name: str) -> Pulse:
         """The pulse of this object, the same for all that ask."""
-        return self._pulses.setdefault((kind, namespace, name), Pulse())
+        return self._pulses.setdefault((kind, namespace, name), Pulse(hidden=self._hidden))
 
     def forget_but(self, kept: Iterable[Key]) -> None:
         """Forget objects that do not run here any more."""

@@ -18,6 +18,19 @@ def _write(path: Path, text: str | bytes) -> None:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
+def test_secrets_that_were_read_are_taken_out_of_texts(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path)
+    _write(tmp_path / "my-app" / "api.token", "hunter2/+")
+    text = "hunter2/+ and hunter2%2F%2B"
+    assert secrets.hidden(text) == text
+    secrets.secret("ns", TOKEN)
+    assert secrets.hidden(text) == "*** and ***"
+    # What is too short would be found everywhere.
+    _write(tmp_path / "my-app" / "api.token", "a")
+    secrets.secret("ns", TOKEN)
+    assert secrets.hidden("a cat") == "a cat"
+
+
 class TestAValue:
     def test_is_looked_for_in_manifests_then_in_the_folder_then_in_the_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

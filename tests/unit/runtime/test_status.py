@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argosy.errors import TriggerError
+from argosy.runtime.secrets import Secrets
 from argosy.runtime.status import Pulse, Pulses, Status, added, told
 
 KEY = ("Sensor", "shop", "orders")
@@ -17,9 +18,20 @@ def test_an_error_of_ours_is_told_and_of_any_other_only_its_kind() -> None:
 def test_the_last_error_says_what_failed_and_is_bounded() -> None:
     pulse = Pulse()
     pulse.failed("trigger 'a'", TriggerError("x" * 5000))
+    assert pulse.error_at > 0
     assert pulse.error.startswith("trigger 'a': xxx")
     assert len(pulse.error) == 1000
-    assert pulse.error_at > 0
+
+
+def test_the_last_error_holds_no_secret_that_the_process_knows() -> None:
+    secrets = Secrets()
+    secrets.update({("shop", "door"): {"password": "open sesame\n"}}, {})
+    pulse = Pulses(secrets.hidden).of(*KEY)
+    pulse.failed("trigger 'a'", TriggerError("cannot reach amqp://me:open%20sesame@door nor log in with open sesame"))
+    assert pulse.error == "trigger 'a': cannot reach amqp://me:***@door nor log in with ***"
+    # Nor one that was rotated since.
+    secrets.update({("shop", "door"): {"password": "other"}}, {})
+    assert "sesame" not in pulse.told().error
 
 
 def test_all_that_ask_for_an_object_get_one_pulse_until_it_is_forgotten() -> None:
