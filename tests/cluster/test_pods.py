@@ -188,9 +188,14 @@ class TestARunner:
             runner.until_said("EventSource", "front", "SHOUT")
             assert post(door, "front", {"n": "2"}, "open-sesame") == 200
             runner.until(lambda: badges(receiver)[1:] == [("2", "7")], "an action of what runs on")
-            # When one goes, then it stops
+            # When one is deleted, then it stops, although somebody still keeps the object
+            kept = place.objects["EventSource", "back"]
+            kept["metadata"]["finalizers"] = ["argosy.dev/test"]
+            place.apply(kept)
             place.delete("EventSource", "back")
             runner.until(lambda: post(other, "garden", {"n": "-"}, "open-sesame") in (0, 404), "the end of the source")
+            free = {"metadata": {"finalizers": None}}
+            place.apiserver.request("PATCH", place.apiserver.path(kept), free, content="application/merge-patch+json")
             # And statuses that somebody writes are no change
             said = len(runner.said("the manifests changed"))
             place.apiserver.request(
@@ -234,10 +239,20 @@ class TestARunner:
         # Given an object whose secret is not there yet, among others
         space = place.namespace
         door, late = port(), port()
+        desk = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"namespace": space, "name": "desk"},
+            "data": {"number": "one"},
+        }
+        tells = sensor(space, "tell", "front", receiver.url)
+        headers = tells["spec"]["triggers"][0]["template"]["http"]["secureHeaders"]
+        headers.append({"name": "X-Desk", "valueFrom": {"configMapKeyRef": {"name": "desk", "key": "number"}}})
         place.apply(
             event_source(space, "front", door),
             event_source(space, "late", late, authSecret={"name": "comes-late", "key": "token"}),
-            sensor(space, "tell", "front", receiver.url),
+            tells,
+            desk,
         )
         with place.runner() as runner:
             runner.start()
@@ -249,12 +264,44 @@ class TestARunner:
             place.apply(secret(space, "comes-late", token="at-last"))
             runner.until(lambda: post(late, "late", {"n": "-"}, "at-last") == 200, "the one that waited")
             # When those in use are changed, then source and trigger use the new ones at once, and nothing was started anew
-            place.apply(secret(space, "door", token="friend"), secret(space, "badge", number="8"))
+            place.apply(
+                secret(space, "door", token="friend"),
+                secret(space, "badge", number="8"),
+                {**desk, "data": {"number": "two"}},
+            )
             runner.until(lambda: post(door, "front", {"n": "2"}, "friend") == 200, "the new token")
             runner.until(lambda: badges(receiver)[1:] == [("2", "8")], "the second action")
+            assert [one.headers["X-Desk"] for one in receiver.requests] == ["one", "two"]
             assert post(door, "front", {"n": "3"}, "open-sesame") == 401
             assert len(runner.said("source 'front/hello'", "receives")) == 1
             assert not [word for word in ("sesame", "friend", "at-last", "-password") if word in runner.log.read_text()]
+
+    def test_gets_into_its_bus_again_whose_password_was_changed(
+        self, server: ApiServer, tmp_path: Path, receiver: Receiver
+    ) -> None:
+        # Given a runner whose bus has a password
+        place = Place(server, server.namespace(), tmp_path)
+        space, door = place.namespace, port()
+        with nats(tmp_path / "nats") as broker, place.runner() as runner:
+            place.apply(
+                bus(space, broker.url),
+                secret(space, "bus-access", auth=broker.access),
+                secret(space, "door", token="open-sesame"),
+                secret(space, "badge", number="7"),
+                event_source(space, "front", door),
+                sensor(space, "tell", "front", receiver.url),
+            )
+            runner.start()
+            runner.until(lambda: post(door, "front", {"n": "1"}, "open-sesame") == 200, "the first event")
+            # When the password is changed there, and then in the Secret
+            broker.rotate("second-password")
+            runner.until_said("lost the bus")
+            place.apply(secret(space, "bus-access", auth=broker.access))
+            # Then it is in again, and goes on
+            runner.until_said("is back")
+            assert post(door, "front", {"n": "2"}, "open-sesame") == 200
+            runner.until(lambda: [n for n, _ in badges(receiver)] == ["1", "2"], "both actions")
+            assert len(runner.said("source 'front/hello'", "receives")) == 1
 
     def test_needs_each_right_that_the_controller_gives_it_and_takes_up_those_that_come_later(
         self, place: Place, receiver: Receiver
