@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,14 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def account(server: ApiServer, namespace: str) -> str:
+def account(server: ApiServer, namespace: str, name: str = NAME) -> str:
     """The webhook's service account in a namespace that it also judges; the user for ``kubeconfig``."""
     user = server.service_account(namespace, NAME, [*admission_rules(), *admission_own_rules()])
     role: Object = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": f"{NAME}-{namespace}"},
-        "rules": admission_cluster_rules(),
+        "rules": admission_cluster_rules(name),
     }
     binding = {
         **role,
@@ -114,15 +114,16 @@ def running(kubeconfig: Path, namespace: str, folder: Path, *words: str, port: i
         one.end(signal.SIGKILL)
 
 
-def asked(server: ApiServer, namespace: str, port: int, changes: Mapping[str, Any] | None = None) -> Object:
+def asked(server: ApiServer, namespace: str, port: int, name: str = NAME) -> None:
     """Have the API server ask the webhook at this port about the objects of the namespace."""
-    made = configuration(namespace, watched=[namespace], url=f"https://127.0.0.1:{port}")
-    for each in made["webhooks"]:
-        each |= changes or {}
-    server.apply(made)
-    return made
+    server.apply(configuration(namespace, watched=[namespace], url=f"https://127.0.0.1:{port}", name=name))
 
 
-def not_asked(server: ApiServer) -> None:
+def path_of(name: str = NAME) -> str:
+    """Where the API server has a configuration."""
+    return f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{name}"
+
+
+def not_asked(server: ApiServer, name: str = NAME) -> None:
     """Have the API server ask nobody."""
-    server.request("DELETE", f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}")
+    server.request("DELETE", path_of(name))

@@ -129,10 +129,12 @@ def _admitted(warnings: Iterable[Remark] = ()) -> Verdict:
 def _stored(kind: str, item: Object, before: Object | None, known: Known) -> Verdict:
     key = Key(kind, known.namespace, str(item["metadata"]["name"]))
     try:
-        # A sensor's filters are compared with what its event sources send.
-        bundle = from_objects([*(known.sources if kind == "Sensor" else ()), item])
-        made, _ = _PARSERS[kind](item)
         facts = facts_of(item)
+        # A sensor's filters are compared with what its event sources send.
+        named = {source for source, _ in facts.waits}
+        sources = [one for one in known.sources if mapping(one, "metadata").get("name") in named]
+        bundle = from_objects([*sources, item])
+        made, _ = _PARSERS[kind](item)
     except (RecursionError, orjson.JSONEncodeError):
         text = "cannot be read: it is nested too deeply, or holds a number of more than 64 bits"
         return _refused([Remark("", text, "error", "")])
