@@ -61,8 +61,8 @@ def runner_service(namespace: str | None, mode: str, shard: str, **given: Any) -
 
         part = _part(shard)
         async with shared() as client:
-            where = namespace or (await client.access()).namespace
-            feed = Cluster(client, where, default=cast(Mode, mode))
+            access = await client.access()  # without credentials there is nothing to wait for
+            feed = Cluster(client, namespace or access.namespace, default=cast(Mode, mode))
             return await Process(replace(options, shard=part, acts_for_accounts=True), feed).run()
 
     serve("runner-service", given, run)
