@@ -13,8 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from argosy.cli.main import main
+from argosy.clock import SystemClock
 from argosy.errors import Rejected
-from argosy.kubernetes import kinds, rbac
+from argosy.kubernetes import config, kinds, rbac
+from argosy.kubernetes.client import Client
+from argosy.kubernetes.leases import Durations, Election, lease_name
 from argosy.manifests.bundle import Bundle, from_objects, load
 from argosy.manifests.checks._needs import kinds_of
 from tests.conformance.source import eventually, on_stage
@@ -234,6 +237,50 @@ def test_a_trigger_works_with_the_rights_that_are_printed_and_with_none_less(
                     fire((account, left), accounts, namespace)
                 refused.add(verb)
     assert refused == takes
+
+
+def test_pods_of_an_exclusive_source_elect_with_the_rights_that_are_printed_and_with_none_less(
+    apiserver: ApiServer, tmp_path: Path
+) -> None:
+    # Given a source of which one pod receives at a time, with a standby
+    namespace = apiserver.namespace()
+    block = {"eventType": "CREATE", "watchPathConfig": {"directory": "/in", "pathRegexp": "."}}
+    metadata = {"name": "reports", "namespace": namespace}
+    spec = {"template": {"serviceAccountName": "own"}, "replicas": 2, "file": {"arrived": block}}
+    source = {"apiVersion": API, "kind": "EventSource", "metadata": metadata, "spec": spec}
+    (holder,) = planned(from_objects([source])).holders
+    rules = rbac.rules(holder.places[namespace])
+    # And none, which needs nothing, where there is no standby
+    alone = planned(from_objects([{**source, "spec": {**spec, "replicas": 1}}])).holders
+    assert not any(one.places for one in alone)
+
+    def elected(name: str, rules: list[Object]) -> str:
+        """Why one pod, and after it another, could not have the Lease; empty if they could."""
+        apiserver.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases?labelSelector=%21none")
+        user = holding(apiserver, namespace, name, rules)
+        path = apiserver.kubeconfig(tmp_path / name, user)
+
+        async def act() -> str:
+            async with Client(lambda: config.load(environment={"KUBECONFIG": str(path)})) as client:
+                for pod in ("first", "second"):
+                    lease, short = lease_name("reports", "arrived"), Durations(1.0, 0.4, 0.1)
+                    election = Election(client, namespace, lease, pod, clock=SystemClock(), durations=short)
+                    acquiring = asyncio.create_task(election.acquire(lambda: None))
+                    await eventually(lambda: acquiring.done() or bool(election.problem))  # noqa: B023
+                    if not acquiring.done():
+                        acquiring.cancel()
+                        await asyncio.gather(acquiring, return_exceptions=True)
+                        return election.problem
+                    await election.release()
+            return ""
+
+        return asyncio.run(act())
+
+    # Then with the rights that are printed one takes over from the other
+    assert elected("all", rules) == ""
+    # And without any one verb not
+    for number, (missing, left) in enumerate(without_each(rules)):
+        assert f'cannot {missing.split()[0]} resource "leases"' in elected(f"less-{number}", left)
 
 
 def test_a_source_of_objects_works_with_the_rights_that_are_printed_and_with_none_less(

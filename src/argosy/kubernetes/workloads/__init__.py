@@ -8,7 +8,7 @@ A manifest that cannot become objects raises ConfigError with a sentence for the
 
 from argosy.kubernetes.workloads._bus import event_bus
 from argosy.kubernetes.workloads._bus_config import bus_config, client_secret_name, installed, server_secret_name
-from argosy.kubernetes.workloads._deployments import event_source, is_elected, is_exclusive, sensor
+from argosy.kubernetes.workloads._deployments import event_source, sensor
 from argosy.kubernetes.workloads._owned import MANAGED, label_value, selector
 from argosy.kubernetes.workloads._runners import (
     api_secret,
@@ -20,6 +20,7 @@ from argosy.kubernetes.workloads._runners import (
 )
 from argosy.kubernetes.workloads.credentials import Credentials, kept, made, renewed
 from argosy.kubernetes.workloads.settings import JetStreamDefaults, JetStreamVersion, Settings, parse
+from argosy.manifests.checks._needs import is_elected, is_exclusive
 
 __all__ = [
     "MANAGED",

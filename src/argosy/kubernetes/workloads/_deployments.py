@@ -20,14 +20,12 @@ from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._mounts import BusConfig, Volumes, mounted
 from argosy.kubernetes.workloads._owned import disruption, metadata, selector, texts
 from argosy.kubernetes.workloads.settings import Settings
-from argosy.manifests.checks._needs import parts
+from argosy.manifests.checks._needs import LEADER_ELECTION, is_elected, is_exclusive, parts
 from argosy.manifests.checks._walk import each_trigger, mapping
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.sensor import Sensor
 
 Object = dict[str, Any]
-LEADER_ELECTION = "events.argoproj.io/leader-election"
-"""Upstream's annotation: ``k8s`` elects by Lease."""
 _ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _RECREATE = {"type": "Recreate"}
 _LONGEST = 128 * 1024 - 1
@@ -84,17 +82,6 @@ def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None 
         deployment["spec"]["revisionHistoryLimit"] = one.spec.revision_history_limit
     made = [deployment, disruption(one, f"{one.metadata.name}-sensor")] if replicas > 1 else [deployment]
     return deepcopy(made)
-
-
-def is_exclusive(source: EventSource) -> bool:
-    """Whether only one process may receive at a time."""
-    return any(plugin.exclusive for event in source.events if (plugin := registry.source(event.kind)))
-
-
-def is_elected(source: EventSource) -> bool:
-    """Whether its pods agree by Lease on who receives: where there are several, or the annotation asks for it."""
-    asked = source.metadata.annotations.get(LEADER_ELECTION) == "k8s"
-    return is_exclusive(source) and (asked or (source.spec.replicas or 1) > 1)
 
 
 def event_source_service(source: EventSource, pods: dict[str, str]) -> Object | None:

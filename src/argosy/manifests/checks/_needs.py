@@ -22,6 +22,9 @@ from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec
 from argosy.triggers._base import Trigger
 
+LEADER_ELECTION = "events.argoproj.io/leader-election"
+"""Upstream's annotation: ``k8s`` elects by Lease."""
+_COORDINATION = "coordination.k8s.io"
 _WORKFLOW = ("create", "get", "list", "watch", "update", "patch", "delete")
 _TEMPLATES = ("workflowtemplates", "clusterworkflowtemplates", "cronworkflows")
 
@@ -74,7 +77,30 @@ def parts(one: Sensor | EventSource, kinds: Kinds) -> Iterator[Part]:
             loc = ("spec", event.kind, event.name)
             plugin = registry.source(event.kind)
             rights = plugin.rights(event.config, Asking(space, kinds)) if plugin else Rights()
+            if plugin and plugin.exclusive and is_elected(one):
+                rights = Rights(required=list(_lease(one, event.name)))
+                rights.add(plugin.rights(event.config, Asking(space, kinds)))
             yield Part(loc, f"event '{event.name}'", rights)
+
+
+def is_exclusive(source: EventSource) -> bool:
+    """Whether only one process may receive at a time."""
+    return any(plugin.exclusive for event in source.events if (plugin := registry.source(event.kind)))
+
+
+def is_elected(source: EventSource) -> bool:
+    """Whether its pods agree by Lease on who receives: where there are several, or the annotation asks for it."""
+    asked = source.metadata.annotations.get(LEADER_ELECTION) == "k8s"
+    return is_exclusive(source) and (asked or (source.spec.replicas or 1) > 1)
+
+
+def _lease(source: EventSource, event: str) -> Iterator[Right]:
+    """What it takes to take part in the election of one event: its Lease is made, looked at and renewed."""
+    from argosy.kubernetes.leases import lease_name  # of use to few, and it brings the client along
+
+    space, name = source.metadata.namespace, lease_name(source.metadata.name, event)
+    yield Right("create", _COORDINATION, "leases", space)
+    yield from (Right(verb, _COORDINATION, "leases", space, name) for verb in ("get", "update"))
 
 
 def _trigger(trigger: TriggerSpec, namespace: str, kinds: Kinds) -> Rights:
