@@ -7,6 +7,7 @@ import contextlib
 import copy
 import datetime as dt
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -25,6 +26,8 @@ from argosy.kubernetes.admission.certificates import renewed
 from argosy.kubernetes.admission.configuration import NAME, PATH, SECRET
 from argosy.kubernetes.crds import definitions
 from tests.cluster.webhooks import Webhook, account, asked, free_port, not_asked, path_of, running
+from tests.examples import snippets
+from tests.examples.snippets import ROOT
 from tests.kubernetes.apiserver import ApiError, ApiServer
 from tests.missing import missing
 from tests.unit.kubernetes.asking import BUS, SENSOR, SOURCE, Object, of, question
@@ -200,6 +203,32 @@ def test_a_bus_in_use_stays_and_who_takes_an_event_away_is_told(clean: Place) ->
     assert clean.kubectl("delete", "sensor", "billing")[0] == 0
     # And nobody uses it any more, whatever the webhook has heard of that so far
     assert clean.kubectl("delete", "eventbus", "default")[0] == 0
+
+
+def test_the_page_shows_what_is_shown(clean: Place, tmp_path: Path) -> None:
+    # Given a reader of the page, with its files
+    page = ROOT / "docs" / "how-to" / "admission.md"
+    for name, text in snippets.files(page).items():
+        (tmp_path / name).write_text(text)
+    clean.kubectl("version")
+    config = clean.folder / "administrator"
+    path = os.pathsep.join([str(_KUBECTL.parent), os.environ["PATH"]])
+    environment = {**os.environ, "KUBECONFIG": str(config), "PATH": path}
+    steps = [step for one in snippets.read(page) if one.mark == "on a cluster" for step in snippets.steps(one)]
+    assert len(steps) == 4
+    for step in steps:
+        # When a command is typed, then it prints what the page shows
+        done = subprocess.run(
+            ["bash", "-c", step.command],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        line = snippets.missing(step.shows, done.stdout)
+        assert line is None, f"{step.command} does not print {line!r}:\n{done.stdout}"
 
 
 # What gets through
