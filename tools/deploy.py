@@ -15,15 +15,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import deploy_chart
+import deploy_dashboard
+import yaml
 
 from argosy.cli._manifests import documents
-from argosy.kubernetes import crds
 from argosy.kubernetes.install import Installation, objects
 from argosy.kubernetes.install.objects import admission, admission_rights
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy"
 _NOTE = "# Written by `make docs`; changes made here are lost.\n"
-_KINDS = [f"{one['spec']['names']['plural']}.yaml" for one in crds.definitions()]
+_KINDS = sorted(path.name for path in (FOLDER / "crds").glob("*.yaml") if path.name != "kustomization.yaml")
 
 
 def files() -> dict[Path, str]:
@@ -42,7 +43,22 @@ def files() -> dict[Path, str]:
         found[f"chart/{path}"] = text
     for plural in _KINDS:
         found[f"chart/crds/{plural}"] = (FOLDER / "crds" / plural).read_text()
+    found["monitoring/prometheusrule.yaml"] = _rules()
+    found["monitoring/dashboard.json"] = deploy_dashboard.text()
     return {FOLDER / path: text for path, text in found.items()}
+
+
+def _rules() -> str:
+    """The alerts, for the Prometheus operator."""
+    groups = yaml.safe_load((FOLDER / "monitoring" / "rules.yaml").read_text())["groups"]
+    about = {"name": "argosy", "namespace": "argo-events"}
+    rule = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": about,
+        "spec": {"groups": groups},
+    }
+    return _text([rule])
 
 
 def _text(found: Iterable[dict[str, Any]]) -> str:
