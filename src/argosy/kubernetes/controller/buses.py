@@ -92,6 +92,8 @@ async def _install(
         raise
     kept = {place(item) for item in wanted}
     await desk.clear([item for item in owned if place(item) not in kept])
+    if not installed:
+        await _forget(desk, seen, bus)
     if installed:
         deployed = holds(DEPLOYED, "Succeeded", "JetStream is installed")
         works = _works(desk, next(item for item in wanted if item["kind"] == "StatefulSet"))
@@ -146,14 +148,20 @@ async def _remove(desk: Desk, seen: Object, bus: EventBus | None, owned: list[Ob
         return
     about = seen["metadata"]
     space, name = about["namespace"], about["name"]
-    # Of one whose spec cannot be read the garbage collector takes the Secrets.
-    names = [workloads.server_secret_name(bus), workloads.client_secret_name(bus)] if bus else []
     await desk.clear(owned)
     labels = f"{CONTROLLER}=eventbus-controller,{EVENT_BUS_NAME}={workloads.label_value(name)}"
     await desk.clear(await desk.cluster.listed("PersistentVolumeClaim", space, labels))
-    for secret in names:
-        found = await desk.cluster.read("Secret", space, secret)
+    if bus is not None:
+        # Of one whose spec cannot be read the garbage collector takes the Secrets.
+        await _forget(desk, seen, bus)
+    await desk.finalize(seen, [one for one in finalizers if one != FINALIZER])
+
+
+async def _forget(desk: Desk, seen: Object, bus: EventBus) -> None:
+    """Remove the credentials of an installation."""
+    about = seen["metadata"]
+    for name in (workloads.server_secret_name(bus), workloads.client_secret_name(bus)):
+        found = await desk.cluster.read("Secret", about["namespace"], name)
         owners = (found or {"metadata": {}})["metadata"].get("ownerReferences") or ()
         if found and any(one.get("uid") == about.get("uid") for one in owners):
             await desk.clear([found])
-    await desk.finalize(seen, [one for one in finalizers if one != FINALIZER])

@@ -61,6 +61,8 @@ class Desk:
     clock: Clock = field(default_factory=SystemClock)
     wrote: Callable[[str, str], None] = lambda verb, kind: None
     """Told of each write: its verb, and the kind of the object."""
+    without_runners: set[str] = field(default_factory=set)
+    """Namespaces in which nothing of runners is left, as this process has seen itself: it need not look again."""
     _settled: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
 
     async def bring(self, about: Object, wanted: Iterable[Object]) -> None:
@@ -134,7 +136,7 @@ class Desk:
             "conditions": merged(before.get("conditions") or (), conditions, moment),
             "observedGeneration": seen["metadata"].get("generation"),
         }
-        patch = {name: value for name, value in now.items() if before.get(name) != value}
+        patch = {name: _change(before.get(name), value) for name, value in now.items() if before.get(name) != value}
         if not patch:
             return
         self.wrote("status", seen["kind"])
@@ -156,6 +158,14 @@ class Desk:
             return seen
         self.wrote("finalizers", seen["kind"])
         return await self.cluster.patch(seen, {"metadata": {"finalizers": finalizers}})
+
+
+def _change(before: Any, now: Any) -> Any:
+    """What a merge patch has to say to make ``now`` of ``before``: it would keep what is not named."""
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return now
+    gone = {name: None for name in before if name not in now}
+    return gone | {name: _change(before.get(name), value) for name, value in now.items()}
 
 
 def place(item: Object) -> tuple[str, str, str]:

@@ -38,6 +38,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     if there:
         await _open(desk, name)
     if shared:
+        desk.without_runners.discard(name)
         await _run(desk, name, space, shared, runners)
         return None
     # What is watched goes last: whoever begins anew in between finds it and goes on from there.
@@ -48,6 +49,7 @@ async def look(desk: Desk, key: Key) -> float | None:
             with contextlib.suppress(Rejected):  # what it may not even look at, it has not made
                 await _remove(desk, name, kind, RUNNER)
     await desk.clear(runners)
+    desk.without_runners.add(name)
     return None
 
 
