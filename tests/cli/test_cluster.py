@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,53 @@ def test_a_run_of_this_machine_comes_before_a_namespace_unless_the_cluster_is_me
 )
 def test_kubectls_flags_stand_before_the_command_too(words: str, becomes: str) -> None:
     assert reordered(words.split()) == becomes.split()
+
+
+def telling(*answers: list[int] | str) -> PodApi:
+    """A pod that tells events at these positions of the log, ends, and tells the next when it is asked anew; a text is an error."""
+    left = list(answers)
+
+    def answer(method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        told = left.pop(0)
+        if isinstance(told, str):
+            return 400, {"error": told}
+        asked.append(query)
+        rows = [
+            {
+                "bus": "one",
+                "position": one,
+                "storedAt": f"2026-01-01T00:00:{one:02}Z",
+                "id": f"event-{one:04}",
+                "bytes": 1,
+            }
+            for one in told
+        ]
+        return 200, "".join(f"{json.dumps({**row, 'source': 's', 'subject': 'e'})}\n" for row in rows)
+
+    asked: list[dict[str, str]] = []
+    answer.asked = asked  # type: ignore[attr-defined]
+    return answer
+
+
+def test_following_goes_on_with_the_pod_that_comes_where_one_ends(
+    double: ApiServerDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a pod that ends after two events
+    monkeypatch.setattr("argosy.cli._cluster._PAUSE_SECONDS", 0.0)
+    old, new = telling([1, 2]), telling([2, 3], "that is enough")
+
+    def replaced(*question: Any) -> Answer:
+        said = old(*question)
+        double.pods.clear()
+        double.add(pod("web-2", "EventSource", "web"), new)
+        return said
+
+    double.add(pod("web-1", "EventSource", "web"), replaced)
+    # When somebody follows
+    said = ask("events", "tail", "-f", "--last", "1", "-o", "json", code=1)
+    # Then they go on where the first broke off, and see each event once
+    assert [row["position"] for row in said.lines] == [1, 2, 3]
+    assert old.asked[0]["last"] == "1"  # type: ignore[attr-defined]
+    assert new.asked[0]["since"] == "2026-01-01T00:00:02Z"  # type: ignore[attr-defined]
+    assert "the pod that told what comes has ended; another one is looked for" in said.errors
+    assert "that is enough" in said.errors

@@ -12,6 +12,7 @@ import json
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -111,12 +112,21 @@ class Server:
                 self._asked = True
             return self._header
 
+    def _proxy_of_environment(self) -> str:
+        """What ``HTTPS_PROXY`` and ``NO_PROXY`` say, as for kubectl."""
+        found = urllib.request.getproxies_environment()
+        if urllib.request.proxy_bypass_environment(self._url.netloc.rpartition("@")[2], found):  # type: ignore[attr-defined]
+            return ""
+        named = found.get(self._url.scheme) or found.get("all") or ""
+        return named if "://" in named or not named else f"http://{named}"
+
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         host, port = self._url.hostname or "", self._url.port
-        proxy = urlsplit(self._access.proxy) if self._access.proxy else None
+        named = self._access.proxy or self._proxy_of_environment()
+        proxy = urlsplit(named) if named else None
         if proxy is not None and proxy.scheme != "http":
             raise Refused(
-                f"the proxy {proxy.scheme}://{proxy.hostname} of the kubeconfig is of a kind that this command does not know; use http"
+                f"the proxy {proxy.scheme}://{proxy.hostname} on the way to the Kubernetes API is of a kind that this command does not know; use http"
             )
         at = (proxy.hostname or "", proxy.port) if proxy is not None else (host, port)
         made: http.client.HTTPConnection

@@ -11,9 +11,12 @@ the bus, which all of them reach. So each question goes to those that know enoug
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -28,7 +31,9 @@ from argosy.cli._page import clean
 from argosy.cli._pods import Pod, PodClient, Unreachable, pods, token
 
 _SIDE_BY_SIDE = 16
-_MOST_BEFORE = 1000
+_PAUSE_SECONDS = 1.0
+_REPLACED_SECONDS = 120.0
+"""How long nobody may tell what comes until following ends: pods that are replaced take a while."""
 _RUNNER = "Runner"
 _SHELF = {"dead": "dead", "done": "ended", "discarded": "ended"}
 _SHELVES = ("queued", "dead", "ended")
@@ -42,6 +47,7 @@ class Cluster(Client):
 
     def __init__(self, server: Server, namespace: str, found: Sequence[Sequence[Pod]], secret: str) -> None:
         self.namespace = namespace
+        self._server, self._secret = server, secret
         self._pods = [PodClient(server, namespace, same, secret) for same in found]
         self._silent: set[str] = set()
 
@@ -118,6 +124,11 @@ class Cluster(Client):
     @property
     def _runners(self) -> list[PodClient]:
         return [one for one in self._pods if one.pod.kind == _RUNNER]
+
+    def _find_pods(self) -> None:
+        """Look which pods there are now."""
+        found = pods(self._server, self.namespace)
+        self._pods = [PodClient(self._server, self.namespace, same, self._secret) for same in found]
 
     def _dedicated(self, kind: str, name: str) -> PodClient | None:
         return next((one for one in self._pods if (one.pod.kind, one.pod.serves) == (kind, name)), None)
@@ -235,17 +246,39 @@ class Cluster(Client):
                 raise Refused(f"no {what} '{wanted}' is known in namespace '{self.namespace}'{near}", 404)
 
     def _log(self, text_of: str, query: dict[str, object]) -> Iterator[Any]:
-        asked = self._log_pods(query)
-        streams = [pod.lines("GET", "/log", text_of=text_of, **query) for pod in asked]
-        if len(streams) == 1:
-            yield from streams[0]
-            return
         seen: dict[str, int] = {}
-        for row in _together(streams) if query.get("follow") else (row for one in streams for row in one):
-            # Two pods may read the same bus; each tells it in order.
+        rows = self._following(text_of, query) if query.get("follow") else self._recorded(text_of, query)
+        for row in rows:
+            # Two pods may read the same bus, and one is asked anew; each tells a bus in order.
             if row["position"] > seen.get(row["bus"], 0):
                 seen[row["bus"]] = row["position"]
                 yield row
+
+    def _recorded(self, text_of: str, query: dict[str, object]) -> Iterator[Any]:
+        for pod in self._log_pods(query):
+            yield from pod.lines("GET", "/log", text_of=text_of, **query)
+
+    def _following(self, text_of: str, query: dict[str, object]) -> Iterator[Any]:
+        """What comes, for as long as somebody tells it: pods are replaced while one looks. Then others are asked, from where it broke off."""
+        began = dt.datetime.now(dt.UTC).isoformat()
+        until = time.monotonic() + _REPLACED_SECONDS
+        while True:
+            try:
+                streams = [pod.lines("GET", "/log", text_of=text_of, **query) for pod in self._log_pods(query)]
+                for row in _together(streams):
+                    began, until = row["storedAt"], time.monotonic() + _REPLACED_SECONDS
+                    yield row
+                why = "the pod that told what comes has ended"
+            except Refused as error:
+                if error.status not in (0, 404, 503) or time.monotonic() > until:
+                    raise
+                why = error.message
+            click.echo(clean(f"{why}; another one is looked for"), err=True)
+            time.sleep(_PAUSE_SECONDS)
+            with contextlib.suppress(Unreachable):
+                self._find_pods()
+            query.pop("last", None)
+            query["since"] = began
 
     def _event(self, path: str, query: dict[str, object]) -> Answer:
         told = self._all(self._pods, lambda pod: pod.get(path, **query))

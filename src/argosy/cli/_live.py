@@ -5,14 +5,16 @@ What the kubeconfig's user may not read is left out, and said: then fewer things
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from argosy.cli._apiserver import Server, Status
-from argosy.cli._client import SECONDS, Refused
+from argosy.cli._client import SECONDS
 from argosy.kubernetes.names import GROUP_VERSION
 from argosy.manifests.bundle import LIVE, Bundle, Finding, load
 from argosy.manifests.checks._walk import each_trigger, held_object, mapping
@@ -71,25 +73,20 @@ def judged(paths: Sequence[str], context: str, namespace: str, *, everywhere: bo
     namespace = namespace or server.namespace
     reading = _Reading(server)
     spaces = {namespace}
+    said = sys.stdin.buffer.read() if "-" in paths else b""
     if paths:
-        # Standard input can be read only once, and what it says decides which namespaces are looked into.
-        paths, alone = _kept(paths, namespace)
+        # What the files say decides which namespaces are looked into, and they are judged afterwards; standard input comes only once.
+        alone = load(paths, stdin=io.BytesIO(said), namespace=namespace)
         spaces = {key.namespace for key in alone.origins if key.namespace}
         spaces |= _made_in(alone)
     live = list(reading.objects(None if everywhere and not paths else sorted(spaces)))
-    bundle = load(paths, live=live, whole=reading.whole, namespace=namespace)
+    bundle = load(paths, stdin=io.BytesIO(said), live=live, whole=reading.whole, namespace=namespace)
     findings = bundle.findings
     if paths:
         before = {_about(one) for one in load((), live=live, whole=reading.whole).findings}
         findings = [one for one in findings if not one.file.startswith(LIVE) or _about(one) not in before]
     where = "all namespaces" if everywhere and not paths else f"namespace {', '.join(sorted(spaces))}"
     return Judged(bundle, findings, where, reading.notes)
-
-
-def _kept(paths: Sequence[str], namespace: str) -> tuple[Sequence[str], Bundle]:
-    if "-" not in paths:
-        return paths, load(paths, namespace=namespace)
-    raise Refused("--live reads manifests twice, which standard input cannot be; write them to a file first")
 
 
 def _made_in(bundle: Bundle) -> set[str]:
