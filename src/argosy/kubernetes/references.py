@@ -6,40 +6,61 @@ may read nothing else (``argosy.kubernetes.controller.access``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from pydantic import BaseModel
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from argosy.kubernetes.kinds import Kinds
 from argosy.kubernetes.rights import Account, account_of
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.checks._needs import parts
+from argosy.manifests.checks._walk import Selector, each_selector, each_trigger
+from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
-from argosy.manifests.sensor import Sensor, TriggerSpec
+from argosy.manifests.sensor import Sensor
 
 
-@dataclass(frozen=True)
-class References:
-    """Names, all of the objects' own namespace."""
+@dataclass
+class Named:
+    """The Secrets and ConfigMaps that something names."""
 
-    secrets: frozenset[str] = frozenset()
-    config_maps: frozenset[str] = frozenset()
+    secrets: dict[str, set[str]] = field(default_factory=dict)
+    """Keys by Secret."""
+    config_maps: dict[str, set[str]] = field(default_factory=dict)
+    """Keys by ConfigMap."""
+
+    def take(self, selectors: Iterator[Selector]) -> None:
+        """Add what these name; one without a name names nothing."""
+        for selector in selectors:
+            names = self.secrets if isinstance(selector, SecretKeySelector) else self.config_maps
+            if selector.name:
+                names.setdefault(selector.name, set()).add(selector.key)
 
 
-def references(bundle: Bundle) -> References:
+def named(*objects: EventSource | Sensor | EventBus) -> Named:
+    """What the objects name in all their events or triggers, dead-letter triggers included."""
+    found = Named()
+    for one in objects:
+        if isinstance(one, EventSource):
+            for event in one.events:
+                found.take(selectors(event.config))
+        elif isinstance(one, EventBus):
+            found.take(selectors(one.spec))
+        else:
+            for _, trigger in each_trigger(one):
+                # Where the trigger's own parameters complete it there is no model yet, and the manifest is read as it stands.
+                found.take(selectors(trigger.config) if trigger.config else _written(trigger.template_raw, ""))
+    return found
+
+
+def references(bundle: Bundle) -> Named:
     """Everything that the objects of one namespace name."""
-    secrets: set[str] = set()
-    config_maps: set[str] = set()
-    for source in bundle.event_sources:
-        for event in source.events:
-            _look(event.config, secrets, config_maps)
-    for sensor in bundle.sensors:
-        for trigger in sensor.triggers:
-            _look_at_trigger(trigger, secrets, config_maps)
-    for bus in bundle.event_buses:
-        _look(bus.spec, secrets, config_maps)
-    return References(frozenset(secrets), frozenset(config_maps))
+    return named(*bundle.event_sources, *bundle.sensors, *bundle.event_buses)
+
+
+def selectors(block: object) -> Iterator[Selector]:
+    """The keys of Secrets and ConfigMaps that a configuration names."""
+    return (selector for _, selector in each_selector(block))
 
 
 def acting(one: EventSource | Sensor) -> Account | None:
@@ -49,41 +70,16 @@ def acting(one: EventSource | Sensor) -> Account | None:
     return None
 
 
-def _look_at_trigger(trigger: TriggerSpec | None, secrets: set[str], config_maps: set[str]) -> None:
-    while trigger is not None:
-        if trigger.config is not None:
-            _look(trigger.config, secrets, config_maps)
-        else:
-            # Its parameters complete it; what they do not write is there as text.
-            _guess(trigger.template_raw, "", secrets, config_maps)
-        trigger = trigger.dlq_trigger
-
-
-def _look(block: object, secrets: set[str], config_maps: set[str]) -> None:
-    if isinstance(block, SecretKeySelector):
-        secrets.update([block.name] if block.name else ())
-    elif isinstance(block, ConfigMapKeySelector):
-        config_maps.update([block.name] if block.name else ())
-    elif isinstance(block, BaseModel):
-        for name in type(block).model_fields:
-            _look(getattr(block, name), secrets, config_maps)
-    elif isinstance(block, list | tuple):
+def _written(block: object, word: str) -> Iterator[Selector]:
+    """The same in a block that no model has read: a mapping of a name and a key, whose field says which kind it is."""
+    if isinstance(block, list):
         for item in block:
-            _look(item, secrets, config_maps)
+            yield from _written(item, word)
     elif isinstance(block, dict):
-        for item in block.values():
-            _look(item, secrets, config_maps)
-
-
-def _guess(block: object, word: str, secrets: set[str], config_maps: set[str]) -> None:
-    """The same in a block that no model has read: selectors are mappings of a name and a key, and their field says which kind."""
-    if isinstance(block, dict):
-        name = block.get("name")
-        if set(block) - {"optional"} == {"name", "key"} and isinstance(name, str) and name:
-            (config_maps if "configmap" in word.lower() else secrets).add(name)
+        name, key = block.get("name"), block.get("key")
+        if isinstance(name, str) and isinstance(key, str) and set(block) <= {"name", "key", "optional"}:
+            model = ConfigMapKeySelector if "configmap" in word.lower() else SecretKeySelector
+            yield model(name=name, key=key)
             return
-        for key, item in block.items():
-            _guess(item, str(key), secrets, config_maps)
-    elif isinstance(block, list):
-        for item in block:
-            _guess(item, word, secrets, config_maps)
+        for inner, item in block.items():
+            yield from _written(item, str(inner))

@@ -63,8 +63,9 @@ def bundle(*texts: str) -> Bundle:
 def test_every_secret_and_config_map_of_sources_triggers_and_buses_is_named() -> None:
     named = references(bundle(SOURCE, SENSOR, BUS))
 
-    assert named.secrets == {"rabbit", "rabbit-ca", "header", "slack", "written", "nats"}
-    assert named.config_maps == {"settings"}
+    assert named.secrets.keys() == {"rabbit", "rabbit-ca", "header", "slack", "written", "nats"}
+    assert named.config_maps == {"settings": {"b"}}
+    assert named.secrets["rabbit"] == {"user", "password"}
 
 
 def _sensor(template: str, trigger: str) -> str:

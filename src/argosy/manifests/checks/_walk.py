@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from argosy.errors import LangError
 from argosy.lang.conditions import Condition
 from argosy.manifests._bundle import Bundle, Key
@@ -12,7 +14,12 @@ from argosy.manifests._collecting import condition_of
 from argosy.manifests.artifacts import ArtifactLocation
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.fields import TriggerParameter, TriggerParameterSource
+from argosy.manifests.fields import (
+    ConfigMapKeySelector,
+    SecretKeySelector,
+    TriggerParameter,
+    TriggerParameterSource,
+)
 from argosy.manifests.findings import Loc
 from argosy.manifests.sensor import Sensor, TriggerSpec, TriggerTemplate
 from argosy.triggers._rights import held
@@ -96,6 +103,25 @@ def held_object(trigger: TriggerSpec) -> Held | None:
         return None
     word, body = found
     return Held(("template", trigger.kind, "source", word), body, word == "inline")
+
+
+Selector = SecretKeySelector | ConfigMapKeySelector
+"""A key of a Secret or of a ConfigMap."""
+
+
+def each_selector(block: object, loc: Loc = ()) -> Iterator[tuple[Loc, Selector]]:
+    """Every key of a Secret or ConfigMap that a configuration names, with its place below ``loc``."""
+    if isinstance(block, SecretKeySelector | ConfigMapKeySelector):
+        yield loc, block
+    elif isinstance(block, BaseModel):
+        for name, info in type(block).model_fields.items():
+            yield from each_selector(getattr(block, name), (*loc, info.alias or name))
+    elif isinstance(block, list | tuple):
+        for index, item in enumerate(block):
+            yield from each_selector(item, (*loc, index))
+    elif isinstance(block, dict):
+        for name, item in block.items():
+            yield from each_selector(item, (*loc, name))
 
 
 def mapping(value: Any, *path: str) -> dict[str, Any]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel
-
 from argosy.manifests._bundle import Bundle, Key
-from argosy.manifests.checks._walk import each_trigger, key_of
-from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
+from argosy.manifests.checks._walk import Selector, each_selector, each_trigger, key_of
+from argosy.manifests.fields import SecretKeySelector
 from argosy.manifests.findings import Loc, Problem, Severity
 from argosy.manifests.spelling import did_you_mean
 
@@ -48,25 +46,13 @@ def check(bundle: Bundle) -> Iterator[tuple[Key, Problem]]:
         yield from _each(bundle, key_of(bus), bus.spec, ("spec",))
 
 
-def _each(bundle: Bundle, key: Key, block: object, loc: Loc) -> Iterator[tuple[Key, Problem]]:
-    if isinstance(block, SecretKeySelector | ConfigMapKeySelector):
-        if problem := _missing(bundle, key.namespace, block, loc):
+def _each(bundle: Bundle, key: Key, block: object, place: Loc) -> Iterator[tuple[Key, Problem]]:
+    for loc, selector in each_selector(block, place):
+        if problem := _missing(bundle, key.namespace, selector, loc):
             yield key, problem
-    elif isinstance(block, BaseModel):
-        for name, info in type(block).model_fields.items():
-            yield from _each(bundle, key, getattr(block, name), (*loc, info.alias or name))
-    elif isinstance(block, list | tuple):
-        for index, item in enumerate(block):
-            yield from _each(bundle, key, item, (*loc, index))
-    elif isinstance(block, dict):
-        for name, item in block.items():
-            if isinstance(item, BaseModel):
-                yield from _each(bundle, key, item, (*loc, name))
 
 
-def _missing(
-    bundle: Bundle, namespace: str, selector: SecretKeySelector | ConfigMapKeySelector, loc: Loc
-) -> Problem | None:
+def _missing(bundle: Bundle, namespace: str, selector: Selector, loc: Loc) -> Problem | None:
     secret = isinstance(selector, SecretKeySelector)
     kind, held = ("Secret", bundle.secrets) if secret else ("ConfigMap", bundle.config_maps)
     if selector.optional:
