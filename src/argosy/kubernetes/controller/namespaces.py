@@ -44,7 +44,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     # What is watched goes last: whoever begins anew in between finds it and goes on from there.
     if not there:
         await _remove(desk, name, "Secret", API_SECRET)
-    if runners or not there:
+    if runners or name not in desk.without_runners:
         for kind in _ACCESS:
             with contextlib.suppress(Rejected):  # what it may not even look at, it has not made
                 await _remove(desk, name, kind, RUNNER)
