@@ -6,98 +6,37 @@ The places are upstream's (``pkg/shared/util/util.go``): ``/argo-events/secrets/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from argosy.kubernetes.names import dns_label
-from argosy.manifests.checks._walk import each_trigger
+from argosy.kubernetes.references import Named, named, selectors
 from argosy.manifests.eventbus import JetStreamConfig, KafkaBus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.fields import ConfigMapKeySelector, SecretKeySelector
+from argosy.manifests.fields import SecretKeySelector
 from argosy.manifests.sensor import Sensor
 
 SECRETS, CONFIG_MAPS, BUS_ACCESS = "/argo-events/secrets", "/argo-events/config", "/etc/eventbus/auth"
 Object = dict[str, Any]
 BusConfig = Mapping[str, Any]
 """What the status of an EventBus says of how it is reached: ``jetstream`` or ``kafka``."""
-Selector = SecretKeySelector | ConfigMapKeySelector
-
-
-@dataclass
-class Named:
-    """The Secrets and ConfigMaps that something names, sorted."""
-
-    secrets: dict[str, set[str]] = field(default_factory=dict)
-    """Keys by Secret."""
-    config_maps: dict[str, set[str]] = field(default_factory=dict)
-    """Keys by ConfigMap."""
-
-    def take(self, selector: Selector) -> None:
-        """Add what one selector names; one without a name names nothing."""
-        names = self.secrets if isinstance(selector, SecretKeySelector) else self.config_maps
-        if selector.name:
-            names.setdefault(selector.name, set()).add(selector.key)
-
-
-def named(one: EventSource | Sensor) -> Named:
-    """What an object names in all its events or triggers, dead-letter triggers included."""
-    found = Named()
-    if isinstance(one, EventSource):
-        for event in one.events:
-            for selector in _selectors(event.config):
-                found.take(selector)
-        return found
-    for _, trigger in each_trigger(one):
-        # Where the trigger's own parameters complete it there is no model yet, and the manifest is read as it stands.
-        for selector in _selectors(trigger.config) if trigger.config else _written(trigger.config_raw, ""):
-            found.take(selector)
-    return found
 
 
 def named_by_bus(config: BusConfig) -> tuple[SecretKeySelector | None, Named]:
     """What lets a client into the bus (mounted on its own), and what else the bus' configuration names."""
-    found = Named()
-    access: SecretKeySelector | None = None
     if jetstream := config.get("jetstream"):
         block = JetStreamConfig.model_validate(jetstream)
         access = block.access_secret
-        for selector in _selectors(block.tls):
-            found.take(selector)
-    elif kafka := config.get("kafka"):
-        for selector in _selectors(KafkaBus.model_validate(kafka)):
-            found.take(selector)
-    return (access if access and access.name else None), found
+        return (access if access and access.name else None), _of(block.tls)
+    if kafka := config.get("kafka"):
+        return None, _of(KafkaBus.model_validate(kafka))
+    return None, Named()
 
 
-def _selectors(block: object) -> Iterator[Selector]:
-    if isinstance(block, SecretKeySelector | ConfigMapKeySelector):
-        yield block
-    elif isinstance(block, BaseModel):
-        for name in type(block).model_fields:
-            yield from _selectors(getattr(block, name))
-    elif isinstance(block, Mapping):
-        for item in block.values():
-            yield from _selectors(item)
-    elif isinstance(block, list | tuple):
-        for item in block:
-            yield from _selectors(item)
-
-
-def _written(block: object, key: str) -> Iterator[Selector]:
-    if isinstance(block, list):
-        for item in block:
-            yield from _written(item, key)
-    elif isinstance(block, dict):
-        name, entry = block.get("name"), block.get("key")
-        if isinstance(name, str) and isinstance(entry, str) and set(block) <= {"name", "key", "optional"}:
-            model = ConfigMapKeySelector if key.lower().startswith("configmap") else SecretKeySelector
-            yield model(name=name, key=entry)
-            return
-        for inner, item in block.items():
-            yield from _written(item, inner)
+def _of(block: object) -> Named:
+    found = Named()
+    found.take(selectors(block))
+    return found
 
 
 class Volumes:
