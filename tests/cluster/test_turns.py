@@ -17,10 +17,12 @@ import pytest
 import yaml
 
 from argosy.kubernetes.leases import lease_name
+from argosy.kubernetes.rbac import manifests, plan
+from argosy.manifests.bundle import load
+from argosy.manifests.checks._needs import kinds_of
 from tests.cli.running import Run, http
 from tests.kubernetes.apiserver import ApiServer
 
-LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}
 LEASE = lease_name("reports", "arrived")
 
 
@@ -41,7 +43,7 @@ class _Pod(Run):
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "EventSource",
             "metadata": about,
-            "spec": {"file": {"arrived": block}},
+            "spec": {"replicas": 2, "template": {"serviceAccountName": "reports"}, "file": {"arrived": block}},
         }
         self.write("source.yaml", yaml.safe_dump(source))
 
@@ -71,10 +73,18 @@ class _Site:
         self.namespace = namespace
         self.watched = folder / "watched"
         self.watched.mkdir()
-        user = apiserver.service_account(namespace, "reports", [LEASES])
-        self._kubeconfig = str(apiserver.kubeconfig(folder / "kubeconfig", user, namespace=namespace))
         self.pods = [_Pod(folder / name, name, self.watched, namespace) for name in ("pod-a", "pod-b")]
+        # No rights but those that argosy rbac grants for it.
+        user = apiserver.service_account(namespace, "reports")
+        self.grant()
+        self._kubeconfig = str(apiserver.kubeconfig(folder / "kubeconfig", user, namespace=namespace))
         self._files = 0
+
+    def grant(self) -> None:
+        """Apply what ``argosy rbac`` prints for the source."""
+        bundle = load((str(self.pods[0].manifests),))
+        for each in manifests(plan(bundle, kinds_of(bundle))):
+            self.apiserver.apply(each)
 
     def start(self, pod: _Pod, **environment: str) -> None:
         pod.start({"KUBECONFIG": self._kubeconfig, "ARGOSY_ELECT": "lease", "POD_NAME": pod.name, **environment})
@@ -211,12 +221,13 @@ def test_whose_lease_is_given_to_another_stops_and_stands_by(site: _Site) -> Non
 
 
 def test_a_process_without_the_right_says_what_to_grant_and_begins_when_it_has_it(site: _Site) -> None:
-    site.apiserver.service_account(site.namespace, "reports")
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{site.namespace}/roles/argosy.{site.namespace}.reports"
+    site.apiserver.request("DELETE", role)
     first = site.pods[0]
     site.start(first)
     first.until(lambda: _asked(first.waiting_for) == ["source 'reports/arrived'"])
     first.until(lambda: first.said("waits for its turn to receive", "--verb=get --resource=leases.coordination.k8s.io"))
-    site.apiserver.service_account(site.namespace, "reports", [LEASES])
+    site.grant()
     first.until(first.receives, "it receives")
 
 
