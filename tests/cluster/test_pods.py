@@ -96,6 +96,30 @@ class TestPodsOfOneObject:
                 log = service.log.read_text()
                 assert not [word for word in ("sesame", "friend", "-password") if word in log]
 
+    def test_work_as_far_as_they_can_while_a_secret_is_not_there(self, broker: Nats, tmp_path: Path) -> None:
+        # Given an EventSource with two events, and the Secret of one
+        front, back = port(), port()
+        source = plain(event_source("team", "front", front))
+        block = {
+            **source["spec"]["webhook"]["hello"],
+            "port": str(back),
+            "authSecret": {"name": "late", "key": "token"},
+        }
+        source["spec"]["webhook"]["later"] = block
+        variables = {"EVENTSOURCE_OBJECT": encoded(source), "EVENTBUS_CONFIG": encoded(config(broker.url))}
+        with Service(tmp_path / "es", "eventsource-service", variables) as pod:
+            pod.mount("etc/eventbus/auth/auth.yaml", broker.access)
+            pod.mount("argo-events/secrets/door/token", "open-sesame")
+            pod.start()
+            # Then that one works, and the other says what it lacks
+            pod.until(lambda: post(front, "front", {}, "open-sesame") == 200, "the event that has all")
+            assert post(back, "front", {}, "at-last") != 200
+            assert "argo-events/secrets/late/token" in pod.until_said("'late'")
+            # When the Secret comes, then it works, too
+            pod.mount("argo-events/secrets/late/token", "at-last")
+            pod.until(lambda: post(back, "front", {}, "at-last") == 200, "the other event")
+            pod.until_ready()
+
 
 class Place:
     """A namespace with a runner, its bus, and a service account that may do what the controller would let it."""

@@ -140,10 +140,10 @@ class TestVolumes:
             {name: A, valueFrom: {configMapKeyRef: {name: words, key: a}}},
             {name: B, valueFrom: {secretKeyRef: {name: api, key: b}}}]}}}]"""
 
-        assert _mounted(made(text))["/argo-events/secrets/hook"] == {"secret": {"secretName": "hook"}}
+        assert _mounted(made(text))["/argo-events/secrets/hook"] == {"secret": {"secretName": "hook", "optional": True}}
         sensors = _mounted(acts(triggers))
-        assert sensors["/argo-events/secrets/api"] == {"secret": {"secretName": "api"}}
-        assert sensors["/argo-events/config/words"] == {"configMap": {"name": "words"}}
+        assert sensors["/argo-events/secrets/api"] == {"secret": {"secretName": "api", "optional": True}}
+        assert sensors["/argo-events/config/words"] == {"configMap": {"name": "words", "optional": True}}
 
     def test_bring_those_of_dead_letter_triggers_and_of_blocks_that_parameters_complete(self) -> None:
         triggers = """[{template: {name: s, http: {secureHeaders: [{name: A, valueFrom: {secretKeyRef: {name: first, key: b}}}]}},

@@ -61,14 +61,16 @@ class Volumes:
         mount = {"name": label, "mountPath": path, **({"readOnly": True} if read_only else {})}
         self._ours.append(({"name": label, **source}, mount))
 
-    def secret(self, name: str, keys: set[str] | None) -> None:
-        """A Secret where sources and triggers look; only some of its keys, if they are given."""
-        items = {"items": [{"key": key, "path": key} for key in sorted(keys)]} if keys else {}
-        self.add(f"secret-{name}", f"{SECRETS}/{name}", {"secret": {"secretName": name, **items}})
+    def secret(self, name: str, keys: set[str] | None = None) -> None:
+        """A Secret where sources and triggers look. One that is not there yet must not keep the rest of the object from working, and is
+        seen when it comes; only of a bus', of which just ``keys`` are shown, nothing could work without.
+        """
+        how: Object = {"items": [{"key": key, "path": key} for key in sorted(keys)]} if keys else {"optional": True}
+        self.add(f"secret-{name}", f"{SECRETS}/{name}", {"secret": {"secretName": name, **how}})
 
     def config_map(self, name: str) -> None:
         """A ConfigMap, as ``secret``."""
-        self.add(f"cm-{name}", f"{CONFIG_MAPS}/{name}", {"configMap": {"name": name}})
+        self.add(f"cm-{name}", f"{CONFIG_MAPS}/{name}", {"configMap": {"name": name, "optional": True}})
 
     def all(self) -> tuple[list[Object], list[Object]]:
         """Volumes and mounts: those of the template as they stand, then ours by name."""
@@ -88,7 +90,7 @@ def mounted(one: EventSource | Sensor, config: BusConfig, volumes: Volumes) -> N
         volumes.add("auth-volume", BUS_ACCESS, {"secret": source})
     own = named(one)
     for name in sorted(own.secrets):
-        volumes.secret(name, None)
+        volumes.secret(name)
     for name in sorted(bus.secrets):
         # Of the bus' Secrets only what a client needs: the same Secret holds the servers' keys.
         volumes.secret(name, bus.secrets[name])
