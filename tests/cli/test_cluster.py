@@ -229,7 +229,7 @@ def test_following_goes_on_with_the_pod_that_comes_where_one_ends(
     double: ApiServerDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a pod that ends after two events
-    monkeypatch.setattr("argosy.cli._cluster._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("argosy.cli._cluster_log._PAUSE_SECONDS", 0.0)
     old, new = telling([1, 2]), telling([2, 3], "that is enough")
 
     def replaced(*question: Any) -> Answer:
