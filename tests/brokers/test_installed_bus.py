@@ -40,9 +40,9 @@ def buses(bus: EventBus, url: str, held: Credentials) -> Buses:
     secrets = Secrets()
     data = [one for one in event_bus(bus, Settings(), held) if one["kind"] == "Secret"]
     values = {("shop", one["metadata"]["name"]): _plain(one["data"]) for one in data}
-    # A pod sees of the servers' Secret whom to trust, and no more.
-    server = values["shop", "eventbus-default-js-server"]
-    secrets.update({**values, ("shop", "eventbus-default-js-server"): {"ca-cert": server["ca-cert"]}}, {})
+    # Nobody but the servers sees what is theirs.
+    del values["shop", "eventbus-default-js-server"]
+    secrets.update(values, {})
     found = Buses(DECLARED, secrets)
     found.update(bundle)
     return found

@@ -20,7 +20,7 @@ BUS = {
         "url": "nats://eventbus-default-js-svc.shop.svc:4222",
         "accessSecret": {"name": "eventbus-default-js-client-auth", "key": "client-auth"},
         "streamConfig": "replicas: 3\n",
-        "tls": {"caCertSecret": {"name": "eventbus-default-js-server", "key": "ca-cert"}},
+        "tls": {"caCertSecret": {"name": "eventbus-default-js-client-auth", "key": "ca-cert"}},
     }
 }
 

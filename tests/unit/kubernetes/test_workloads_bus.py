@@ -46,6 +46,14 @@ class TestTheObjects:
             assert one["metadata"]["ownerReferences"][0]["kind"] == "EventBus"
             assert one["metadata"]["labels"]["eventbus-name"] == "default"
 
+    def test_of_a_bus_with_a_long_name_have_names_that_pods_can_have_and_no_other_bus_has(self) -> None:
+        first, second = (made(name="b" * 60 + end) for end in "xy")
+
+        sets = [only(one, "StatefulSet")["metadata"]["name"] for one in (first, second)]
+        assert sets[0] != sets[1]
+        assert all(len(name) <= 52 for name in sets)
+        assert all(len(only(one, "Service")["metadata"]["name"]) <= 63 for one in (first, second))
+
     def test_a_single_server_has_no_quorum_to_keep(self) -> None:
         assert "PodDisruptionBudget" not in {one["kind"] for one in made(ONE)}
         assert only(made(), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
@@ -187,7 +195,7 @@ class TestTheStatus:
 
         assert config["url"] == "nats://eventbus-default-js-svc.shop.svc:4222"
         assert config["accessSecret"] == {"name": "eventbus-default-js-client-auth", "key": "client-auth"}
-        assert config["tls"] == {"caCertSecret": {"name": "eventbus-default-js-server", "key": "ca-cert"}}
+        assert config["tls"] == {"caCertSecret": {"name": "eventbus-default-js-client-auth", "key": "ca-cert"}}
         manifest = bus_manifest("shop", "default", {"jetstream": config})
         assert parse_event_bus(manifest)[1] == []
 

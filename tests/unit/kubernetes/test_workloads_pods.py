@@ -159,7 +159,7 @@ class TestVolumes:
             "secretName": "eventbus-default-js-client-auth",
             "items": [{"key": "client-auth", "path": "auth.yaml"}],
         }
-        assert found["/argo-events/secrets/eventbus-default-js-server"]["secret"]["items"] == [
+        assert found["/argo-events/secrets/eventbus-default-js-client-auth"]["secret"]["items"] == [
             {"key": "ca-cert", "path": "ca-cert"}
         ]
 
@@ -190,9 +190,9 @@ class TestVolumes:
         assert len(paths) == len(set(paths)) and len(names) == len(set(names))
 
     def test_a_secret_that_object_and_bus_name_is_mounted_once(self) -> None:
-        text = "webhook: {new: {port: '1', endpoint: /x, authSecret: {name: eventbus-default-js-server, key: auth}}}"
+        text = "webhook: {new: {port: '1', endpoint: /x, authSecret: {name: eventbus-default-js-client-auth, key: x}}}"
 
-        found = [one for one in main(made(text))["volumeMounts"] if one["mountPath"].endswith("-js-server")]
+        found = [one for one in main(made(text))["volumeMounts"] if one["mountPath"].endswith("-js-client-auth")]
 
         assert len(found) == 1
 

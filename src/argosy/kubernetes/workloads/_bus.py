@@ -200,12 +200,11 @@ def _pod_spec(bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settin
         "enableServiceLinks": False,
         "securityContext": _pod.confined_pod(js.security_context or {}, settings.run_as_user),
     }
-    secrets = [*js.image_pull_secrets, *({"name": name} for name in settings.image_pull_secrets)]
     for field, value in (
         ("nodeSelector", js.node_selector),
         ("tolerations", js.tolerations),
         ("affinity", js.affinity),
-        ("imagePullSecrets", secrets),
+        ("imagePullSecrets", _pod.pull_secrets(js.image_pull_secrets, settings)),
         ("priorityClassName", js.priority_class_name),
         ("priority", js.priority),
         ("serviceAccountName", js.service_account_name),

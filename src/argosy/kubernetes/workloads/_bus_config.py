@@ -6,6 +6,7 @@ runs (``jetstreamExotic``, ``kafka``) is passed on as it stands.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import yaml
@@ -19,8 +20,10 @@ from argosy.manifests.eventbus import EventBus, JetStreamBus, NativeStrategy
 
 Object = dict[str, Any]
 CLIENT_PORT = 4222
-SERVER_SECRET_CA = "ca-cert"
-CLIENT_SECRET_KEY = "client-auth"
+CA_KEY, CLIENT_KEY = "ca-cert", "client-auth"
+"""Keys of Secrets: whom clients trust, and what lets them in."""
+_LONGEST = 52
+"""What leaves room for what Kubernetes appends to a StatefulSet's name in a label."""
 _LEAST_NATIVE = 3
 _DEFAULT_REPLICAS = 3
 _NATIVE_ONLY = frozenset(
@@ -73,7 +76,11 @@ def replicas_of(js: JetStreamBus) -> int:
 
 def base_name(bus: EventBus) -> str:
     """What the names of all objects of the installation begin with."""
-    return dns_label(f"eventbus-{bus.metadata.name}-js")
+    whole = f"eventbus-{bus.metadata.name}-js"
+    label = dns_label(whole)
+    if len(label) <= _LONGEST:
+        return label
+    return f"{label[: _LONGEST - 9].rstrip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def service_name(bus: EventBus) -> str:
@@ -101,9 +108,10 @@ def bus_config(bus: EventBus, settings: Settings) -> Object:
         return {
             "jetstream": {
                 "url": f"nats://{name}.{namespace}.svc:{CLIENT_PORT}",
-                "accessSecret": {"name": client_secret_name(bus), "key": CLIENT_SECRET_KEY},
+                "accessSecret": {"name": client_secret_name(bus), "key": CLIENT_KEY},
                 "streamConfig": stream_config(js, settings),
-                "tls": {"caCertSecret": {"name": server_secret_name(bus), "key": SERVER_SECRET_CA}},
+                # Not out of the servers' Secret: who reads a Secret by the API sees all of it.
+                "tls": {"caCertSecret": {"name": client_secret_name(bus), "key": CA_KEY}},
             }
         }
     if bus.spec.engine == "kafka" and bus.spec.kafka is not None:

@@ -129,7 +129,7 @@ def confined_pod(given: Mapping[str, Any], user: int) -> Object:
 def pod(main: Object, volumes: Volumes, template: Mapping[str, Any], settings: Settings, *, token: bool) -> Object:
     """A pod's spec. ``token``: it is given a token of its service account."""
     volumes_all, _ = volumes.all()
-    secrets = [*(template.get("imagePullSecrets") or []), *({"name": name} for name in settings.image_pull_secrets)]
+    secrets = pull_secrets(template.get("imagePullSecrets"), settings)
     spec: Object = {
         "containers": [main],
         "volumes": volumes_all,
@@ -139,13 +139,18 @@ def pod(main: Object, volumes: Volumes, template: Mapping[str, Any], settings: S
         "terminationGracePeriodSeconds": settings.termination_seconds + (_DRAIN_SECONDS if "lifecycle" in main else 0),
     }
     if secrets:
-        spec["imagePullSecrets"] = list(
-            {str(one.get("name")): one for one in secrets if isinstance(one, dict)}.values()
-        )
+        spec["imagePullSecrets"] = secrets
     for field in ("serviceAccountName", "nodeSelector", "tolerations", "affinity", "priorityClassName", "priority"):
         if template.get(field) not in (None, "", [], {}):
             spec[field] = template[field]
     return spec
+
+
+def pull_secrets(given: object, settings: Settings) -> list[Object]:
+    """What images are pulled with: the object's own, and the cluster's; each once, as the API server wants it."""
+    own = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    every = [*own, *({"name": name} for name in settings.image_pull_secrets)]
+    return list({str(one.get("name")): one for one in every}.values())
 
 
 def spread(spec: Object, own: Mapping[str, str], replicas: int) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from argosy.errors import ConfigError
-from argosy.kubernetes.workloads._bus_config import CLIENT_SECRET_KEY, SERVER_SECRET_CA, service_name
+from argosy.kubernetes.workloads._bus_config import CA_KEY, CLIENT_KEY, service_name
 from argosy.manifests.eventbus import EventBus
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KEYS = {
     "encryption_key": "encryption",
     "server_key": "private-key",
     "server_certificate": "cert",
-    "authorities": SERVER_SECRET_CA,
+    "authorities": CA_KEY,
     "cluster_key": "cluster-private-key",
     "cluster_certificate": "cluster-cert",
     "cluster_authorities": "cluster-ca-cert",
@@ -86,7 +86,7 @@ def kept(server: Object | None, client: Object | None) -> Credentials | None:
     held = _data(server)
     users = dict(_USER.findall(held.get(_AUTH, "")))
     system = users.pop("sys", "")
-    given = dict(re.findall(r"^(\w+): (.*)$", _data(client).get(CLIENT_SECRET_KEY, ""), re.MULTILINE))
+    given = dict(re.findall(r"^(\w+): (.*)$", _data(client).get(CLIENT_KEY, ""), re.MULTILINE))
     user = given.get("username") or next(iter(users), "")
     password = users.get(user) or given.get("password", "")
     if not (user and password and system and held.get("encryption")):
@@ -268,7 +268,7 @@ def server_data(held: Credentials) -> dict[str, str]:
 
 def client_data(held: Credentials) -> dict[str, str]:
     """What the clients' Secret holds, in base64."""
-    return _coded({CLIENT_SECRET_KEY: f"username: {held.user}\npassword: {held.password}"})
+    return _coded({CLIENT_KEY: f"username: {held.user}\npassword: {held.password}", CA_KEY: held.authorities})
 
 
 def _accounts(held: Credentials) -> str:
