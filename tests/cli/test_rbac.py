@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from argosy.cli.main import main
+from tests.cli.asking import call
 
 Object = dict[str, Any]
 API = "argoproj.io/v1alpha1"
@@ -495,3 +496,19 @@ def test_manifests_with_errors_get_no_roles(rbac: Any) -> None:
 
 def test_a_comparison_is_no_manifest(rbac: Any) -> None:
     assert rbac(sensor(k8s(JOB)), words=("--check", "-o", "yaml")).exit_code == 2
+
+
+def test_the_roles_of_people_are_printed_alone() -> None:
+    # Given nothing, or a namespace
+    view, operate = yaml.safe_load_all(call("rbac", "--cli", "-n", "shop").text)
+    # Then there are two roles, of which one may give orders
+    assert [one["metadata"] for one in (view, operate)] == [
+        {"name": "argosy-view", "namespace": "shop"},
+        {"name": "argosy-operate", "namespace": "shop"},
+    ]
+    proxy = [next(rule for rule in one["rules"] if rule["resources"] == ["pods/proxy"]) for one in (view, operate)]
+    assert [rule["verbs"] for rule in proxy] == [["get"], ["get", "create"]]
+    # And what belongs to manifests is refused beside it, and it beside them
+    assert "--cli stands alone" in call("rbac", "--cli", ".").errors
+    assert "-n is for --cli" in call("rbac", "-n", "shop", ".").errors
+    assert "Missing argument" in call("rbac").errors

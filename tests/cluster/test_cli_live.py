@@ -266,6 +266,37 @@ def test_who_may_only_look_can_look_and_is_told_what_is_missing_to_act(
     assert "argosy rbac --cli" in said.errors
 
 
+def test_who_operates_has_all_the_rights_that_it_takes_and_none_to_spare(
+    shop: Shop, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    for one in definitions():
+        apiserver.apply_yaml(json.dumps(one))
+    role = list(yaml.safe_load_all(call("rbac", "--cli").text))[1]
+    assert role["metadata"] == {"name": "argosy-operate"}
+
+    def refused(name: str, rules: list[Any]) -> list[str]:
+        """What does not work with these rights."""
+        user = apiserver.service_account(shop.namespace, name, rules)
+        config = apiserver.kubeconfig(tmp_path / name, user, namespace=shop.namespace)
+        commands = ("status", "sensor list", "sensor suspend note/write", "sensor resume note/write")
+        return [
+            said.errors
+            for words in commands
+            for said in [call(*words.split(), "-n", shop.namespace, env={"KUBECONFIG": str(config)})]
+            if "you may not" in said.errors
+        ]
+
+    assert refused("operator", role["rules"]) == []
+    number = 0
+    for rule in role["rules"]:
+        for word in ("verbs", "resources"):
+            for each in rule[word]:
+                left = {**rule, word: [one for one in rule[word] if one != each]}
+                others = [one for one in role["rules"] if one is not rule]
+                number += 1
+                assert refused(f"less-{number}", [*others, *([left] if left[word] else [])]), (word, each)
+
+
 def test_a_pod_that_does_not_answer_is_named_and_the_others_answer(shop: Shop) -> None:
     # Given a pod that is not there yet, and one that ended without anybody having noticed
     shop.pods.register("Sensor", "late", "late-sensor-x", "")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--check", is_flag=True, help="Compare with the Roles and bindings among PATH, and say what is missing or too much."
 )
 @click.option("--live", is_flag=True, help="Ask the cluster: how kinds are spelt; with --check, what it grants.")
+@click.option("--context", default="", metavar="NAME", help="With --live: the context of the kubeconfig to use.")
 @click.option(
     "--cli",
     "people",
@@ -37,7 +38,14 @@ if TYPE_CHECKING:
 @click.option("-n", "--namespace", default="", metavar="NAME", help="With --cli: the namespace of these Roles.")
 @click.pass_context
 def rbac(
-    ctx: click.Context, paths: tuple[str, ...], form: str, check: bool, live: bool, people: bool, namespace: str
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    form: str,
+    check: bool,
+    live: bool,
+    context: str,
+    people: bool,
+    namespace: str,
 ) -> None:
     """Print the least rights that manifests need.
 
@@ -74,6 +82,8 @@ def rbac(
         return _of_people(namespace)
     if namespace:
         raise click.UsageError("-n is for --cli; manifests say their namespaces.")
+    if context and not live:
+        raise click.UsageError("--context is for --live.")
     if not paths:
         raise click.UsageError("Missing argument 'PATH...'.")
     if check and form == "yaml":
@@ -86,7 +96,7 @@ def rbac(
         ctx.exit(1)
     try:
         if live:
-            needed, verdicts = asyncio.run(_asked(bundle, check))
+            needed, verdicts = asyncio.run(_asked(bundle, check, context))
         else:
             needed = plan(bundle, kinds_of(bundle))
             verdicts = by_manifests(needed.holders, bundle) if check else []
@@ -118,11 +128,12 @@ def _of_people(namespace: str) -> None:
     click.echo("".join(documents(roles(namespace))), nl=False)
 
 
-async def _asked(bundle: Bundle, check: bool) -> tuple[Plan, list[Verdict]]:
+async def _asked(bundle: Bundle, check: bool, context: str) -> tuple[Plan, list[Verdict]]:
     from argosy.kubernetes.client import Client
+    from argosy.kubernetes.config import load
     from argosy.kubernetes.granted import by_cluster, served
     from argosy.kubernetes.rbac import plan
 
-    async with Client() as client:
+    async with Client(lambda: load(context)) as client:
         needed = plan(bundle, await served(bundle, client))
         return needed, await by_cluster(needed.holders, client) if check else []

@@ -18,7 +18,7 @@ VIEW, OPERATE = "argosy-view", "argosy-operate"
 def roles(namespace: str) -> Iterator[dict[str, Any]]:
     """Two Roles: to look, and to look and act."""
     look = [
-        {"apiGroups": ["argoproj.io"], "resources": ["eventbus", "eventsources", "sensors"], "verbs": ["get", "list"]},
+        {"apiGroups": ["argoproj.io"], "resources": ["eventbus", "eventsources", "sensors"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [names.API_SECRET], "verbs": ["get"]},
     ]
