@@ -142,8 +142,16 @@ class TestVolumes:
 
         assert _mounted(made(text))["/argo-events/secrets/hook"] == {"secret": {"secretName": "hook", "optional": True}}
         sensors = _mounted(acts(triggers))
-        assert sensors["/argo-events/secrets/api"] == {"secret": {"secretName": "api", "optional": True}}
-        assert sensors["/argo-events/config/words"] == {"configMap": {"name": "words", "optional": True}}
+        assert sensors["/argo-events/secrets/api"] == {"secret": {"secretName": "api"}}
+        assert sensors["/argo-events/config/words"] == {"configMap": {"name": "words"}}
+
+    def test_that_are_not_there_yet_hold_up_no_other_event_but_a_sensor_lest_its_actions_fail(self) -> None:
+        hook = "webhook: {new: {port: '1', endpoint: /x, authSecret: {name: late, key: t}}}"
+        triggers = "[{template: {name: s, slack: {channel: c, message: m, slackToken: {name: late, key: t}}}}]"
+
+        assert _mounted(made(hook))["/argo-events/secrets/late"]["secret"]["optional"]
+        assert "optional" not in _mounted(acts(triggers))["/argo-events/secrets/late"]["secret"]
+        assert "optional" not in _mounted(made(hook))["/etc/eventbus/auth"]["secret"]
 
     def test_bring_those_of_dead_letter_triggers_and_of_blocks_that_parameters_complete(self) -> None:
         triggers = """[{template: {name: s, http: {secureHeaders: [{name: A, valueFrom: {secretKeyRef: {name: first, key: b}}}]}},

@@ -61,16 +61,18 @@ class Volumes:
         mount = {"name": label, "mountPath": path, **({"readOnly": True} if read_only else {})}
         self._ours.append(({"name": label, **source}, mount))
 
-    def secret(self, name: str, keys: set[str] | None = None) -> None:
-        """A Secret where sources and triggers look. One that is not there yet must not keep the rest of the object from working, and is
-        seen when it comes; only of a bus', of which just ``keys`` are shown, nothing could work without.
+    def secret(self, name: str, keys: set[str] | None = None, *, optional: bool = False) -> None:
+        """A Secret where sources and triggers look; just these ``keys`` of it, if they are given. ``optional``: the pod starts without it,
+        and sees it when it comes.
         """
-        how: Object = {"items": [{"key": key, "path": key} for key in sorted(keys)]} if keys else {"optional": True}
-        self.add(f"secret-{name}", f"{SECRETS}/{name}", {"secret": {"secretName": name, **how}})
+        items = {"items": [{"key": key, "path": key} for key in sorted(keys)]} if keys else {}
+        source = {"secretName": name, **items, **({"optional": True} if optional else {})}
+        self.add(f"secret-{name}", f"{SECRETS}/{name}", {"secret": source})
 
-    def config_map(self, name: str) -> None:
+    def config_map(self, name: str, *, optional: bool = False) -> None:
         """A ConfigMap, as ``secret``."""
-        self.add(f"cm-{name}", f"{CONFIG_MAPS}/{name}", {"configMap": {"name": name, "optional": True}})
+        source = {"name": name, **({"optional": True} if optional else {})}
+        self.add(f"cm-{name}", f"{CONFIG_MAPS}/{name}", {"configMap": source})
 
     def all(self) -> tuple[list[Object], list[Object]]:
         """Volumes and mounts: those of the template as they stand, then ours by name."""
@@ -89,10 +91,13 @@ def mounted(one: EventSource | Sensor, config: BusConfig, volumes: Volumes) -> N
         source = {"secretName": access.name, "items": [{"key": access.key, "path": "auth.yaml"}]}
         volumes.add("auth-volume", BUS_ACCESS, {"secret": source})
     own = named(one)
+    # An event whose Secret is not there yet waits for it, and must not hold up the others. A trigger would fail, and its actions become
+    # dead letters: a sensor rather leaves its events on the bus until all is there.
+    optional = isinstance(one, EventSource)
     for name in sorted(own.secrets):
-        volumes.secret(name)
+        volumes.secret(name, optional=optional)
     for name in sorted(bus.secrets):
-        # Of the bus' Secrets only what a client needs: the same Secret holds the servers' keys.
+        # Without these nobody reaches the bus, so the pod waits for them. Of a Secret of the bus it sees no more than a client needs.
         volumes.secret(name, bus.secrets[name])
     for name in sorted(own.config_maps):
-        volumes.config_map(name)
+        volumes.config_map(name, optional=optional)
