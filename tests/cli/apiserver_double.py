@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -45,6 +47,7 @@ class ApiServerDouble:
         self.apis: dict[str, PodApi] = {}
         self.asked: list[tuple[str, str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.port = self._server.server_port
         self.kubeconfig = folder / "kubeconfig"
         cluster = {"server": f"http://127.0.0.1:{self._server.server_port}"}
         self.kubeconfig.write_text(
@@ -118,3 +121,44 @@ def _status(code: int, message: str) -> Any:
 def unreachable(*_: Any) -> Answer:
     """What the API server says of a pod where nobody listens."""
     return 503, _status(503, "error trying to reach service: dial tcp 10.0.0.1:7777: connect: connection refused")
+
+
+class Proxy:
+    """An HTTP proxy that leads every CONNECT to one port, and tells where to it was asked for."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: list[str] = []
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_CONNECT(self) -> None:
+                proxy.asked.append(self.path)
+                with socket.create_connection(("127.0.0.1", port)) as there:
+                    self.send_response(200)
+                    self.end_headers()
+                    back = threading.Thread(target=_pour, args=(there, self.connection), daemon=True)
+                    back.start()
+                    _pour(self.connection, there)
+                    back.join(10)
+                self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _pour(one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := one.recv(65536):
+            other.sendall(chunk)
+        other.shutdown(socket.SHUT_WR)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from argosy.cli._kubectl import reordered
-from tests.cli.apiserver_double import Answer, ApiServerDouble, PodApi, pod, unreachable
+from tests.cli.apiserver_double import Answer, ApiServerDouble, PodApi, Proxy, pod, unreachable
 from tests.cli.asking import Said, call
 
 
@@ -156,6 +156,32 @@ def test_the_events_of_several_buses_are_one_list_without_gap_or_repetition(
     assert [row["position"] for row in rows] == [20, 12, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     # And of the pods with the same bus only one was asked
     assert {name for name, *_ in double.asked} == {"a-1", "c-1", "r-1"}
+
+
+def test_the_way_leads_through_a_proxy_where_the_environment_or_the_kubeconfig_says_so(
+    double: ApiServerDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an API server that only a proxy reaches
+    double.add(pod("bill-1", "Sensor", "bill"), knowing("bill"))
+    text = double.kubeconfig.read_text()
+    elsewhere = text.replace(f"127.0.0.1:{double.port}", "api.example:6443")
+    with Proxy(double.port) as proxy:
+        double.kubeconfig.write_text(elsewhere)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("REQUEST_METHOD", raising=False)
+        ask("sensor", "show", "bill")
+        assert set(proxy.asked) == {"api.example:6443"}
+        # Then it is not asked where it shall not be
+        proxy.asked.clear()
+        double.kubeconfig.write_text(text)
+        ask("sensor", "show", "bill")
+        assert proxy.asked == []
+        # And the kubeconfig's own comes first
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        double.kubeconfig.write_text(elsewhere.replace("    server:", f"    proxy-url: {proxy.url}\n    server:"))
+        ask("sensor", "show", "bill")
+        assert set(proxy.asked) == {"api.example:6443"}
 
 
 def test_a_run_of_this_machine_comes_before_a_namespace_unless_the_cluster_is_meant(double: ApiServerDouble) -> None:

@@ -227,3 +227,27 @@ def _say(server: ApiServer, one: Any, status: Any) -> None:
     server.request(
         "PATCH", server.path(one, subresource="status"), {"status": status}, content="application/merge-patch+json"
     )
+
+
+def test_standard_input_is_judged_with_the_cluster(
+    server: ApiServer, namespace: str, tmp_path: Path, ask: Callable[..., Said]
+) -> None:
+    # Given a source on the cluster, and a sensor that comes through a pipe
+    put(server, namespace, SOURCE)
+    config = server.kubeconfig(tmp_path / "config", namespace=namespace)
+    said = call("lint", "--live", "-", given=SENSOR.replace("shop", "shopp"), env={"KUBECONFIG": str(config)})
+    assert said.code == 1
+    assert "<stdin>:8:38: error: there is no EventSource 'shopp'" in said.text
+    assert "did you mean 'shop'" in said.text
+
+
+def test_the_name_in_the_servers_certificate_may_be_another_than_its_address(
+    server: ApiServer, namespace: str, tmp_path: Path
+) -> None:
+    def errors(name: str) -> str:
+        config = server.kubeconfig(tmp_path / "config", namespace=namespace)
+        config.write_text(config.read_text().replace("    server:", f"    tls-server-name: {name}\n    server:"))
+        return call("status", env={"KUBECONFIG": str(config)}).errors
+
+    assert errors("kubernetes.default.svc") == ""
+    assert "certificate verify failed" in errors("elsewhere.example")
