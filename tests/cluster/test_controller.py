@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,185 @@ class TestObjectsOfAnInstallation:
         for kind in ("Deployment", "Service", "Secret"):
             until(lambda kind=kind: not space.names(kind), f"no {kind} stays")
         assert "a defect" not in controller.log
+
+    def test_a_bus_of_its_own_is_installed_and_goes_with_its_volumes_when_nobody_uses_it(
+        self, space: Space, controller: Controller
+    ) -> None:
+        # Given a bus with servers of its own, a volume as its StatefulSet makes it, and a sensor that uses it
+        bus = {"jetstream": {"version": "latest", "replicas": 3, "persistence": {"volumeSize": "1Gi"}}}
+        space.apply(_object("EventBus", "default", bus), sensor())
+        until(lambda: space.names("Deployment") == ["tell-sensor"], "the bus has an address")
+        assert space.names("StatefulSet") == ["eventbus-default-js"]
+        assert space.names("PodDisruptionBudget") and space.names("NetworkPolicy")
+        secrets = ["argosy-api", "eventbus-default-js-client-auth", "eventbus-default-js-server"]
+        until(lambda: space.names("Secret") == secrets, "its Secrets")
+        held = space.get("Secret", "eventbus-default-js-server")
+        config = (space.get("EventBus", "default") or {})["status"]["config"]["jetstream"]
+        assert config["url"] == f"nats://eventbus-default-js-svc.{space.name}.svc:4222"
+        assert config["tls"]["caCertSecret"]["key"] == "ca-cert"
+        labels = {"controller": "eventbus-controller", "eventbus-name": "default"}
+        resources = {"requests": {"storage": "1Gi"}}
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": resources}
+        space.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "data-0", "labels": labels},
+                "spec": claim,
+            }
+        )
+        # When somebody deletes it, it stays, says why, and what it consists of stays as it was
+        space.delete("EventBus", "default")
+        blocked = until(lambda: space.condition("EventBus", "default", "Ready").get("reason") == "InUse")
+        assert blocked
+        assert "Sensor 'tell'" in space.condition("EventBus", "default", "Ready")["message"]
+        until(lambda: "InUse" in {one["reason"] for one in space.items("Event")}, "an Event")
+        assert space.get("Secret", "eventbus-default-js-server") == held
+        # When the sensor is gone, all of it goes; what Kubernetes itself takes away is protected by nobody here
+        space.delete("Sensor", "tell")
+        until(lambda: not space.names("EventBus"), "the bus goes")
+        for kind in ("StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"):
+            until(
+                lambda kind=kind: not [name for name in space.names(kind) if name != "kube-root-ca.crt"],
+                f"no {kind} stays",
+            )
+        until(lambda: not space.names("Secret"), "no Secret stays")
+        claims = space.items("PersistentVolumeClaim")
+        assert all(one["metadata"].get("deletionTimestamp") for one in claims)
+
+    def test_what_somebody_changes_by_hand_is_set_back(self, space: Space, controller: Controller) -> None:
+        space.apply(exotic(), source())
+        until(lambda: space.names("Service"), "the objects")
+        space.patch("Deployment", "hooks-eventsource", {"spec": {"replicas": 5}}, manager="kubectl-edit")
+        until(lambda: (space.get("Deployment", "hooks-eventsource") or {})["spec"]["replicas"] == 1, "one again")
+        said = until(lambda: [one for one in space.items("Event") if one["reason"] == "Reverted"], "an Event")
+        assert "kubectl-edit" in said[0]["note"] and "spec.replicas" in said[0]["note"]
+        # What is deleted is made again, what is added to a selector is taken out
+        space.delete("Deployment", "hooks-eventsource")
+        until(lambda: space.names("Deployment"), "the Deployment again")
+        space.patch("Service", "hooks-eventsource-svc", {"spec": {"selector": {"colour": "red"}}})
+        until(
+            lambda: "colour" not in (space.get("Service", "hooks-eventsource-svc") or {})["spec"]["selector"],
+            "the selector as it was",
+        )
+        # What others say of their own is theirs
+        space.patch("Deployment", "hooks-eventsource", {"metadata": {"annotations": {"theirs": "yes"}}})
+        until(controller.quiet, "nothing more to do")
+        assert (space.get("Deployment", "hooks-eventsource") or {})["metadata"]["annotations"]["theirs"] == "yes"
+
+    def test_a_change_of_the_object_changes_its_pods_and_takes_away_what_it_no_longer_asks_for(
+        self, space: Space, controller: Controller
+    ) -> None:
+        space.apply(exotic(), source())
+        until(lambda: space.names("Service"), "the Service")
+        before = (space.get("Deployment", "hooks-eventsource") or {})["metadata"]["generation"]
+        spec = dict(source()["spec"], template={"priorityClassName": "high"})
+        del spec["service"]
+        space.apply(_object("EventSource", "hooks", spec))
+        until(lambda: not space.names("Service"), "no Service")
+        live = space.get("Deployment", "hooks-eventsource") or {}
+        assert live["metadata"]["generation"] > before
+        assert live["spec"]["template"]["spec"]["priorityClassName"] == "high"
+
+
+class TestWhatAStatusSays:
+    def test_an_invalid_spec_is_named_and_what_ran_before_goes_on(self, space: Space, controller: Controller) -> None:
+        # Given an event source that runs
+        space.apply(exotic(), source())
+        until(lambda: space.names("Deployment"), "its Deployment")
+        before = space.get("Deployment", "hooks-eventsource")
+        # When it is made one that cannot be
+        spec = dict(source()["spec"], calendar={"tick": {"interval": "10s"}})
+        space.apply(_object("EventSource", "hooks", spec))
+        # Then its status says why, and its pods are left alone
+        faulty = until(
+            lambda: (one := space.condition("EventSource", "hooks", "SourcesProvided")).get("status") == "False" and one
+        )
+        assert faulty["reason"] == "InvalidEventSource" and "write two EventSources" in faulty["message"]
+        assert space.condition("EventSource", "hooks", "Ready")["reason"] == "InvalidEventSource"
+        assert space.get("Deployment", "hooks-eventsource") == before
+        # When it is mended, all is well
+        space.patch("EventSource", "hooks", {"spec": {"calendar": None}})
+        until(lambda: space.status("EventSource", "hooks")["SourcesProvided"] == "True")
+
+    def test_what_a_sensor_waits_for_in_vain_is_named_while_it_runs(self, space: Space, controller: Controller) -> None:
+        space.apply(exotic(), sensor(of="hoks", event="pushed"))
+        lacking = until(
+            lambda: (one := space.condition("Sensor", "tell", "DependenciesProvided")).get("status") == "False" and one
+        )
+        assert lacking["reason"] == "UnknownEventSource" and "'hoks'" in lacking["message"]
+        until(lambda: space.names("Deployment") == ["tell-sensor"], "it runs")
+        space.apply(source("hooks"))
+        until(lambda: "did you mean 'hooks'" in space.condition("Sensor", "tell", "DependenciesProvided")["message"])
+        space.apply(source("hoks", event="pulled"))
+        until(lambda: space.condition("Sensor", "tell", "DependenciesProvided")["reason"] == "UnknownEvent")
+        space.apply(source("hoks", event="pushed"))
+        until(lambda: space.status("Sensor", "tell")["DependenciesProvided"] == "True")
+
+    def test_a_bus_that_is_missing_or_not_ready_is_named_and_waited_for(
+        self, space: Space, controller: Controller
+    ) -> None:
+        space.apply(source(), _object("EventBus", "defualt", {"jetstreamExotic": {"url": "nats://a:4222"}}))
+        missing = until(lambda: (one := space.condition("EventSource", "hooks", "Deployed")) and one)
+        until(lambda: "did you mean 'defualt'" in space.condition("EventSource", "hooks", "Deployed")["message"])
+        assert missing["reason"] == "EventBusNotFound"
+        space.apply(_object("EventBus", "default", {"jetstream": {"version": "0.1"}}))
+        until(lambda: space.condition("EventSource", "hooks", "Deployed")["reason"] == "EventBusNotReady")
+        assert "'0.1'" in space.condition("EventBus", "default", "Configured")["message"]
+        space.patch("EventBus", "default", {"spec": {"jetstream": {"version": "latest"}}})
+        until(lambda: space.names("Deployment"), "it runs")
+
+    def test_rights_that_are_missing_are_named_until_they_are_there(
+        self, server: ApiServer, space: Space, controller: Controller
+    ) -> None:
+        # Given a sensor that creates ConfigMaps as an account that may not
+        server.service_account(space.name, "maker")
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
+        make = {"template": {"name": "make", "k8s": {"operation": "create", "source": {"resource": body}}}}
+        template = {"serviceAccountName": "maker"}
+        space.apply(exotic(), source(), sensor(triggers=[make], template=template))
+        lacking = until(
+            lambda: (one := space.condition("Sensor", "tell", "Permitted")).get("status") == "False" and one
+        )
+        assert lacking["reason"] == "Forbidden"
+        assert f"'maker' may not create configmaps in namespace '{space.name}'" in lacking["message"]
+        # When it may
+        rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}
+        server.service_account(space.name, "maker", [rule])
+        until(lambda: space.status("Sensor", "tell")["Permitted"] == "True", "it is seen at once")
+
+    def test_one_that_is_left_to_another_controller_is_not_touched(self, space: Space, controller: Controller) -> None:
+        theirs = {"argosy.dev/controller": "argo-events"}
+        space.apply(exotic(annotations=theirs), source(annotations=theirs))
+        space.apply(exotic("ours"), sensor(eventBusName="ours"))
+        until(lambda: space.names("Deployment") == ["tell-sensor"], "ours runs")
+        until(controller.quiet, "nothing more to do")
+        for kind, name in (("EventBus", "default"), ("EventSource", "hooks")):
+            item = space.get(kind, name) or {}
+            assert "status" not in item and "finalizers" not in item["metadata"]
+
+    def test_nothing_is_written_while_nothing_happens_not_even_by_one_that_begins_anew(
+        self, space: Space, controller: Controller
+    ) -> None:
+        # Given objects of all kinds, at rest
+        bus = {"jetstream": {"version": "latest", "replicas": 3, "persistence": {}}}
+        space.apply(_object("EventBus", "default", bus), source(), sensor())
+        until(lambda: space.status("Sensor", "tell").get("Deployed") == "True", "all is there")
+        until(lambda: space.status("EventSource", "hooks").get("Deployed") == "True", "all is there")
+        until(controller.quiet, "nothing more to do")
+
+        def versions() -> dict[str, str]:
+            kinds = ("EventBus", "EventSource", "Sensor", "Deployment", "StatefulSet", "Service", "Secret")
+            items = [item for kind in kinds for item in space.items(kind)]
+            return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
+
+        before = versions()
+        # When the controller is killed and begins anew, and its looks have all been
+        controller.end(signal.SIGKILL)
+        controller.start()
+        until(lambda: controller.get("/readyz")[0] == 200, "it is ready")
+        until(lambda: controller.metric("argosy_controller_reconciles_total") >= 4, "it has looked")
+        until(controller.quiet, "nothing more to do")
+        # Then all is as it was
+        assert versions() == before
+        assert controller.metric("argosy_controller_writes_total") == 0, controller.get("/metrics")[1]

@@ -125,7 +125,9 @@ class Cluster(Feed):
                     _log.error("EventBus '%s' is left out: %s", name, error, extra={"action": "manifest.error"})
                 return None
             return _trimmed(GROUP_VERSION, kind, bus, "spec") if bus is not None else None
-        if about.get("deletionTimestamp") or not ours(about) or mode_of(about, None, self._default) != "shared":
+        # One that is to have pods of its own is served until the controller says that they do it.
+        modes = (mode_of(about, None, self._default), (item.get("status") or {}).get("mode"))
+        if about.get("deletionTimestamp") or not ours(about) or "shared" not in modes:
             return None
         return _trimmed(GROUP_VERSION, kind, item, "spec")
 

@@ -163,6 +163,9 @@ class View:
     def of(self, kind: str, namespace: str) -> list[Object]:
         return [item for where, item in sorted(self._seen.items()) if where[:2] == (kind, namespace)]
 
+    def each(self, kind: str) -> list[Object]:
+        return [item for where, item in sorted(self._seen.items()) if where[0] == kind]
+
     def owned(self, owner: Key) -> list[Object]:
         return [item for item in self._seen.values() if owner_of(item) == owner]
 

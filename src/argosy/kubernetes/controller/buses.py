@@ -9,6 +9,7 @@ from __future__ import annotations
 from argosy.errors import ConfigError
 from argosy.kubernetes import workloads
 from argosy.kubernetes.client import Object
+from argosy.kubernetes.controller.announcing import Said
 from argosy.kubernetes.controller.conditions import (
     CONFIGURED,
     DEPLOYED,
@@ -54,6 +55,7 @@ async def look(desk: Desk, key: Key) -> float | None:
             await _remove(desk, seen, bus, owned, finalizers)
             return None
         blocked = [fails(READY, "InUse", _in_use(users))]
+        desk.announce(Said(seen, "Warning", "InUse", blocked[0].message))
     elif FINALIZER not in finalizers:
         seen = await desk.finalize(seen, [*finalizers, FINALIZER])
     if bus is None:

@@ -80,6 +80,9 @@ class Cluster(Protocol):
     def of(self, kind: str, namespace: str) -> list[Object]:
         """All objects of a kind in a namespace as they were last seen, by name."""
 
+    def each(self, kind: str) -> list[Object]:
+        """All objects of a kind, wherever they are."""
+
     def owned(self, owner: Key) -> list[Object]:
         """All watched objects that say that they belong to this one, as they were last seen."""
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 
 from argosy.errors import Rejected
 from argosy.kubernetes import workloads
-from argosy.kubernetes.client import AlreadyExists, Object
+from argosy.kubernetes.client import Object
 from argosy.kubernetes.controller.access import runner_access
 from argosy.kubernetes.controller.desk import Desk, NotMade, place
-from argosy.kubernetes.controller.serving import shards_of
+from argosy.kubernetes.controller.serving import open_api, shards_of
 from argosy.kubernetes.names import API_SECRET, RUNNER, mode_of, ours
 from argosy.manifests.bundle import Key
 
@@ -36,7 +35,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     shared = [item for item in there if _is_shared(desk, item, space)]
     runners = [item for item in desk.cluster.owned(key) if item["kind"] == "Deployment"]
     if there:
-        await _open(desk, name)
+        await open_api(desk, name)
     if shared:
         desk.without_runners.discard(name)
         await _run(desk, name, space, shared, runners)
@@ -57,16 +56,6 @@ def _is_shared(desk: Desk, item: Object, space: Object | None) -> bool:
     """Whether a runner is to serve the object, or still does."""
     mode = mode_of(item["metadata"], (space or {}).get("metadata"), desk.settings().mode)
     return "shared" in (mode, (item.get("status") or {}).get("mode"))
-
-
-async def _open(desk: Desk, namespace: str) -> None:
-    if await desk.cluster.read("Secret", namespace, API_SECRET) is not None:
-        return
-    desk.wrote("create", "Secret")
-    try:
-        await desk.cluster.create(workloads.api_secret(namespace, secrets.token_urlsafe(32)))
-    except AlreadyExists:
-        return  # made in this very moment; there is one, and that is all that matters
 
 
 async def _run(desk: Desk, name: str, space: Object | None, shared: list[Object], runners: list[Object]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from argosy.kubernetes.client import Object
 from argosy.kubernetes.controller import buses, namespaces, serving
 from argosy.kubernetes.controller.caches import CLUSTER_GRANTS, GRANTS, OBJECTS, Cluster
+from argosy.kubernetes.controller.conditions import DEPENDENCIES_PROVIDED, DEPLOYED, PERMITTED, is_true
 from argosy.kubernetes.controller.desk import Desk, key_of
 from argosy.kubernetes.names import RUNNER
 from argosy.kubernetes.watching import Place
@@ -23,6 +24,9 @@ _LOOKS = {
     "Sensor": serving.look,
     "Namespace": namespaces.look,
 }
+
+
+_ACTING = ("EventSource", "Sensor")
 
 
 async def look(desk: Desk, key: Key) -> float | None:
@@ -40,10 +44,12 @@ def routes(cluster: Cluster, kind: str, place: Place, owner: Key | None) -> Iter
     space, name = place
     if kind == "Namespace":
         yield namespace_key(name)
-        yield from _objects(cluster, name)
+        yield from (key for key, _ in _served(cluster, name))
     elif kind == "EventBus":
         yield Key(kind, space, name)
-        yield from (key_of(item) for item in _users(cluster, space, name))
+        yield from (
+            key for key, item in _served(cluster, space) if _bus_of(item) == name or not is_true(item, DEPLOYED)
+        )
     elif kind in OBJECTS:
         yield Key(kind, space, name)
         yield namespace_key(space)
@@ -52,19 +58,21 @@ def routes(cluster: Cluster, kind: str, place: Place, owner: Key | None) -> Iter
         if name == RUNNER:
             yield namespace_key(space)
         else:
-            yield from _objects(cluster, space)
+            # Somebody may act in another namespace than his own.
+            yield from (key_of(item) for kind in _ACTING for item in cluster.each(kind) if _asks(item))
     elif owner is not None and kind != "Pod":
         yield owner
 
 
-def _objects(cluster: Cluster, space: str) -> Iterator[Key]:
-    for kind in ("EventSource", "Sensor"):
-        yield from (key_of(item) for item in cluster.of(kind, space))
+def _served(cluster: Cluster, space: str) -> Iterator[tuple[Key, Object]]:
+    for kind in _ACTING:
+        yield from ((key_of(item), item) for item in cluster.of(kind, space))
 
 
-def _users(cluster: Cluster, space: str, bus: str) -> Iterator[Object]:
-    for kind in ("EventSource", "Sensor"):
-        yield from (item for item in cluster.of(kind, space) if _bus_of(item) == bus)
+def _asks(item: Object) -> bool:
+    """Whether its account needs any rights, as far as its status tells."""
+    conditions = (item.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == PERMITTED and one.get("reason") != "NothingNeeded" for one in conditions)
 
 
 def _bus_of(item: Object) -> str:
@@ -77,14 +85,14 @@ def _around(cluster: Cluster, kind: str, place: Place) -> Iterator[Key]:
     for bus in cluster.of("EventBus", space):
         if bus["metadata"].get("deletionTimestamp"):
             yield key_of(bus)
-    sources = {name}
-    if kind == "Sensor":
-        item = cluster.get(kind, space, name)
-        # One that is gone is not known to have emitted anything; who waits for it is looked at some minutes later.
-        sources = {source for source, _ in declared_by_emit(item)} if item else {name}
-        sources -= {name} if not item else set()
-    if sources:
-        yield from (key_of(item) for item in cluster.of("Sensor", space) if sources & _waited_for(item))
+    item = cluster.get(kind, space, name)
+    emitted = {name} if kind == "EventSource" else {source for source, _ in declared_by_emit(item or {})}
+    for other in cluster.of("Sensor", space):
+        waits = _waited_for(other)
+        # Of a sensor that is gone nobody knows any more what it emitted: something that is no event source.
+        lost = item is None and kind == "Sensor" and any(not cluster.get("EventSource", space, one) for one in waits)
+        if emitted & waits or lost or not is_true(other, DEPENDENCIES_PROVIDED):
+            yield key_of(other)
 
 
 def _waited_for(item: Object) -> set[str]:

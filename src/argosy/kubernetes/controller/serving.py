@@ -6,12 +6,13 @@ new one before the old one goes, where both may work at once: that is where othe
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from argosy.errors import ConfigError
 from argosy.kubernetes import workloads
-from argosy.kubernetes.client import Object
+from argosy.kubernetes.client import AlreadyExists, Object
 from argosy.kubernetes.controller.conditions import (
     CONFIGURED,
     DEPENDENCIES_PROVIDED,
@@ -28,7 +29,7 @@ from argosy.kubernetes.controller.conditions import (
 )
 from argosy.kubernetes.controller.desk import Desk, NotMade, place, reasons
 from argosy.kubernetes.controller.permitted import RECHECK_SECONDS
-from argosy.kubernetes.names import RUNNER, SHARDS, Mode, mode_of, ours
+from argosy.kubernetes.names import API_SECRET, RUNNER, SHARDS, Mode, mode_of, ours
 from argosy.manifests.bundle import Key
 from argosy.manifests.eventsource import EventSource, declared_events, parse_event_source
 from argosy.manifests.findings import Problem
@@ -224,6 +225,9 @@ async def _dedicate(
     else:
         wanted = workloads.sensor(one, config, desk.settings())
     services = [item for item in wanted if item["kind"] == "Service"]
+    if not any(item["kind"] == "Deployment" for item in owned):
+        # A pod reads the token when it starts, so it has to be there before the first one.
+        await open_api(desk, one.metadata.namespace)
     await desk.bring(seen, [item for item in wanted if item not in services])
     works = _works(desk, next(item for item in wanted if item["kind"] == "Deployment"))
     moving = before == "shared" and _overlaps(one) and works.status != "True"
@@ -235,6 +239,17 @@ async def _dedicate(
         else:
             await desk.clear([item for item in _rest(owned, wanted) if item["kind"] != "Deployment"])
     return _Served(holds(DEPLOYED, "Succeeded"), works, "shared" if moving else "dedicated")
+
+
+async def open_api(desk: Desk, namespace: str) -> None:
+    """Make the token that opens the API of the namespace's pods, unless there is one."""
+    if await desk.cluster.read("Secret", namespace, API_SECRET) is not None:
+        return
+    desk.wrote("create", "Secret")
+    try:
+        await desk.cluster.create(workloads.api_secret(namespace, secrets.token_urlsafe(32)))
+    except AlreadyExists:
+        return  # made in this very moment; there is one, and that is all that matters
 
 
 async def _share(
