@@ -346,3 +346,11 @@ def test_an_object_that_is_nested_without_end_is_refused() -> None:
     response = answered(question(item))
     assert fields(response) == ["object"]
     assert "nested too deeply" in response["status"]["message"]
+
+
+def test_a_mode_that_is_none_is_told() -> None:
+    said = warned(answered(question(marked(SOURCE, mode="dedicatet"))))
+    assert said == (
+        "metadata.annotations[\"argosy.dev/mode\"]: 'argosy.dev/mode' must be one of dedicated, shared;"
+        " this does not count; did you mean 'dedicated'?"
+    )

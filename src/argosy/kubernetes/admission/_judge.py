@@ -5,18 +5,23 @@ A message is a length and a JSON text, both ways. Memory is limited, so that an 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import struct
 import traceback
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from argosy import registry
+from argosy.errors import ConfigError
 from argosy.kubernetes.admission.known import Ask, Known
 from argosy.kubernetes.admission.review import Malformed, answer, judge
 
-MEMORY_BYTES = 1024 * 1024 * 1024
+MEMORY_BYTES = 128 * 1024 * 1024
+"""What judging may take beyond what the process needs anyhow. Some fifty times the size of the object is usual."""
 
 
 class Question(msgspec.Struct):
@@ -57,13 +62,29 @@ def main() -> None:
     questions = os.fdopen(0, "rb")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    _load()
+    most = _size() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while head := questions.read(4):
         (length,) = struct.unpack(">I", head)
         body = msgspec.json.encode(answered(questions.read(length)))
         answers.write(struct.pack(">I", len(body)) + body)
         answers.flush()
+
+
+def _load() -> None:
+    """Have all kinds at hand, so that what they need does not count as what an object needs."""
+    for kinds, load in ((registry.source_kinds(), registry.source), (registry.trigger_kinds(), registry.trigger)):
+        for kind in kinds:
+            with contextlib.suppress(ConfigError):
+                load(kind)
+
+
+def _size() -> int:
+    """The process's address space in bytes."""
+    pages = Path("/proc/self/statm").read_text().split()[0]
+    return int(pages) * resource.getpagesize()
 
 
 if __name__ == "__main__":

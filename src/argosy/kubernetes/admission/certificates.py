@@ -121,8 +121,8 @@ def _kept(
     return held
 
 
-_BACKDATED = dt.timedelta(minutes=1)
-"""Clocks differ; what is valid now is valid a minute ago."""
+_BACKDATED = dt.timedelta(minutes=5)
+"""Clocks differ: what is valid now was valid some time ago."""
 
 
 def _due(certificate: x509.Certificate, now: dt.datetime) -> bool:

@@ -66,7 +66,7 @@ class _Judge:
     async def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        await self.process.wait()
+        await self.process.communicate()  # what it said last is in the pipe still, and keeps it open
 
 
 class Judges:
@@ -129,7 +129,9 @@ class Judges:
                 f"it could not be checked within {patience:.0f} s, so it is refused; make its expressions, or the object, smaller"
             ) from None
         except (EOFError, OSError) as error:
-            raise Failed("checking it took all memory there is for it, so it is refused; make it smaller") from error
+            raise Failed(
+                "checking it ended the process that did so, for want of memory most likely; it is refused; make it smaller"
+            ) from error
         finally:
             # Whoever was left in the middle of a question has an answer in the pipe that nobody wants.
             if done:
@@ -158,15 +160,23 @@ class Judges:
 
     async def _start(self) -> None:
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "argosy.kubernetes.admission._judge",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
+        making = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "argosy.kubernetes.admission._judge",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+            )
         )
+        try:
+            process = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # A process that was begun must be known, to be ended.
+            await _Judge(await making).end()
+            raise
         judge = _Judge(process)
         self._all.add(judge)
         try:
@@ -178,5 +188,5 @@ class Judges:
         self._idle.put_nowait(judge)
 
     async def _end(self, judge: _Judge) -> None:
-        self._all.discard(judge)
         await judge.end()
+        self._all.discard(judge)

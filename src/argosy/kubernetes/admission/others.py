@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from argosy.kubernetes.admission.known import Ask, Facts, Known, listening
 from argosy.kubernetes.client import Object
-from argosy.kubernetes.names import MODE, mode_of, ours
+from argosy.kubernetes.names import MODE, Mode, mode_of, ours
 from argosy.manifests.bundle import Key
 from argosy.manifests.checks import names
 from argosy.manifests.checks._walk import each_trigger, mapping
@@ -38,11 +38,18 @@ class Remark(NamedTuple):
 
 def beside(item: Object, facts: Facts, made: EventSource | EventBus | Sensor | None, known: Known) -> Iterator[Remark]:
     """What there is to say about ``item`` among the others; ``made`` is what it was read as, None where it has errors."""
-    for one in (*_bus(facts, known), *_accounts(item, facts, made, known), *_ports(item, facts, known)):
+    for one in (*_mode(facts), *_bus(facts, known), *_accounts(item, facts, made, known), *_ports(item, facts, known)):
         yield one if known.whole or one.severity != "error" else one._replace(severity="warning")
     if isinstance(made, Sensor):
         for one in _waits(made, facts, known):
             yield one if known.whole or one.severity != "error" else one._replace(severity="warning")
+
+
+def _mode(facts: Facts) -> Iterator[Remark]:
+    said = facts.annotations.get(MODE)
+    if said is not None and said not in get_args(Mode) and facts.kind != "EventBus":
+        text = f"'{MODE}' must be one of {', '.join(get_args(Mode))}; this does not count{did_you_mean(said, get_args(Mode))}"
+        yield Remark(path_text(("metadata", "annotations", MODE)), text, "warning", "")
 
 
 def _bus(facts: Facts, known: Known) -> Iterator[Remark]:

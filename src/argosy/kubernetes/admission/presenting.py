@@ -131,7 +131,7 @@ class Shared:
         self._no_configuration = False
         # Others must have read a new authority before it signs.
         life, overlap = self._lives.certificate.total_seconds(), self._lives.overlap.total_seconds()
-        self.pause_seconds = min(15.0, life / 20, overlap / 4)
+        self.pause_seconds = min(5.0, life / 20, overlap / 4)
 
     async def step(self, presented: Presented) -> None:
         """As ``Provider`` has it."""
@@ -175,7 +175,11 @@ class Shared:
             body: Object = {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {"name": self._secret, "namespace": self._namespace},
+                "metadata": {
+                    "name": self._secret,
+                    "namespace": self._namespace,
+                    "labels": {"app.kubernetes.io/name": "argosy", "app.kubernetes.io/component": "admission"},
+                },
                 "type": "Opaque",
                 "data": data,
             }

@@ -83,7 +83,7 @@ class Webhook:
         self._known = known
         self._fresh = fresh
         self._metrics = metrics
-        self._at_once = 0
+        self._room = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] != PATH:
@@ -97,16 +97,20 @@ class Webhook:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
             return await _say(send, 413, f"more than {LARGEST_BODY_BYTES // 2**20} MiB are not read")
-        if self._at_once >= _MOST_AT_ONCE:
-            return await _say(send, 503, "too many questions at once")
-        self._at_once += 1
-        try:
-            await self._answer(scope, receive, send)
-        finally:
-            self._at_once -= 1
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         until = asyncio.get_running_loop().time() + _seconds(scope.get("query_string", b""))
+        try:
+            # What nobody reads yet waits at the sender's.
+            async with asyncio.timeout_at(until):
+                await self._room.acquire()
+        except TimeoutError:
+            return await _say(send, 503, "too many questions at once")
+        try:
+            await self._answer(receive, send, until)
+        finally:
+            self._room.release()
+        return None
+
+    async def _answer(self, receive: Any, send: Any, until: float) -> None:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await _body(receive)

@@ -1,0 +1,96 @@
+"""The processes that judge: an object takes no more than one of them, and that one is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+
+import pytest
+
+from argosy.kubernetes.admission.judges import Busy, Failed, Judges, TooLong
+from argosy.kubernetes.admission.known import Known
+from argosy.kubernetes.admission.review import Malformed
+from tests.unit.kubernetes.asking import SENSOR, SOURCE, Object, cluster, question
+
+
+def _many() -> Known:
+    items = [copy.deepcopy(SOURCE) for _ in range(500)]
+    for number, item in enumerate(items):
+        item["metadata"]["name"] = f"another-{number}"
+    return cluster(*items)
+
+
+MANY = _many()
+
+
+def endless() -> Object:
+    """A request whose object takes minutes to check, in ``MANY``: each of its names is compared with each that is there."""
+    item = copy.deepcopy(SENSOR)
+    item["spec"]["dependencies"] = [
+        {"name": f"d{number}", "eventSourceName": f"sources-{number}", "eventName": "e"} for number in range(5000)
+    ]
+    request = question(item)["request"]
+    assert isinstance(request, dict)
+    return request
+
+
+def fine() -> Object:
+    """A request that is admitted."""
+    request = question(SENSOR)["request"]
+    assert isinstance(request, dict)
+    return request
+
+
+async def admitted(judges: Judges) -> bool:
+    answer = await judges.judge(fine(), cluster(SOURCE), 60)
+    return answer.review["response"] == {"uid": "1f2e", "allowed": True}
+
+
+async def test_an_object_that_takes_too_long_ends_its_judge_and_no_other_question() -> None:
+    async with Judges(1, seconds=1.0) as judges:
+        assert await admitted(judges)
+        with pytest.raises(TooLong, match="could not be checked within 1 s"):
+            await judges.judge(endless(), MANY, 30)
+        assert await admitted(judges)
+        assert judges.ready
+
+
+async def test_who_finds_all_judges_busy_is_told_so_in_time() -> None:
+    async with Judges(1, seconds=5.0) as judges:
+        first = asyncio.create_task(judges.judge(endless(), MANY, 5))
+        await asyncio.sleep(0)  # it takes the judge
+        with pytest.raises(Busy, match="try again"):
+            await judges.judge(fine(), cluster(SOURCE), 0.5)
+        with pytest.raises(TooLong):
+            await first
+
+
+async def test_an_object_that_takes_too_much_memory_is_refused() -> None:
+    # Given an object of some megabytes that is much more when it was read
+    item = copy.deepcopy(SENSOR)
+    resource = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": [{"b": {}} for _ in range(700_000)]}}
+    item["spec"]["triggers"] = [{"template": {"name": "t", "k8s": {"source": {"resource": resource}}}}]
+    async with Judges(1, seconds=30.0) as judges:
+        with pytest.raises(Failed, match="memory|MB"):
+            await judges.judge(question(item)["request"], cluster(), 30)
+        assert await admitted(judges)
+
+
+async def test_a_judge_that_was_killed_is_replaced_and_its_object_refused() -> None:
+    async with Judges(1) as judges:
+        (judge,) = judges._all
+        asked = asyncio.create_task(judges.judge(endless(), MANY, 30))
+        await asyncio.sleep(0.2)
+        judge.process.kill()
+        with pytest.raises(Failed):
+            await asked
+        assert await admitted(judges)
+
+
+async def test_what_cannot_be_understood_is_said_and_costs_no_judge() -> None:
+    async with Judges(1) as judges:
+        before = set(judges._all)
+        with pytest.raises(Malformed):
+            await judges.judge({**fine(), "object": None}, cluster(), 30)
+        assert await admitted(judges)
+        assert judges._all == before
