@@ -64,9 +64,10 @@ fmt: venv ## Format, and mend what ruff can
 bench: venv ## Measure events per second and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)
 
-docs: venv ## Write the generated pages of docs/reference and the files of deploy/crds anew
+docs: venv ## Write the generated pages of docs/reference and the files of deploy anew
 	@$(BIN)/python tools/docs.py
 	@$(BIN)/python tools/crds.py
+	@$(BIN)/python tools/deploy.py
 
 golden: venv ## Ask the Go libraries again what tests/golden holds (needs Go; ARGS="jq lua" chooses)
 	@$(BIN)/python -m tests.golden.generate $(ARGS)

@@ -21,6 +21,7 @@ COMMANDS = {
     "new": "Print a working example of an event source or trigger kind.",
     "schema": "Print the JSON Schema of the manifests, for editors.",
     "install": "Print what an installation on a cluster consists of.",
+    "migrate": "Say what changes for manifests or a cluster of Argo Events.",
     "crds": "Print the CustomResourceDefinitions of the manifests' kinds.",
     "version": "Print the version of Argosy and of what it stands on.",
     "controller": "Bring a cluster to what its objects say.",
