@@ -23,6 +23,7 @@ from argosy.manifests.checks._needs import kinds_of
 from tests.cli.running import Run, http
 from tests.kubernetes.apiserver import ApiServer
 
+UID = "6e0f5b9e-3c0f-4a52-9a35-0d6b4f1f2a10"
 LEASE = lease_name("reports", "arrived")
 
 
@@ -38,7 +39,7 @@ class _Pod(Run):
             "watchPathConfig": {"directory": str(watched), "pathRegexp": "."},
             "polling": True,
         }
-        about = {"name": "reports", "namespace": namespace}
+        about = {"name": "reports", "namespace": namespace, "uid": UID}
         source = {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "EventSource",
@@ -141,6 +142,8 @@ def test_one_receives_the_other_is_ready_and_takes_over_when_the_first_is_killed
     lease = site.lease()
     assert lease["spec"]["holderIdentity"] == "pod-a"
     assert lease["metadata"]["labels"]["eventsource-name"] == "reports"
+    (owner,) = lease["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("EventSource", "reports", UID)
     # When the first is killed
     first.end(signal.SIGKILL)
     # Then the second receives, and has received nothing before

@@ -28,6 +28,8 @@ _log = logging.getLogger("argosy.kubernetes")
 _LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases", True)
 _JITTER = 0.2
 """So much longer than asked a pause may be, so that those who look do not look at once (client-go's JitterFactor is 1.2)."""
+_RELEASE_SECONDS = 5.0
+"""The most that the end of a process waits until its Lease is given back."""
 _VARIABLE = "LEADER_ELECTION_"
 
 
@@ -167,7 +169,7 @@ class Election:
         body["spec"]["leaseDurationSeconds"] = 1
         self._ours = None
         try:
-            async with asyncio.timeout(self._durations.renew_seconds):
+            async with asyncio.timeout(min(self._durations.renew_seconds, _RELEASE_SECONDS)):
                 await self._client.replace(_LEASES, self._name, body, self._namespace)
         except (ArgosyError, TimeoutError) as error:
             _log.info(

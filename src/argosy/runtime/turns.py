@@ -161,7 +161,7 @@ class Turn:
 
 def from_environment(environment: Mapping[str, str], clock: Clock) -> Turns | None:
     """Turns by Lease if ``ARGOSY_ELECT=lease`` or upstream's ``LEADER_ELECTION=k8s`` asks for them, else None: this process runs alone."""
-    if environment.get("ARGOSY_ELECT") != "lease" and environment.get("LEADER_ELECTION") != "k8s":
+    if environment.get("ARGOSY_ELECT") != "lease" and environment.get("LEADER_ELECTION", "").lower() != "k8s":
         return None
     # Without the name of a pod two processes of one machine must still be two.
     identity = environment.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}"

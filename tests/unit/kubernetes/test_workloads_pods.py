@@ -87,7 +87,7 @@ class TestTheEnvironment:
         text = env(made(WEBHOOK, metadata="{labels: {a: b}, resourceVersion: '7'}"))["EVENTSOURCE_OBJECT"]
 
         carried = json.loads(base64.b64decode(text))
-        assert carried["metadata"] == {"name": "orders", "namespace": "shop"}
+        assert carried["metadata"] == {"name": "orders", "namespace": "shop", "uid": "uid-orders"}
         assert carried["spec"]["webhook"]["new"]["port"] == "12000"
 
     def test_has_upstreams_words_in_upstreams_order(self) -> None:

@@ -190,7 +190,7 @@ def test_never_do_two_receive_whatever_happens_to_them_and_to_the_server(seed: i
 
 
 class TestEnvironment:
-    @pytest.mark.parametrize("asked", [{"ARGOSY_ELECT": "lease"}, {"LEADER_ELECTION": "k8s"}])
+    @pytest.mark.parametrize("asked", [{"ARGOSY_ELECT": "lease"}, {"LEADER_ELECTION": "K8s"}])
     def test_asks_for_turns(self, asked: dict[str, str]) -> None:
         async def main(clock: VirtualClock) -> None:
             assert from_environment(asked, clock) is not None

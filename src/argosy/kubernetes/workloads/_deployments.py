@@ -184,11 +184,14 @@ def _deployment(
 
 def _carried(one: EventSource | Sensor, variable: str) -> str:
     """The object as its pod reads it: what it is and what it says, nothing that changes while it runs."""
+    about = {"name": one.metadata.name, "namespace": one.metadata.namespace}
+    if uid := one.raw["metadata"].get("uid"):
+        about["uid"] = uid  # what its pod makes, a Lease, goes with it
     text = _encoded(
         {
             "apiVersion": one.raw["apiVersion"],
             "kind": one.kind,
-            "metadata": {"name": one.metadata.name, "namespace": one.metadata.namespace},
+            "metadata": about,
             "spec": one.raw["spec"],
         }
     )

@@ -90,7 +90,7 @@ def is_exclusive(source: EventSource) -> bool:
 
 def is_elected(source: EventSource) -> bool:
     """Whether its pods agree by Lease on who receives: where there are several, or the annotation asks for it."""
-    asked = source.metadata.annotations.get(LEADER_ELECTION) == "k8s"
+    asked = source.metadata.annotations.get(LEADER_ELECTION, "").lower() == "k8s"
     return is_exclusive(source) and (asked or (source.spec.replicas or 1) > 1)
 
 
