@@ -37,7 +37,7 @@ def _at(block: Block, *path: str) -> Any:
 
 
 def _has(*path: str) -> Callable[[Block], Any]:
-    return lambda block: _at(block, *path) not in (None, "", [], {})
+    return lambda block: _at(block, *path) not in (None, "", [], {}, False)
 
 
 def _lacks(*path: str) -> Callable[[Block], Any]:
@@ -91,8 +91,8 @@ _DRAWN = (
 
 CHANGES: tuple[Change, ...] = (
     # Buses
-    Change("nats-streaming", "act", "EventBus", "NATS Streaming is not installed any more: this bus becomes a JetStream of its own. What waits in the old one is not carried over, so let sensors settle it before, and remove its StatefulSet afterwards", _has("nats", "native")),
-    Change("nats-exotic", "act", "EventBus", "a NATS Streaming server of somebody else cannot be used; move to jetstreamExotic or jetstream", _has("nats", "exotic")),
+    Change("nats-streaming", "act", "EventBus", "NATS Streaming is not installed any more: this bus becomes a JetStream of its own. What waits in the old one is not carried over, so let sensors settle it before, and remove its StatefulSet afterwards", lambda spec: _at(spec, "nats", "native") is not None),
+    Change("nats-exotic", "act", "EventBus", "a NATS Streaming server of somebody else cannot be used; move to jetstreamExotic or jetstream", lambda spec: _at(spec, "nats", "exotic") is not None),
     Change("nats-version", "changes", "EventBus", "NATS before 2.10 is not served: the version of this name runs 2.10.29, which reads what the old server has stored and cannot be taken back", _old_server),
     Change("bus-taken-over", "changes", "EventBus", "the StatefulSet, its volumes and credentials are taken over, and its pods are replaced one by one; what is stored stays", _has("jetstream")),
     Change("bus-certificate", "act", "EventBus", f"TLS is spoken where the server asks for it, and {_VERIFIED} (jetstreamExotic.tls.caCertSecret)", _both(_has("jetstreamExotic"), _lacks("jetstreamExotic", "tls"))),
