@@ -147,10 +147,7 @@ async def test_a_store_that_upstreams_installation_encrypted_is_taken_over(tmp_p
     # Given a server as upstream configures it: the variable of the key in quotes
     bus = event_bus_of(ONE)
     theirs = made(bus, NOW)
-    objects = event_bus(bus, Settings(), theirs)
-    config = next(one for one in objects if one["kind"] == "ConfigMap")
-    ours = config["data"]["nats-js"]
-    config["data"]["nats-js"] = ours.replace("encryption_key: $JS_KEY", 'key: "$JS_KEY"')
+    objects = as_upstream(event_bus(bus, Settings(), theirs))
     with Installed(tmp_path, objects) as installed:
         pods = buses(bus, installed.url, theirs)
         await works(await pods.get("shop", "default"), [1])
@@ -158,8 +155,7 @@ async def test_a_store_that_upstreams_installation_encrypted_is_taken_over(tmp_p
         installed.end(0)
 
         # When we take over with the Secrets that it left
-        server, client = (_theirs(one) for one in objects[:2])
-        found = kept(server, client)
+        found = kept(*objects[:2])
         assert found
         held = renewed(found, bus, NOW)
         installed.apply(event_bus(bus, Settings(), held))
@@ -176,10 +172,17 @@ async def test_a_store_that_upstreams_installation_encrypted_is_taken_over(tmp_p
         await pods.close()
 
 
-def _theirs(secret: dict[str, Any]) -> dict[str, Any]:
-    """A Secret of ours as upstream would have written it."""
+def as_upstream(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects as upstream's controller would have written them: the variable of the key in quotes, no key of an authority."""
     ours = ("authority-private-key", "next-authority-private-key")
-    return {**secret, "data": {key: text for key, text in secret["data"].items() if key not in ours}}
+    for one in objects:
+        if one["kind"] == "Secret":
+            one["data"] = {key: text for key, text in one["data"].items() if key not in ours}
+        elif one["kind"] == "ConfigMap":
+            text = one["data"]["nats-js"]
+            assert "encryption_key: $JS_KEY" in text
+            one["data"]["nats-js"] = text.replace("encryption_key: $JS_KEY", 'key: "$JS_KEY"')
+    return objects
 
 
 def _plain(data: dict[str, str]) -> dict[str, str]:

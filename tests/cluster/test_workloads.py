@@ -23,7 +23,9 @@ from argosy.kubernetes.workloads import (
     bus_config,
     event_bus,
     event_source,
+    kept,
     made,
+    renewed,
     runners,
     sensor,
     shared_event_source,
@@ -31,7 +33,8 @@ from argosy.kubernetes.workloads import (
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.bundle import load as load_bundle
 from tests.brokers.installed_bus import Installed
-from tests.brokers.test_installed_bus import buses, raw_client, works
+from tests.brokers.test_installed_bus import as_upstream, buses, raw_client, works
+from tests.conformance.bus import publish
 from tests.kubernetes.apiserver import ApiServer
 from tests.unit.kubernetes.objects import event_bus_of, event_source_of, sensor_of
 
@@ -172,6 +175,38 @@ async def test_three_servers_keep_three_copies_and_lose_one_of_themselves(tmp_pa
         # When one is gone, then the bus goes on
         installed.end(0)
         await works(opened, [2])
+        await pods.close()
+
+
+async def test_a_cluster_of_upstreams_is_taken_over_server_by_server_and_loses_nothing(tmp_path: Path) -> None:
+    # Given three servers as upstream's controller leaves them, and events on them
+    bus = event_bus_of(THREE)
+    theirs = made(bus, NOW)
+    objects = as_upstream(event_bus(bus, Settings(), theirs))
+    found = kept(*objects[:2])
+    assert found
+    held = renewed(found, bus, NOW)
+    with Installed(tmp_path, objects) as installed:
+        pods = buses(bus, installed.url, held)
+        opened = await pods.get("shop", "default")
+        await works(opened, [1, 2])
+
+        # When ours replace them, one when the last one is ready, as a StatefulSet does
+        installed.apply(event_bus(bus, Settings(), held))
+        for index in reversed(range(3)):
+            installed.end(index)
+            installed.start(index)
+            installed.answers(index, "startupProbe")
+            await publish(opened, [10 + index])
+        await pods.close()
+
+        # Then all events are there, for who has the new Secrets
+        pods = buses(bus, installed.url, held)
+        await works(await pods.get("shop", "default"), [20])
+        client = await raw_client(installed, held)
+        info = await client.jetstream().stream_info("default")
+        assert (info.state.messages, info.config.num_replicas) == (6, 3)
+        await client.close()
         await pods.close()
 
 

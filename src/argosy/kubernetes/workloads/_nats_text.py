@@ -28,9 +28,10 @@ def text(bus: EventBus, js: JetStreamBus, settings: Settings, *, adopted: bool) 
     """The whole text. ``adopted``: the store was encrypted by upstream's installation."""
     given = settings.jetstream.settings if js.settings is None else js.settings
     lines = [line for line in given.splitlines() if line.strip()]
-    # Upstream writes the variable in quotes, so that is what the store was encrypted with.
-    former = ['prev_encryption_key: "$JS_KEY"'] if adopted else []
-    inner = ["encryption_key: $JS_KEY", *former, 'store_dir: "/data/jetstream/store"', *lines]
+    # Upstream writes the variable in quotes, so that is what the store was encrypted with. A cluster cannot change that: with
+    # ``prev_encryption_key`` servers convert their streams, but not what they agree in (nats-server 2.15: "Can't start JetStream").
+    key = '"$JS_KEY"' if adopted else "$JS_KEY"
+    inner = [f"encryption_key: {key}", 'store_dir: "/data/jetstream/store"', *lines]
     parts = [
         "server_name: $POD_NAME",
         f"port: {CLIENT_PORT}",

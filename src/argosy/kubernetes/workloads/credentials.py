@@ -5,8 +5,8 @@ authority that signs them lives ten years. Its successor is published beside it 
 every client trusts it by then. Nothing here reads a clock or a cluster: who calls says what time it is and what there is.
 
 Secrets that upstream's controller made are taken over: same user, same passwords, same certificates between servers. Its store is
-encrypted with the *text* ``$JS_KEY`` (it stands in quotes in the server's configuration, which keeps NATS from looking the variable up);
-the server is told that, and encrypts anew with a key that is one.
+encrypted with the *text* ``$JS_KEY`` (it stands in quotes in the server's configuration, which keeps NATS from looking the variable up),
+and stays so: a key cannot be changed under a cluster.
 """
 
 from __future__ import annotations
@@ -99,14 +99,13 @@ def renewed(held: Credentials, bus: EventBus, now: dt.datetime) -> Credentials:
     """The same, with everything made anew that is missing or soon expires. The very same object if nothing is due."""
     if not held.authority_key:
         # Of upstream's making, or brand-new. Its own authority is trusted on: nobody kept the key of it.
-        adopted = bool(held.server_certificate)
+        adopted = held.adopted or bool(held.server_certificate)
         key, certificate = _issue("argosy event bus", None, now, now + _AUTHORITY)
         held = replace(
             held,
             authority_key=key,
             authorities=certificate + held.authorities,
             server_certificate="",
-            encryption_key=_drawn(32) if adopted else held.encryption_key,
             adopted=adopted,
         )
     held = _with_authority(held, now)
@@ -262,7 +261,7 @@ def server_data(held: Credentials) -> dict[str, str]:
     texts = {key: getattr(held, name) for name, key in _KEYS.items()}
     texts = {key: text for key, text in texts.items() if text}
     if held.adopted:
-        texts[_ADOPTED] = "the store was encrypted with the text $JS_KEY"
+        texts[_ADOPTED] = "the store is encrypted with the text $JS_KEY"
     return _coded({**texts, _AUTH: _accounts(held)})
 
 
