@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from argosy.kubernetes.crds import definitions
 from tests.cluster.controlling import Controller, Space, until
+from tests.cluster.objects import argo, exotic, sensor, source
 from tests.kubernetes.apiserver import ApiServer
-
-Object = dict[str, Any]
-_VERSION = "argoproj.io/v1alpha1"
-
-
-def _object(kind: str, name: str, spec: Object, **metadata: Any) -> Object:
-    return {"apiVersion": _VERSION, "kind": kind, "metadata": {"name": name, **metadata}, "spec": spec}
-
-
-def exotic(name: str = "default", **metadata: Any) -> Object:
-    """A bus that somebody else runs."""
-    return _object("EventBus", name, {"jetstreamExotic": {"url": "nats://nats.elsewhere.svc:4222"}}, **metadata)
-
-
-def source(name: str = "hooks", event: str = "pushed", **metadata: Any) -> Object:
-    """An EventSource that listens, with a Service."""
-    spec = {
-        "service": {"ports": [{"port": 12000, "targetPort": 12000}]},
-        "webhook": {event: {"endpoint": "/push", "method": "POST", "port": "12000"}},
-    }
-    return _object("EventSource", name, spec, **metadata)
-
-
-def sensor(name: str = "tell", of: str = "hooks", event: str = "pushed", **spec: Any) -> Object:
-    """A Sensor that writes what it hears into the log."""
-    dependencies = [{"name": "push", "eventSourceName": of, "eventName": event}]
-    triggers = [{"template": {"name": "say", "log": {}}}]
-    return _object("Sensor", name, {"dependencies": dependencies, "triggers": triggers, **spec})
 
 
 @pytest.fixture(scope="module")
 def server(apiserver: ApiServer) -> ApiServer:
     """The API server with the definitions."""
     for one in definitions():
-        apiserver.apply_yaml(json.dumps(one))
+        apiserver.apply_crd(one)
     return apiserver
 
 
@@ -114,7 +85,7 @@ class TestObjectsOfAnInstallation:
     ) -> None:
         # Given a bus with servers of its own, a volume as its StatefulSet makes it, and a sensor that uses it
         bus = {"jetstream": {"version": "latest", "replicas": 3, "persistence": {"volumeSize": "1Gi"}}}
-        space.apply(_object("EventBus", "default", bus), sensor())
+        space.apply(argo("EventBus", "default", bus), sensor())
         until(lambda: space.names("Deployment") == ["tell-sensor"], "the bus has an address")
         assert space.names("StatefulSet") == ["eventbus-default-js"]
         assert space.names("PodDisruptionBudget") and space.names("NetworkPolicy")
@@ -182,7 +153,7 @@ class TestObjectsOfAnInstallation:
         before = (space.get("Deployment", "hooks-eventsource") or {})["metadata"]["generation"]
         spec = dict(source()["spec"], template={"priorityClassName": "high"})
         del spec["service"]
-        space.apply(_object("EventSource", "hooks", spec))
+        space.apply(argo("EventSource", "hooks", spec))
         until(lambda: not space.names("Service"), "no Service")
         live = space.get("Deployment", "hooks-eventsource") or {}
         assert live["metadata"]["generation"] > before
@@ -197,7 +168,7 @@ class TestWhatAStatusSays:
         before = space.get("Deployment", "hooks-eventsource")
         # When it is made one that cannot be
         spec = dict(source()["spec"], calendar={"tick": {"interval": "10s"}})
-        space.apply(_object("EventSource", "hooks", spec))
+        space.apply(argo("EventSource", "hooks", spec))
         # Then its status says why, and its pods are left alone
         faulty = until(
             lambda: (one := space.condition("EventSource", "hooks", "SourcesProvided")).get("status") == "False" and one
@@ -226,11 +197,11 @@ class TestWhatAStatusSays:
     def test_a_bus_that_is_missing_or_not_ready_is_named_and_waited_for(
         self, space: Space, controller: Controller
     ) -> None:
-        space.apply(source(), _object("EventBus", "defualt", {"jetstreamExotic": {"url": "nats://a:4222"}}))
+        space.apply(source(), argo("EventBus", "defualt", {"jetstreamExotic": {"url": "nats://a:4222"}}))
         missing = until(lambda: (one := space.condition("EventSource", "hooks", "Deployed")) and one)
         until(lambda: "did you mean 'defualt'" in space.condition("EventSource", "hooks", "Deployed")["message"])
         assert missing["reason"] == "EventBusNotFound"
-        space.apply(_object("EventBus", "default", {"jetstream": {"version": "0.1"}}))
+        space.apply(argo("EventBus", "default", {"jetstream": {"version": "0.1"}}))
         until(lambda: space.condition("EventSource", "hooks", "Deployed")["reason"] == "EventBusNotReady")
         assert "'0.1'" in space.condition("EventBus", "default", "Configured")["message"]
         space.patch("EventBus", "default", {"spec": {"jetstream": {"version": "latest"}}})
@@ -270,7 +241,7 @@ class TestWhatAStatusSays:
     ) -> None:
         # Given objects of all kinds, at rest
         bus = {"jetstream": {"version": "latest", "replicas": 3, "persistence": {}}}
-        space.apply(_object("EventBus", "default", bus), source(), sensor())
+        space.apply(argo("EventBus", "default", bus), source(), sensor())
         until(lambda: space.status("Sensor", "tell").get("Deployed") == "True", "all is there")
         until(lambda: space.status("EventSource", "hooks").get("Deployed") == "True", "all is there")
         until(controller.quiet, "nothing more to do")
