@@ -111,7 +111,9 @@ class Services:
             for gone in self._listening.keys() - self._behind.keys():
                 self._listening.pop(gone).close()
             for fresh in self._behind.keys() - self._listening.keys():
-                await self._listen(fresh)
+                # Somebody may have the port on all addresses of this machine: it is tried again with the next change.
+                with contextlib.suppress(OSError):
+                    await self._listen(fresh)
             await loop.run_in_executor(None, self._changed.wait)
             self._changed.clear()
         for listening in self._listening.values():

@@ -11,19 +11,21 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import kombu
 
 from tests.brokers.rabbitmq import RabbitMQ
-from tests.cluster.whole import Cluster
+from tests.cluster.whole import SECONDS, Cluster
 
+T = TypeVar("T")
 ARGOSY = Path(sys.executable).with_name("argosy")
 WORKSHOP = Path(__file__).with_name("workshop")
 BROKER = "broker.workshop.example:5672"
+KINDS = ("eventbus", "eventsources", "sensors")
 GROUP = "/apis/argoproj.io/v1alpha1/namespaces"
 OWN = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 TIMESTAMP = "events.argoproj.io/action-timestamp"
@@ -54,16 +56,11 @@ class Site:
 
     def install(self, *words: str) -> None:
         """Install a controller for the namespace, and return once it runs."""
-        printed = argosy(
+        self.installed = argosy(
             *("install", "-n", self.controllers, "--managed-namespace", self.namespace, "--mode", self.mode),
             *("--without", "crds", "--without", "admission", "--image", "argosy:one", *words),
         )
-        self.installed = printed
-        self.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=printed)
-        if self.mode == "shared":
-            self.cluster.kubectl(
-                "apply", "--server-side", "-f", "-", stdin=argosy("install", "--runner", self.namespace)
-            )
+        self.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=self.installed)
         self.cluster.until(
             lambda: len(self.cluster.ready(self.controllers)) == 2,
             "the controller is ready",
@@ -91,15 +88,26 @@ class Site:
 
     def until_ready(self, *kinds: str, seconds: float = 90) -> None:
         """Return once the condition Ready of all objects of these kinds (else of our three) is True."""
-        for kind in kinds or ("eventbus", "eventsources", "sensors"):
-            self.cluster.until(
+        for kind in kinds or KINDS:
+            self.until(
                 lambda kind=kind: all(  # type: ignore[misc]
                     self.conditions(each).get("Ready", {}).get("status") == "True" for each in self.objects(kind)
                 ),
                 f"all {kind} are ready",
-                namespace=self.namespace,
                 seconds=seconds,
             )
+
+    def until(self, found: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
+        """As ``Cluster.until``; what the objects' statuses are is said, too."""
+        try:
+            return self.cluster.until(found, what, namespace=self.namespace, seconds=seconds)
+        except AssertionError as error:
+            told = [
+                f"{each['metadata']['name']}: {json.dumps(each.get('status'))}"
+                for kind in KINDS
+                for each in self.objects(kind)
+            ]
+            raise AssertionError("\n".join([str(error), *told, f"made: {self.made()}"])) from None
 
     # ------------------------------------------------------------------ looking
 

@@ -65,7 +65,9 @@ class Cluster:
                     f"{[one.get('state') for one in each['status'].get('containerStatuses') or ()]}"
                     for each in self.kubelet.pods(namespace)
                 ]
-                log = self.kubelet.log(namespace)[-6000:] if namespace else ""
+                log = "".join(
+                    self.kubelet.log(each)[-6000:] for each in (namespace, f"{namespace}-system") if namespace
+                )
                 raise AssertionError("\n".join([f"{what}: not so after {seconds:g} s", *pods, log]))
             time.sleep(0.2)
         return answer
