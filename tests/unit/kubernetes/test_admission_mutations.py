@@ -11,7 +11,7 @@ from tests.unit.kubernetes.asking import Object
 from tests.unit.kubernetes.mutating import judged, mutated
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(item=mutated())
 def test_an_object_that_was_changed_anyhow_is_answered_and_runs_if_it_is_admitted(item: Object) -> None:
     judged(item)
