@@ -199,6 +199,26 @@ def test_actions_are_found_and_acted_on_wherever_their_sensor_runs(shop: Shop) -
     assert "runs" in shop.ask("sensor", "resume", "bill/send").text
 
 
+def test_actions_of_a_sensor_that_is_gone_are_still_found_and_given_up(shop: Shop) -> None:
+    # Given a sensor with a dead letter, which is deleted
+    manifest = BILL.format(space=shop.namespace).replace("bill", "former")
+    run = shop.pods.start("Sensor", "former", manifest)
+    run.until_ready()
+    shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0251")
+    dead = _until_state(shop, "former", "order-0251", "dead")
+    path = f"/api/v1/namespaces/{shop.namespace}/pods/former-sensor-x?gracePeriodSeconds=0"
+    shop.pods.server.request("DELETE", path)
+    run.end()
+    # Then it is there for who looks, by all ways
+    for words in ((), ("--sensor", "former")):
+        rows = shop.ask("actions", "list", *words, "-o", "json").json["actions"]
+        assert [one["sensor"] for one in rows if one["id"] == dead] == ["former"]
+    assert "no sensor that runs here has its trigger any more" in shop.ask("actions", "show", dead).text
+    assert "bring it back first" in shop.ask("actions", "redrive", dead, code=1).errors
+    assert "is discarded" in shop.ask("actions", "discard", dead, "--reason", "it is gone", "--sensor", "former").text
+    assert "no sensor 'formerly' runs" in shop.ask("actions", "list", "--sensor", "formerly", code=1).errors
+
+
 def test_events_are_replayed_through_the_pod_of_the_sensor(shop: Shop) -> None:
     shop.publish("web", "order", {"body": {"kind": "new"}}, "order-0301")
     _until_state(shop, "bill", "order-0301", "dead")

@@ -13,7 +13,7 @@ from argosy.cli._client import Client, Refused, path
 from argosy.cli._cluster_log import Log
 from argosy.cli._page import clean
 from argosy.cli._pods import PodClient
-from argosy.cli._podset import RUNNER, Answer, PodSet
+from argosy.cli._podset import Answer, PodSet
 
 _SHELF = {"dead": "dead", "done": "ended", "discarded": "ended"}
 _SHELVES = ("queued", "dead", "ended")
@@ -54,12 +54,12 @@ class Cluster(Client):
                 return {"sensors": [rows[place] for place in sorted(rows)]}
             case ["sensors", name, *_]:
                 return self._pods.running(name).get(path, **query)
-            case ["actions" | "shadow", *_] if query.get("sensor"):
-                return self._pods.running(str(query["sensor"])).get(path, **query)
             case ["actions"]:
                 return self._actions(query)
             case ["actions", given]:
                 return self._action(given, query)[1]
+            case ["shadow"] if query.get("sensor"):
+                return self._pods.running(str(query["sensor"])).get(path, **query)
             case ["shadow"]:
                 return self._shadow(path, query)
         raise Refused(f"{path} cannot be asked of a cluster")
@@ -93,19 +93,45 @@ class Cluster(Client):
 
     # ------------------------------------------------------------------ actions
 
+    def _asked(self, path: str, query: Mapping[str, object]) -> list[tuple[PodClient, Answer]]:
+        """What the pods answer that have the actions of a sensor, or of all. Those of a sensor that no pod runs (any more) are on its bus all
+        the same: a pod that reads that bus tells them.
+        """
+        sensor = str(query.get("sensor") or "")
+        own = [one for one in self._pods.all if one.pod.kind == "Sensor" and not one.pod.trouble]
+        known = ",".join(sorted(one.pod.serves for one in own))
+        asked: dict[PodClient, Mapping[str, object]] = {}
+        try:
+            asked |= (
+                {self._pods.running(sensor): query}
+                if sensor
+                else {one: {**query, "sensor": one.pod.serves} for one in own}
+            )
+            unknown = None
+        except Refused as error:
+            if error.status != 404:
+                raise
+            unknown = error
+        if not asked or not sensor:
+            asked |= {one: {**query, "without": known} for one in self._pods.of_log()}
+        try:
+            told = self._pods.ask(asked, lambda pod: pod.get(path, **asked[pod]))
+        except Refused as error:
+            raise (unknown if unknown is not None and error.status == 404 else error) from None
+        if unknown is not None and not any(answer.get("actions", True) for _, answer in told):
+            raise unknown
+        return told
+
     def _actions(self, query: dict[str, object]) -> Answer:
         limit = int(str(query.get("limit") or 50))
-        told = self._pods.ask(self._pods.with_sensors, lambda pod: pod.get("/actions", **_own(pod, query)))
+        told = [answer for _, answer in self._asked("/actions", query)]
         rows: dict[tuple[str, str, str], Answer] = {}
-        known = {one.pod.serves for one in self._pods.all if one.pod.kind == "Sensor"}
-        for pod, answer in told:
-            for row in answer["actions"]:
-                # A runner sees the queues of sensors that others run, and does not know their triggers.
-                foreign = pod.pod.kind == RUNNER and row["sensor"] in known
-                key = (row["sensor"], row["trigger"], row["id"])
-                if not foreign and (key not in rows or row["kind"]):
-                    rows[key] = row
-        more = {shelf for _, answer in told for shelf in answer["more"]}
+        for row in (row for answer in told for row in answer["actions"]):
+            # Who does not run the sensor does not know the kind of its triggers.
+            key = (row["sensor"], row["trigger"], row["id"])
+            if key not in rows or row["kind"]:
+                rows[key] = row
+        more = {shelf for answer in told for shelf in answer["more"]}
         shown = []
         for shelf in _SHELVES:
             found = [row for row in rows.values() if _SHELF.get(row["state"], "queued") == shelf]
@@ -115,30 +141,29 @@ class Cluster(Client):
         return {"actions": shown, "more": [shelf for shelf in _SHELVES if shelf in more]}
 
     def _action(self, given: str, query: Mapping[str, object]) -> tuple[PodClient, Answer]:
-        told = self._pods.ask(self._pods.with_sensors, lambda pod: pod.get(path("actions", given), **_own(pod, query)))
+        told = self._asked(path("actions", given), query)
         ids = sorted({answer["id"] for _, answer in told})
         if len(ids) > 1:
             raise Refused(f"{len(ids)} actions begin with '{given}'; give more of the id: {', '.join(ids)}", 409)
-        if not told:
-            raise Refused(f"no sensor runs in namespace '{self._pods.namespace}'", 404)
         return max(told, key=lambda one: bool(one[1]["kind"]))
 
     def _act(self, target: str, body: Answer) -> Iterator[Any]:
         body = {**body, "namespace": self._pods.namespace}
-        if body.get("sensor"):
+        if body.get("all"):
             yield from self._pods.running(str(body["sensor"])).lines("POST", target, body)
             return
-        of_pod: dict[str, tuple[PodClient, list[str]]] = {}
+        place = {name: body[name] for name in ("namespace", "sensor", "trigger") if body.get(name)}
+        of_pod: dict[PodClient, list[str]] = {}
         for given in body.get("ids") or ():
             try:
-                pod, found = self._action(given, {"namespace": self._pods.namespace})
+                pod, found = self._action(given, place)
             except Refused as error:
                 if len(body["ids"]) == 1:
                     raise
                 yield {"id": given, "done": False, "why": error.message}
                 continue
-            of_pod.setdefault(pod.pod.name, (pod, []))[1].append(found["id"])
-        for pod, ids in of_pod.values():
+            of_pod.setdefault(next((one for one in of_pod if one.pod == pod.pod), pod), []).append(found["id"])
+        for pod, ids in of_pod.items():
             yield from pod.lines("POST", target, {**body, "ids": ids})
 
     def _outcomes(self, wanted: Sequence[Answer]) -> Answer:
@@ -175,8 +200,3 @@ class Cluster(Client):
 
 def _segments(path: str) -> list[str]:
     return [unquote(one) for one in path.strip("/").split("/")]
-
-
-def _own(pod: PodClient, query: Mapping[str, object]) -> dict[str, object]:
-    """The question narrowed to the sensor of a pod that runs one alone."""
-    return {**query, "sensor": pod.pod.serves} if pod.pod.kind == "Sensor" else dict(query)

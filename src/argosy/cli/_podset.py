@@ -21,7 +21,7 @@ import click
 from argosy.cli._apiserver import Server
 from argosy.cli._client import Refused
 from argosy.cli._page import clean
-from argosy.cli._pods import Pod, PodClient, Unreachable, pods, token
+from argosy.cli._pods import Pod, PodClient, pods, token
 
 RUNNER = "Runner"
 _SIDE_BY_SIDE = 16
@@ -96,21 +96,23 @@ class PodSet:
         return [*map(self._client, by_bus.values()), *runners]
 
     def ask(self, asked: Iterable[PodClient], question: Callable[[PodClient], T]) -> list[tuple[PodClient, T]]:
-        """What each pod answered. Those that do not answer at all are named on standard error; raises Refused where no pod answered, or where
-        one says that the question is wrong.
+        """What each pod answered. Those that do not answer at all are named on standard error; raises Refused where no pod answered, where one
+        says that the question may mean several things, or who asks may not.
+
+        What is wrong for one pod need not be for all: an expression may fail on all that this one has.
         """
         answered, failed = self.tried(asked, question)
-        refused = [
-            error for _, error in failed if not isinstance(error, Unreachable) and error.status not in (404, 503)
-        ]
-        if refused:
-            raise refused[0]
-        if not answered and failed:
-            raise next((error for _, error in failed if error.status == 404), failed[0][1])
+        errors = [error for _, error in failed]
+        if several := [error for error in errors if error.status in (403, 409)]:
+            raise several[0]
         for pod, error in failed:
-            if error.status != 404 and pod.pod.name not in self._silent:
+            if error.status not in (400, 404) and pod.pod.name not in self._silent:
                 self._silent.add(pod.pod.name)
-                click.echo(clean(f"not in this answer: {error.message}"), err=True)
+                if answered or len(failed) > 1:
+                    click.echo(clean(f"not in this answer: {error.message}"), err=True)
+        if not answered and failed:
+            first = (400, 404)
+            raise min(errors, key=lambda error: first.index(error.status) if error.status in first else len(first))
         return answered
 
     def tried(

@@ -107,12 +107,17 @@ async def said_of(system: System, place: Place) -> Mapping[str, Ruling]:
 
 
 async def places(system: System, ask: Mapping[str, str]) -> list[Place]:
-    """The queues that ``sensor``, ``trigger`` and ``namespace`` name; all where they name none. Raises NotFound."""
+    """The queues that ``sensor``, ``trigger`` and ``namespace`` name; all where they name none, but for those of the sensors ``without``
+    (names with commas between them), which somebody else tells. Raises NotFound.
+    """
     namespace, name = ask.get("namespace", ""), ask.get("sensor", "")
     if not namespace and "/" in name:
         namespace, _, name = name.partition("/")
+    without = set(ask.get("without", "").split(","))
     found = [
-        place for place in await _all_places(system) if namespace in ("", place.namespace) and name in ("", place.name)
+        place
+        for place in await _all_places(system)
+        if namespace in ("", place.namespace) and name in ("", place.name) and place.name not in without
     ]
     if name and (not found or any(place.sensor for place in found)):
         system.sensor(name, namespace)  # says which one it may be, or that there are several
