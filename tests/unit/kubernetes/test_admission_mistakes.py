@@ -38,6 +38,8 @@ SOURCES = [
     (f"{_HOOK}/endpoint", _GONE, "spec.webhook.created.endpoint"),
     (f"{_HOOK}/method", "FETCH", "spec.webhook.created.method"),
     (f"{_HOOK}/endpoint", "/paid", "spec.webhook.paid"),
+    (f"{_HOOK}/endpoint", "/health", "spec.webhook.created"),
+    (f"{_HOOK}/serverCertSecret", {"name": "tls", "key": "crt"}, "spec.webhook"),
     ("spec/webhok", {}, "spec.webhok"),
     ("spec/webhook", [], "spec.webhook"),
     ("spec/replicas", "two", "spec.replicas"),

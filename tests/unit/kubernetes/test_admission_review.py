@@ -354,3 +354,9 @@ def test_a_mode_that_is_none_is_told() -> None:
         "metadata.annotations[\"argosy.dev/mode\"]: 'argosy.dev/mode' must be one of dedicated, shared;"
         " this does not count; did you mean 'dedicated'?"
     )
+
+
+def test_the_port_of_health_and_metrics_is_told_of() -> None:
+    assert warned(answered(question(hook("a", port="7777")))) == (
+        "spec.webhook.in: port 7777 is where its pod tells health and metrics, and cannot be had; take another port"
+    )

@@ -149,11 +149,8 @@ def facts_of(item: Object) -> Facts:
 
 def listening(source: Object) -> Iterator[Listens]:
     """Where the events of an EventSource listen."""
-    for loc, port, path in addresses(source):
-        block = mapping(source, *map(str, loc))
-        inner = block.get("webhook", block)
-        tls = isinstance(inner, dict) and bool(inner.get("serverCertSecret"))
-        yield Listens(str(loc[-1]), port, shape(path), tls)
+    for one in addresses(source):
+        yield Listens(str(one.loc[-1]), one.port, shape(one.path), one.tls)
 
 
 def waited_for(sensor: Object) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,8 @@ from argosy.manifests.findings import Severity, path_text
 from argosy.manifests.sensor import Sensor
 from argosy.manifests.spelling import did_you_mean
 
-_MOST_ASKED = 20
+_ADMIN_PORT = "7777"
+"""Where every pod of ours serves ``/healthz``, ``/readyz`` and ``/metrics``, unless its template says otherwise."""
 
 
 class Remark(NamedTuple):
@@ -38,7 +39,13 @@ class Remark(NamedTuple):
 
 def beside(item: Object, facts: Facts, made: EventSource | EventBus | Sensor | None, known: Known) -> Iterator[Remark]:
     """What there is to say about ``item`` among the others; ``made`` is what it was read as, None where it has errors."""
-    for one in (*_mode(facts), *_bus(facts, known), *_accounts(item, facts, made, known), *_ports(item, facts, known)):
+    for one in (
+        *_mode(facts),
+        *_told_at(item, facts),
+        *_bus(facts, known),
+        *_accounts(item, facts, made, known),
+        *_ports(item, facts, known),
+    ):
         yield one if known.whole or one.severity != "error" else one._replace(severity="warning")
     if isinstance(made, Sensor):
         for one in _waits(made, facts, known):
@@ -100,6 +107,14 @@ def _accounts(
             yield Remark(place, text, "warning", "unknown-service-account", (("ServiceAccount", name),))
 
 
+def _told_at(item: Object, facts: Facts) -> Iterator[Remark]:
+    """Events on the port where their pod tells how it is."""
+    for one in addresses(item) if facts.kind == "EventSource" else ():
+        if one.port == _ADMIN_PORT:
+            text = f"port {one.port} is where its pod tells health and metrics, and cannot be had; take another port"
+            yield Remark(path_text(one.loc), text, "warning", "")
+
+
 def _ports(item: Object, facts: Facts, known: Known) -> Iterator[Remark]:
     """Events of two objects that one runner would have to serve at one place. Pods of their own have ports of their own."""
     if facts.kind != "EventSource" or not _shared(facts, known):
@@ -113,8 +128,8 @@ def _ports(item: Object, facts: Facts, known: Known) -> Iterator[Remark]:
         for there in other.listens:
             places.setdefault((there.port, there.path), (other, there.event))
             ports.setdefault(there.port, (other, there.tls))
-    for (loc, _, _), mine in zip(addresses(item), listening(item), strict=True):
-        path = path_text(loc)
+    for address, mine in zip(addresses(item), listening(item), strict=True):
+        path = path_text(address.loc)
         if (place := places.get((mine.port, mine.path))) is not None:
             text = (
                 f"port {mine.port} with {mine.path} is taken by event '{place[1]}' of {place[0]} already, and one"
