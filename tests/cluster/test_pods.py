@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from argosy.kubernetes.controller.access import runner_access
 from argosy.kubernetes.crds import definitions
+from argosy.runtime.cluster import LONGEST_QUIET_SECONDS
 from tests.brokers.test_jetstream_access import Authority
 from tests.cli.receiving import Receiver, receiving
 from tests.cluster.serving import Nats, Object, Service, bus, encoded, event_source, nats, port, post, secret, sensor
@@ -220,14 +222,13 @@ class TestARunner:
             runner.until(lambda: post(other, "garden", {"n": "-"}, "open-sesame") in (0, 404), "the end of the source")
             free = {"metadata": {"finalizers": None}}
             place.apiserver.request("PATCH", place.apiserver.path(kept), free, content="application/merge-patch+json")
-            # And statuses that somebody writes are no change
+            # And statuses, written for longer than changes are gathered, are no change
             said = len(runner.said("the manifests changed"))
-            place.apiserver.request(
-                "PATCH",
-                place.apiserver.path(place.objects["Sensor", "tell"], subresource="status"),
-                {"status": {"deadLetters": 1}},
-                content="application/merge-patch+json",
-            )
+            status = place.apiserver.path(place.objects["Sensor", "tell"], subresource="status")
+            until = time.monotonic() + 2 * LONGEST_QUIET_SECONDS
+            while time.monotonic() < until:
+                body = {"status": {"deadLetters": int(time.monotonic() * 1000)}}
+                place.apiserver.request("PATCH", status, body, content="application/merge-patch+json")
             place.apply(secret(space, "badge", number="8"))
             runner.until(lambda: len(runner.said("the manifests changed")) > said, "the other secret")
             assert len(runner.said("the manifests changed")) == said + 1

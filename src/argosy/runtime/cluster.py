@@ -24,7 +24,7 @@ from argosy.runtime.feeds import Feed, errors_alone
 
 _log = logging.getLogger("argosy.runtime")
 
-_QUIET_SECONDS, _LONGEST_QUIET_SECONDS = 0.1, 1.0
+_QUIET_SECONDS, LONGEST_QUIET_SECONDS = 0.1, 1.0
 """Changes that come closer together than the first are taken as one, but none waits longer than the second."""
 _SYNC_SECONDS = 5.0
 """How long what objects name for the first time is waited for; a role that allows it may come after the object."""
@@ -95,7 +95,7 @@ class Cluster(Feed):
         """Wait for a change, and for those that come with it."""
         await self._moved.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_QUIET_SECONDS):
+            async with asyncio.timeout(LONGEST_QUIET_SECONDS):
                 while self._moved.is_set():
                     self._moved.clear()
                     await asyncio.sleep(_QUIET_SECONDS)
