@@ -251,3 +251,20 @@ def test_the_name_in_the_servers_certificate_may_be_another_than_its_address(
 
     assert errors("kubernetes.default.svc") == ""
     assert "certificate verify failed" in errors("elsewhere.example")
+
+
+def test_the_keys_of_a_secret_count_and_its_values_go_nowhere(
+    server: ApiServer, namespace: str, ask: Callable[..., Said]
+) -> None:
+    # Given a source that names a key which its Secret does not have
+    put(server, namespace, BUS)
+    auth = "authSecret: {name: door, key: token}"
+    put(server, namespace, SOURCE.replace("method: POST", f"method: POST, {auth}"))
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "door"}, "stringData": {"tokens": "hunter2"}}
+    put(server, namespace, secret)
+    said = ask("lint", "--live", "-o", "json")
+    assert "Secret 'door' has no key 'token'; did you mean 'tokens'?" in said.text
+    assert "hunter2" not in said.text
+    # When it has it, nothing is missing
+    put(server, namespace, {**secret, "stringData": {"token": "hunter2"}})
+    assert codes(ask("lint", "--live", "-o", "json")) == set()

@@ -144,6 +144,10 @@ class _Reading:
             inside = f"/namespaces/{quote(space, safe='')}" if space else ""
             try:
                 for one in self._server.items(f"{root}{inside}/{wanted.plural}", fields=wanted.fields):
+                    if wanted.kind == "Secret":
+                        one["data"] = dict.fromkeys(
+                            one.get("data") or (), ""
+                        )  # which keys there are is all that counts
                     yield {"apiVersion": wanted.version, "kind": wanted.kind, **one}
             except Status as status:
                 if status.code == 404:

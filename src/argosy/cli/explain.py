@@ -153,6 +153,8 @@ def explain(
             output=output,
         )
         return
+    if cluster or context:
+        raise click.UsageError("--cluster and --context go with EVENT_ID; --event FILE asks nobody.")
     paths = tuple(word for word in words if word == "-" or Path(word).exists()) or (".",)
     sensors += tuple(word for word in words if word not in paths)
     if "-" in paths and "-" in files:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from argosy.manifests.bundle import from_objects
+from argosy.manifests.bundle import from_objects, load
 
 
 def thing(kind: str, name: str, spec: object, namespace: str = "default") -> dict[str, Any]:
@@ -203,6 +203,32 @@ def test_a_secret_that_something_else_makes_is_only_noted() -> None:
     assert loud(wants, other, sensor({})) == [("unknown-reference", "spec.webhook.order.authSecret")]
     maker = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a"}}
     assert loud(wants, other, maker, sensor({})) == []
+    # RabbitMQ's operator makes one for each user
+    wants["spec"]["webhook"]["order"]["authSecret"]["name"] = "git-user-credentials"
+    user = {"apiVersion": "rabbitmq.com/v1beta1", "kind": "User", "metadata": {"name": "git"}}
+    assert loud(wants, other, user, sensor({})) == []
+    user["metadata"] = {"name": "svn"}
+    assert loud(wants, other, user, sensor({})) == [("unknown-reference", "spec.webhook.order.authSecret")]
+
+
+def test_what_a_cluster_does_not_have_either_is_missing() -> None:
+    wants = source(
+        webhook={"order": {"port": "1", "endpoint": "/x", "method": "POST", "authSecret": {"name": "a", "key": "k"}}}
+    )
+    objects = [wants, sensor({})]
+    assert {one.severity for one in from_objects(objects).findings if one.code == "unknown-reference"} == {"info"}
+    # When the cluster was asked for Secrets and buses, and these are all that it has
+    found = load((), live=objects, whole=("Secret", "EventBus")).findings
+    said = {
+        (one.code, one.severity, one.file) for one in found if one.code in ("unknown-reference", "unknown-event-bus")
+    }
+    place = f"cluster: EventSource default/{wants['metadata']['name']}"
+    assert ("unknown-reference", "warning", place) in said
+    assert ("unknown-event-bus", "warning", place) in said
+    # But what another project's controller makes may yet come
+    maker = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": {"name": "a"}}
+    found = load((), live=[*objects, maker], whole=("Secret",)).findings
+    assert {one.severity for one in found if one.code == "unknown-reference"} == {"info"}
 
 
 def test_where_something_is_an_error_nothing_less_is_said_of_the_same_place() -> None:

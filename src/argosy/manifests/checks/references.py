@@ -52,14 +52,20 @@ def _each(bundle: Bundle, key: Key, block: object, place: Loc) -> Iterator[tuple
             yield key, problem
 
 
+def _of_user(bundle: Bundle, namespace: str, secret: str) -> bool:
+    """Whether RabbitMQ's topology operator makes this Secret, as it does for each User that it manages."""
+    users = [one.metadata for one in bundle.broker_access if one.kind == "User"]
+    return any(one.namespace == namespace and secret == f"{one.name}-user-credentials" for one in users)
+
+
 def _missing(bundle: Bundle, namespace: str, selector: Selector, loc: Loc) -> Problem | None:
     secret = isinstance(selector, SecretKeySelector)
     kind, held = ("Secret", bundle.secrets) if secret else ("ConfigMap", bundle.config_maps)
     if selector.optional:
         return None
     names = [name for where, name in held if where == namespace]
-    made_elsewhere = secret and bool(_MAKERS & set(bundle.ignored))
-    severity: Severity = "warning" if kind in bundle.whole or (names and not made_elsewhere) else "info"
+    made_elsewhere = secret and (bool(_MAKERS & set(bundle.ignored)) or _of_user(bundle, namespace, selector.name))
+    severity: Severity = "warning" if (names or kind in bundle.whole) and not made_elsewhere else "info"
     values = held.get((namespace, selector.name))
     if values is None:
         near = did_you_mean(selector.name, names)
