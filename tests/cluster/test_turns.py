@@ -7,6 +7,7 @@ log holds.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -159,6 +160,23 @@ def test_one_receives_the_other_is_ready_and_takes_over_when_the_first_is_killed
     site.file()
     second.until(lambda: second.received() == 2)
     assert first.received() == 0
+
+
+def test_a_process_that_was_frozen_receives_nothing_more_when_it_wakes(site: _Site) -> None:
+    # Given a process that stands still while the other takes over
+    first, second = site.start_both()
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        second.until(second.receives, "the second takes over")
+        for _ in range(5):
+            site.file()
+        second.until(lambda: second.received() == 5)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    # When it goes on, then it stands by, and has received nothing of what came
+    first.until(first.stands_by, "the first stands by")
+    assert first.received() == 0
+    assert second.receives()
 
 
 def test_who_drains_hands_over_and_does_not_wait_for_the_lease_to_end(site: _Site) -> None:

@@ -123,6 +123,13 @@ class Election:
         self._seen_at = -math.inf
         self._lasts = 0.0
 
+    @property
+    def over(self) -> bool:
+        """Whether the Lease is not ours, or was not renewed for so long that it need not be: also where ``keep`` did not get to notice,
+        because the whole process stood still.
+        """
+        return self._clock.monotonic() - self._renewed_at > self._durations.patience_seconds
+
     def __str__(self) -> str:
         return f"lease '{self._namespace}/{self._name}'"
 
@@ -157,6 +164,7 @@ class Election:
                 continue
             pause = self._durations.retry_seconds / 4  # there is little time
             if self.holder not in ("", self._identity):
+                self._renewed_at = -math.inf
                 return f"'{self.holder}' has it now"
 
     async def release(self) -> None:

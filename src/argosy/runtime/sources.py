@@ -17,7 +17,7 @@ from argosy import event as events
 from argosy import registry
 from argosy.bus._base import Bus
 from argosy.clock import Clock
-from argosy.errors import ArgosyError, BusError, EventInvalid, LangError
+from argosy.errors import ArgosyError, BusError, EventInvalid, LangError, SourceError
 from argosy.event import Event
 from argosy.kubernetes.rights import account_of
 from argosy.lang import gojson
@@ -226,6 +226,9 @@ class SourceRunner:
                 raise EventInvalid(f"the data cannot be written as JSON: {error}") from error
         if not self._keeps(text):
             return
+        if self._turn is not None and self._turn.over:
+            # Asked at the last moment: a process that was frozen may wake here, and has lost its turn meanwhile.
+            raise SourceError("its turn to receive is over, so what it received is left to another process")
         event = Event(
             id=id or events.new_id(),
             source=self._source,

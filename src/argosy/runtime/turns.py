@@ -75,6 +75,11 @@ class Turn:
         return election is not None and not self._held and not election.problem and bool(election.holder)
 
     @property
+    def over(self) -> bool:
+        """Whether another process may receive by now."""
+        return self._election is None or self._election.over
+
+    @property
     def waits(self) -> str:
         """What is waited for, as a clause; empty while the turn is ours."""
         election = self._election

@@ -115,6 +115,23 @@ def test_a_holder_that_cannot_reach_the_server_stops_before_anybody_else_begins(
     _play(play)
 
 
+def test_a_lease_is_over_for_who_did_not_get_to_renew_it() -> None:
+    async def play(world: _World) -> None:
+        # Given a process that stands still: nothing of it runs
+        first = world.election("a")
+        assert first.over
+        await world.waits_for(first)
+        assert not first.over
+        await world.clock.sleep(2.9)
+        assert not first.over
+        await world.clock.sleep(0.2)
+        assert first.over
+        # When it wakes, it knows
+        assert "this process was too busy" in await first.keep()
+
+    _play(play)
+
+
 def test_a_short_loss_of_the_server_costs_nothing() -> None:
     async def play(world: _World) -> None:
         first = world.election("a")

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import random
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import pytest
 
+from argosy import registry
+from argosy.bus.memory import MemoryBus
 from argosy.clock import VirtualClock, run_virtually
 from argosy.errors import SourceError
 from argosy.kubernetes.leases import Durations, Election
-from argosy.runtime.turns import Turn, from_environment
+from argosy.manifests.eventsource import EventSource, EventSpec, parse_event_source
+from argosy.runtime.secrets import Secrets
+from argosy.runtime.sources import SourceDuties, SourceRunner
+from argosy.runtime.telemetry import Metrics
+from argosy.runtime.turns import Turn, Turns, from_environment
+from argosy.sources._base import Source, SourceConfig, SourceContext
+from argosy.sources._http import HttpServers
 from tests.unit.kubernetes.lease_server import LeaseServer
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -187,6 +197,80 @@ def test_never_do_two_receive_whatever_happens_to_them_and_to_the_server(seed: i
         assert len(stage.receiving) == 1
 
     _play(play)
+
+
+class _Ticking(Source[SourceConfig]):
+    """Emits a number ten times a second, and notes what it acknowledged."""
+
+    kind: ClassVar[str] = "ticking"
+    config = SourceConfig
+    exclusive = True
+    acknowledges = True
+    example = ""
+    acknowledged: ClassVar[list[int]] = []
+
+    async def run(self, ctx: SourceContext[SourceConfig]) -> None:
+        for number in itertools.count():
+            await ctx.clock.sleep(0.1)
+            await ctx.emit(number)
+            self.acknowledged.append(number)
+
+
+class _Waking(VirtualClock):
+    """A clock that another process of the machine would see: this one stood still for ``ahead`` seconds."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_a_process_that_stood_still_emits_nothing_when_it_wakes_and_acknowledges_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        monkeypatch.setattr(registry, "source", lambda kind: _Ticking)
+        waking, server = _Waking(START, asyncio.get_running_loop()), LeaseServer()
+
+        class _Turns(Turns):
+            def of(self, source: EventSource, event: str, count: Callable[[int], None]) -> Turn:
+                def election(client: object) -> Election:
+                    return Election(server.seen_by("a"), "shop", "lease", "a", clock=waking)
+
+                return Turn("source", election, Durations(), count)
+
+        raw = {"apiVersion": "argoproj.io/v1alpha1", "kind": "EventSource", "metadata": {"name": "es"}, "spec": {}}
+        source, _ = parse_event_source(raw)
+        assert source is not None
+        spec = EventSpec("ticking", "ev", SourceConfig(), {})
+        duties = SourceDuties(
+            http=HttpServers(),
+            secrets=Secrets(),
+            clock=clock,
+            metrics=Metrics(),
+            listening=lambda where: None,
+            turns=_Turns("a", Durations(), clock),
+        )
+        async with MemoryBus() as bus:
+            # Given a source that has its turn and emits
+            task = asyncio.create_task(SourceRunner(source, spec, bus, duties).run())
+            await clock.sleep(2.05)
+            stored = (await bus.extent()).last
+            assert stored == len(_Ticking.acknowledged) > 5
+            # When its process wakes after its Lease has run out, and the source is faster than who renews
+            server.away.add("a")
+            waking.ahead = 10.0
+            await clock.sleep(5)
+            # Then nothing more was stored, and nothing acknowledged
+            assert (await bus.extent()).last == stored == len(_Ticking.acknowledged)
+            # And it goes on when it has its turn again
+            server.away.clear()
+            await clock.sleep(20)
+            assert (await bus.extent()).last > stored
+            task.cancel()
+            await asyncio.wait({task})
+
+    run_virtually(START, main)
 
 
 class TestEnvironment:
