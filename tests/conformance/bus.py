@@ -729,6 +729,7 @@ class BusSuite:
         assert await queue.depth() == 0
         async with store.handle() as other:
             first, second = await other.queue("q").dead_letters()
+            assert await other.queue("q").count_dead() == 2
             assert (first.id, first.body, first.reason, first.failures) == (
                 "a",
                 b"body",
@@ -739,6 +740,7 @@ class BusSuite:
             assert (second.id, second.reason, second.failures) == ("b", "", 0)
             assert await other.queue("q").outcome("a") is None
             assert await other.queue("other").dead_letters() == []
+            assert await other.queue("other").count_dead() == 0
 
     async def test_a_very_long_reason_or_error_does_not_stop_an_ending(self, bus: Bus) -> None:
         queue = bus.queue("q")
