@@ -15,8 +15,11 @@ from typing import Any
 
 import yaml
 
+from argosy.kubernetes.controller.access import runner_access
 from tests.brokers.nats_server import NatsServer
+from tests.cli.receiving import Receiver
 from tests.cli.running import Run, free_port, http
+from tests.kubernetes.apiserver import ApiServer
 
 Object = dict[str, Any]
 TOKEN = "token-of-the-api"
@@ -170,3 +173,56 @@ def post(port: int, path: str, body: object, token: str) -> int:
 def port() -> int:
     """A free port."""
     return free_port()
+
+
+def plain(item: Object) -> Object:
+    """The object as upstream's controller writes it into EVENTSOURCE_OBJECT and SENSOR_OBJECT."""
+    return {"metadata": item["metadata"], "spec": item["spec"]}
+
+
+def config(url: str) -> Object:
+    """EVENTBUS_CONFIG of a bus with a password."""
+    return {"jetstream": {"url": url, "accessSecret": {"name": "bus-access", "key": "auth"}, "streamConfig": ""}}
+
+
+def badges(receiver: Receiver) -> list[tuple[str, str]]:
+    """What was said to the receiver, and with which header."""
+    return [(json.loads(one.body)["said"], one.headers["X-Badge"]) for one in receiver.requests]
+
+
+class Place:
+    """A namespace with a runner, its bus, and a service account that may do what the controller would let it."""
+
+    def __init__(self, apiserver: ApiServer, namespace: str, folder: Path) -> None:
+        self.apiserver = apiserver
+        self.namespace = namespace
+        self.folder = folder
+        self.objects: dict[tuple[str, str], Object] = {}
+
+    def apply(self, *items: Object, grant: bool = True) -> None:
+        """Apply objects and, as the controller does, the rights that the runner needs for them."""
+        for item in items:
+            self.apiserver.apply(item)
+            self.objects[item["kind"], item["metadata"]["name"]] = item
+        if grant:
+            self.grant()
+
+    def grant(self, without: str = "") -> str:
+        """Let the runner do what it needs, ``without`` one resource; its user."""
+        kinds = ("EventSource", "Sensor")
+        served = [item for (kind, _), item in self.objects.items() if kind in kinds]
+        buses = [item for (kind, _), item in self.objects.items() if kind == "EventBus"]
+        rules = runner_access(self.namespace, served, buses)[1]["rules"]
+        kept = [rule for rule in rules if without not in rule["resources"]]
+        return self.apiserver.service_account(self.namespace, "argosy-runner", kept)
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object."""
+        item = self.objects.pop((kind, name))
+        self.apiserver.request("DELETE", self.apiserver.path(item))
+
+    def runner(self, name: str = "runner", **env: str) -> Service:
+        """A runner as the controller would start it."""
+        config = self.apiserver.kubeconfig(self.folder / f"{name}.kubeconfig", self.grant(), namespace=self.namespace)
+        own = {"KUBECONFIG": str(config), "POD_NAMESPACE": self.namespace, "ARGOSY_MODE": "shared", "HOME": "/nowhere"}
+        return Service(self.folder / name, "runner-service", own | env)
