@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,13 @@ class TestTheServers:
         assert (inner["imagePullSecrets"], inner["priorityClassName"], inner["priority"]) == ([{"name": "p"}], "h", 2)
         about = only(objects, "StatefulSet")["spec"]["template"]["metadata"]
         assert about["labels"]["x"] == "y" and about["annotations"]["c"] == "d"
+
+    def test_are_no_root_unless_their_files_are_roots(self) -> None:
+        ours = made()
+        theirs = event_bus(event_bus_of(THREE), Settings(), replace(credentials(), adopted=True))
+
+        assert pod(ours, "StatefulSet")["securityContext"]["runAsUser"] == 9731
+        assert pod(theirs, "StatefulSet")["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
 
     def test_keep_their_data_on_a_volume_if_the_manifest_asks_for_one(self) -> None:
         spec = "{jetstream: {version: latest, persistence: {storageClassName: fast, volumeSize: 5Gi, accessMode: ReadWriteMany}}}"

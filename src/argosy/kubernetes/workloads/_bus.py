@@ -67,7 +67,7 @@ def event_bus(bus: EventBus, settings: Settings, held: Credentials | None) -> li
             "data": {_CONFIG_KEY: config},
         },
         _service(bus),
-        _stateful_set(bus, js, version, settings, config),
+        _stateful_set(bus, js, version, settings, config, held.adopted),
     ]
     if replicas >= 3:
         made.append(disruption(bus, base_name(bus)))
@@ -124,7 +124,7 @@ def _fence(bus: EventBus) -> Object:
 
 
 def _stateful_set(
-    bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settings: Settings, config: str
+    bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settings: Settings, config: str, adopted: bool
 ) -> Object:
     own = selector(bus)
     replicas = replicas_of(js)
@@ -144,7 +144,7 @@ def _stateful_set(
                 "labels": _pod.labels({"metadata": js.metadata or {}}, own),
                 "annotations": dict(sorted(notes.items())),
             },
-            "spec": _pod_spec(bus, js, version, settings, replicas),
+            "spec": _pod_spec(bus, js, version, settings, replicas, adopted),
         },
     }
     if js.persistence is not None:
@@ -172,7 +172,9 @@ def _volume(bus: EventBus) -> str:
     return f"{base_name(bus)}-vol"
 
 
-def _pod_spec(bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settings: Settings, replicas: int) -> Object:
+def _pod_spec(
+    bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settings: Settings, replicas: int, adopted: bool
+) -> Object:
     secret = server_secret_name(bus)
     config = [
         {"configMap": {"name": f"{base_name(bus)}-config", "items": [{"key": _CONFIG_KEY, "path": "nats-js.conf"}]}},
@@ -198,7 +200,8 @@ def _pod_spec(bus: EventBus, js: JetStreamBus, version: JetStreamVersion, settin
         "terminationGracePeriodSeconds": 60,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _pod.confined_pod(js.security_context or {}, settings.run_as_user),
+        # What upstream's servers wrote is root's, and not every kind of volume changes hands.
+        "securityContext": _pod.confined_pod(js.security_context or {}, settings.run_as_user, root=adopted),
     }
     for field, value in (
         ("nodeSelector", js.node_selector),

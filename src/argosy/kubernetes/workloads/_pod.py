@@ -116,10 +116,10 @@ def confined(given: Mapping[str, Any]) -> Object:
     return {**made, **given}
 
 
-def confined_pod(given: Mapping[str, Any], user: int) -> Object:
-    """The security context of a pod: no root, the runtime's filter of system calls."""
+def confined_pod(given: Mapping[str, Any], user: int, *, root: bool = False) -> Object:
+    """The security context of a pod: the runtime's filter of system calls, and no root, unless ``root`` leaves that to the image."""
     made: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if given.get("runAsUser") != 0:
+    if given.get("runAsUser") != 0 and not root:
         made["runAsNonRoot"] = True
         if user and not given.get("windowsOptions"):
             made |= {"runAsUser": user, "runAsGroup": user, "fsGroup": user}
