@@ -147,6 +147,7 @@ class Process:
             grace_seconds=options.grace_seconds,
             log_format=options.log_format,
             log_level=options.log_level,
+            acts_for_accounts=options.acts_for_accounts,
         )
         return Workers(options.workers, settings, server)
 
