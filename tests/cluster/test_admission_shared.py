@@ -143,7 +143,7 @@ async def answer(asked: Object, heard: Known, now: dict[Ask, Object | None] | No
         return {ask: now.get(ask) for ask in asks}
 
     async with Judges(1) as judges:
-        webhook = Webhook(judges, lambda namespace, item: heard, fresh, Metrics())
+        webhook = Webhook(judges, lambda namespace, kind, item: heard, fresh, Metrics())
         made = await webhook.review(asked, asyncio.get_running_loop().time() + 60)
         response = made["response"]
         assert isinstance(response, dict)

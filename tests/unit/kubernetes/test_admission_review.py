@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from argosy.kubernetes.admission.known import Known
+from argosy.kubernetes.admission.known import Known, told
 from argosy.kubernetes.admission.review import Malformed, judge, request_of, review
 from tests.unit.kubernetes.asking import (
     BUS,
@@ -360,3 +360,35 @@ def test_the_port_of_health_and_metrics_is_told_of() -> None:
     assert warned(answered(question(hook("a", port="7777")))) == (
         "spec.webhook.in: port 7777 is where its pod tells health and metrics, and cannot be had; take another port"
     )
+
+
+def test_what_is_sent_along_with_a_question_is_what_it_takes_to_answer_it() -> None:
+    # Given a namespace with much in it
+    items = [BUS, SOURCE, SENSOR, hook("a"), hook("b", port="12001"), of("EventSource orders-eu\nwebhook: {}")]
+    items.append(waiting_for("hooks", name="stock"))
+    items.append(
+        of("""Sensor checks
+dependencies: [{name: order, eventSourceName: orders, eventName: created}]
+triggers: [{template: {name: checked, log: {}}, emit: {}}]
+""")
+    )
+    whole = cluster(*items, about={"annotations": {"argosy.dev/mode": "shared"}})
+    less = copy.deepcopy(SOURCE)
+    del less["spec"]["webhook"]["created"]
+    asked = [
+        question(waiting_for("ordres")),
+        question(waiting_for("orders", "creatd")),
+        question(waiting_for("checks", "checked")),
+        question(waiting_for("chekcs", "checked")),
+        question(hook("c", path="/x")),
+        question(less, "UPDATE", SOURCE),
+        question(None, "DELETE", SOURCE),
+        question(None, "DELETE", BUS),
+    ]
+    for one in asked:
+        request = one["request"]
+        item = request["object"] or request["oldObject"]
+        # When only what matters to the object is known, then the answer is the same
+        part = msgspec.structs.replace(whole, facts=list(told(whole.facts, request["kind"]["kind"], item)))
+        assert review(one, part) == review(one, whole)
+        assert len(msgspec.json.encode(part.facts)) < len(msgspec.json.encode(whole.facts))

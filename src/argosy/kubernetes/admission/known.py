@@ -127,6 +127,18 @@ def known(
     )
 
 
+def told(facts: Iterable[Facts], kind: str, item: Object) -> Iterator[Facts]:
+    """The facts as far as they matter to an object of this kind: what others have is sent along with each question, and may be much."""
+    name = mapping(item, "metadata").get("name")
+    named = {source for source, _ in waited_for(item)} if kind == "Sensor" else {name}
+    for one in facts:
+        listens = one.listens if kind == "EventSource" else []
+        waits = [pair for pair in one.waits if pair[0] == name] if kind == "EventSource" else []
+        # Of an event source that nobody names here, its own name is enough to see a slip.
+        gives = one.gives if kind != "EventBus" and (one.kind == "Sensor" or one.name in named) else []
+        yield msgspec.structs.replace(one, gives=gives, waits=waits, listens=listens)
+
+
 def facts_of(item: Object) -> Facts:
     """What others must know of this object; also of one that is not valid."""
     about, kind = mapping(item, "metadata"), str(item.get("kind"))

@@ -70,12 +70,12 @@ class Metrics:
 
 
 class Webhook:
-    """An ASGI application. ``known`` says what is known of a namespace, ``fresh`` asks the API server itself."""
+    """An ASGI application. ``known`` says what is known of a namespace that matters to an object of a kind, ``fresh`` asks the API server itself."""
 
     def __init__(
         self,
         judges: Judges,
-        known: Callable[[str, object], Known],
+        known: Callable[[str, str, Object], Known],
         fresh: Callable[[str, Iterable[Ask]], Awaitable[dict[Ask, Object | None]]],
         metrics: Metrics,
     ) -> None:
@@ -157,7 +157,7 @@ class Webhook:
         namespace = request.get("namespace")
         if not isinstance(namespace, str) or not namespace:
             raise Malformed("the request names no namespace")
-        known = self._known(namespace, request.get("object"))
+        known = self._known(namespace, request["kind"]["kind"], _object(request))
         asked: set[Ask] = set()
         made: Answer | None = None
         for _ in range(_ROUNDS):
@@ -174,6 +174,14 @@ class Webhook:
                 known = msgspec.structs.replace(known, whole=False)
         assert made is not None
         return made.review
+
+
+def _object(request: dict[str, Any]) -> Object:
+    """The object that the request is about: the new one, or the one that goes."""
+    for word in ("object", "oldObject"):
+        if isinstance(value := request.get(word), dict):
+            return value
+    return {}
 
 
 def _left(until: float) -> float:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from argosy.kubernetes.admission.known import KINDS, Ask, Facts, Known, facts_of, waited_for
+from argosy.kubernetes.admission.known import KINDS, Ask, Facts, Known, facts_of, told, waited_for
 from argosy.kubernetes.client import Client, NotFound, Object, Resource
 from argosy.kubernetes.names import GROUP_VERSION, Mode
 from argosy.kubernetes.watching import Cache, Place
@@ -71,10 +71,10 @@ class State:
     def _synced(self, kinds: Iterable[str]) -> bool:
         return all(cache.synced.is_set() for kind in kinds for cache in self._caches[kind])
 
-    def known(self, namespace: str, item: object) -> Known:
-        """What is known of a namespace, with what must be seen whole to judge ``item``."""
+    def known(self, namespace: str, kind: str, item: Object) -> Known:
+        """What is known of a namespace that matters to ``item``, which is of this kind."""
         sources: list[Object] = []
-        if isinstance(item, dict) and item.get("kind") == "Sensor":
+        if kind == "Sensor":
             for name in dict.fromkeys(source for source, _ in waited_for(item)):
                 found = next(
                     (one for cache in self._caches["EventSource"] if (one := cache.get(namespace, name))), None
@@ -82,7 +82,7 @@ class State:
                 sources += [found] if found else []
         return Known(
             namespace=namespace,
-            facts=list(self._facts.get(namespace, {}).values()),
+            facts=list(told(self._facts.get(namespace, {}).values(), kind, item)),
             sources=sources,
             accounts=sorted(self._accounts.get(namespace, ())) if self._synced((_ACCOUNTS,)) else None,
             mode=self._mode,
