@@ -210,6 +210,57 @@ async def test_a_cluster_of_upstreams_is_taken_over_server_by_server_and_loses_n
         await pods.close()
 
 
+async def test_objects_of_upstreams_controller_are_taken_over_in_their_place(client: Client, namespace: str) -> None:
+    # Given a StatefulSet with a volume, and a Service, as upstream's controller makes them: what cannot be changed is there already
+    bus = event_bus_of("{jetstream: {version: latest, persistence: {storageClassName: fast}}}")
+    own = {"controller": "eventbus-controller", "eventbus-name": "default", "owner-name": "default"}
+    claim = {
+        "metadata": {"name": "eventbus-default-js-vol", "creationTimestamp": None},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "20Gi"}},
+            "storageClassName": "fast",
+            "volumeMode": "Filesystem",
+        },
+        "status": {},
+    }
+    container = {"name": "main", "image": "nats:2.9.1", "livenessProbe": {"httpGet": {"path": "/", "port": 8222}}}
+    theirs: list[Object] = [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "eventbus-default-js", "labels": own, "annotations": {"resource-spec-hash": "1"}},
+            "spec": {
+                "podManagementPolicy": "Parallel",
+                "replicas": 3,
+                "selector": {"matchLabels": own},
+                "serviceName": "eventbus-default-js-svc",
+                "template": {"metadata": {"labels": own}, "spec": {"containers": [container]}},
+                "volumeClaimTemplates": [claim],
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "eventbus-default-js-svc", "labels": own},
+            "spec": {"clusterIP": "None", "selector": own, "ports": [{"name": "tcp-client", "port": 4222}]},
+        },
+    ]
+    for one in theirs:
+        await client.create(await client.discover(one["apiVersion"], one["kind"]), one, namespace)
+
+    # When ours are applied
+    for one in event_bus(bus, Settings(), made(bus, NOW)):
+        stored = await client.apply(_within(one, namespace), manager=FIELD_MANAGER)
+
+        # Then they are those, with what is ours in them
+        if one["kind"] == "StatefulSet":
+            main = stored["spec"]["template"]["spec"]["containers"][0]
+            assert main["image"] == "nats:2.10.29"
+            assert main["livenessProbe"]["httpGet"]["path"] == "/healthz?js-enabled-only=true"
+            assert stored["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] == "fast"
+
+
 _PRINTED = """
 import json
 from argosy.kubernetes.workloads import Settings, event_source, runners
