@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from argosy.errors import ConfigError
 from argosy.kubernetes.names import GROUP_VERSION
@@ -43,6 +44,18 @@ def bus_manifest(namespace: str, name: str, config: Mapping[str, Any]) -> Object
     raise ConfigError(f"the configuration of EventBus {name!r} names neither 'jetstream' nor 'kafka'")
 
 
+def with_authority(namespace: str, name: str, config: Mapping[str, Any]) -> Object:
+    """The BusConfig with who signed the server's certificate, where Argo Events' controller has installed it and does not say: its clients
+    do not look, and its servers show one of an authority of their own (``pkg/reconciler/eventbus/installer/jetstream.go``).
+    """
+    said = config.get("jetstream") or {}
+    base = f"eventbus-{name}-js"
+    if said.get("tls") or urlsplit(str(said.get("url") or "")).hostname != f"{base}-svc.{namespace}.svc":
+        return dict(config)
+    authority = {"caCertSecret": {"name": f"{base}-server", "key": "ca-cert"}}
+    return {**config, "jetstream": {**said, "tls": authority}}
+
+
 def access_of(config: Mapping[str, Any]) -> tuple[str, str] | None:
     """Name of the Secret and key in it that let clients in, as this BusConfig says; None where nobody is asked."""
     said = (config.get("jetstream") or {}).get("accessSecret") or {}
@@ -55,4 +68,7 @@ def reachable(item: Object) -> Object | None:
     if spec.get("jetstreamExotic") and not any(spec.get(engine) for engine in _INSTALLED):
         return item
     config = (item.get("status") or {}).get("config")
-    return bus_manifest(about["namespace"], about["name"], config) if config else None
+    if not config:
+        return None
+    place = about["namespace"], about["name"]
+    return bus_manifest(*place, with_authority(*place, config))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from argosy.errors import ConfigError
-from argosy.kubernetes.buses import access_of, bus_manifest, reachable
+from argosy.kubernetes.buses import access_of, bus_manifest, reachable, with_authority
 from argosy.manifests.bundle import from_objects
 
 JETSTREAM = {
@@ -89,6 +89,21 @@ def test_somebody_elses_server_is_taken_from_the_spec_and_an_installed_one_from_
     # The first engine counts, as it does for the controller.
     both = item({"jetstream": {"version": "latest"}, "jetstreamExotic": {"url": "nats://host:4222"}})
     assert reachable(both) is None
+
+
+def test_a_server_that_upstreams_controller_installed_is_trusted_by_the_authority_that_it_made() -> None:
+    plain = {key: value for key, value in JETSTREAM.items() if key != "tls"}
+    authority = {"caCertSecret": {"name": "eventbus-main-js-server", "key": "ca-cert"}}
+
+    assert with_authority("team", "main", {"jetstream": plain})["jetstream"]["tls"] == authority
+    found = reachable(item({"jetstream": {"version": "latest"}}, {"config": {"jetstream": plain}}))
+    assert found is not None and found["spec"]["jetstreamExotic"]["tls"] == authority
+    # What says how it is trusted, and what is nobody's installation, stays as it is.
+    other = {**JETSTREAM, "tls": {"caCertSecret": {"name": "mine", "key": "ca"}}}
+    assert with_authority("team", "main", {"jetstream": other}) == {"jetstream": other}
+    elsewhere = {"jetstream": {"url": "nats://nats.shared.svc:4222"}}
+    assert with_authority("team", "main", elsewhere) == elsewhere
+    assert with_authority("other", "main", {"jetstream": plain}) == {"jetstream": plain}
 
 
 def test_one_that_is_not_installed_yet_cannot_be_reached() -> None:
