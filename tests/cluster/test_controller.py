@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -261,3 +262,76 @@ class TestWhatAStatusSays:
         # Then all is as it was
         assert versions() == before
         assert controller.metric("argosy_controller_writes_total") == 0, controller.get("/metrics")[1]
+
+
+class TestWhatOthersHaveMade:
+    def test_pods_of_another_controller_go_when_ours_are_there(self, space: Space, controller: Controller) -> None:
+        # Given an event source as upstream's controller leaves it: its finalizer, and a Deployment of its own naming
+        space.apply(source(finalizers=["eventsource-controller"]))
+        owner = space.get("EventSource", "hooks") or {}
+        labels = {"controller": "eventsource-controller", "eventsource-name": "hooks", "owner-name": "hooks"}
+        about: dict[str, Any] = {"name": "hooks-eventsource-x7k2p", "labels": labels}
+        about["ownerReferences"] = [
+            {
+                "apiVersion": owner["apiVersion"],
+                "kind": "EventSource",
+                "name": "hooks",
+                "uid": owner["metadata"]["uid"],
+                "controller": True,
+            }
+        ]
+        pods = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "argo-events"}]}}
+        spec = {"selector": {"matchLabels": labels}, "template": pods}
+        space.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec})
+        # When ours are to be there
+        space.apply(exotic())
+        until(lambda: "hooks-eventsource" in space.names("Deployment"), "ours")
+        until(controller.quiet, "nothing more to do")
+        assert "hooks-eventsource-x7k2p" in space.names("Deployment"), "ours do not listen yet"
+        space.works("hooks-eventsource")
+        until(lambda: space.names("Deployment") == ["hooks-eventsource"], "ours alone")
+        # And the finalizer, which nobody else would take away, is no hindrance
+        space.delete("EventSource", "hooks")
+        until(lambda: not space.names("EventSource"), "it goes")
+        until(lambda: not space.names("Deployment"), "its Deployment, too")
+
+    def test_an_object_of_somebody_else_that_has_the_name_of_ours_is_left_alone(
+        self, space: Space, controller: Controller
+    ) -> None:
+        pods = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "main", "image": "theirs"}]}}
+        spec = {"selector": {"matchLabels": {"a": "b"}}, "template": pods}
+        theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tell-sensor"}, "spec": spec}
+        space.apply(theirs)
+        before = space.get("Deployment", "tell-sensor")
+        space.apply(exotic(), sensor())
+        until(lambda: space.condition("Sensor", "tell", "Deployed").get("reason") == "BuildDeploymentSpecFailed")
+        assert "'tell-sensor'" in space.condition("Sensor", "tell", "Deployed")["message"]
+        assert space.get("Deployment", "tell-sensor") == before
+
+    def test_an_object_that_is_made_anew_gets_pods_of_its_own(self, space: Space, controller: Controller) -> None:
+        space.apply(exotic(), sensor())
+        first = until(lambda: space.get("Deployment", "tell-sensor"), "its Deployment")
+        # When it goes and comes again before anybody has looked
+        space.delete("Sensor", "tell")
+        space.apply(sensor())
+        again = space.get("Sensor", "tell") or {}
+
+        def owner() -> str:
+            live = space.get("Deployment", "tell-sensor")
+            return str(live["metadata"]["ownerReferences"][0]["uid"]) if live else ""
+
+        until(lambda: owner() == again["metadata"]["uid"], "one that belongs to the new one")
+        assert first["metadata"]["ownerReferences"][0]["uid"] != again["metadata"]["uid"]
+
+    def test_what_the_api_server_refuses_is_named_and_tried_again(self, space: Space, controller: Controller) -> None:
+        # Given a pod template that no API server takes
+        template = {"container": {"volumeMounts": [{"name": "nowhere", "mountPath": "/x"}]}}
+        space.apply(exotic(), sensor(template=template))
+        until(lambda: space.condition("Sensor", "tell", "Deployed").get("reason") == "CreateDeploymentFailed")
+        assert "nowhere" in space.condition("Sensor", "tell", "Deployed")["message"]
+        assert space.condition("Sensor", "tell", "Ready")["reason"] == "CreateDeploymentFailed"
+        said = until(lambda: [one for one in space.items("Event") if one["reason"] == "CreateDeploymentFailed"])
+        assert said[0]["regarding"]["name"] == "tell"
+        # When it is mended, it runs
+        space.patch("Sensor", "tell", {"spec": {"template": None}})
+        until(lambda: space.status("Sensor", "tell").get("Deployed") == "True", "it is deployed")

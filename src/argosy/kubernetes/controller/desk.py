@@ -26,6 +26,8 @@ from argosy.manifests.findings import Problem, path_text
 from argosy.manifests.sensor import Sensor
 
 _SHOWN = 5
+_PASSING = ("EventBusNotReady",)
+"""Reasons that every installation has for a moment, and that nobody need be told of."""
 
 
 class NotMade(ArgosyError):
@@ -149,7 +151,7 @@ class Desk:
             if one["type"] == READY:
                 if one["status"] == "True":
                     self.announce(Said(seen, "Normal", "Ready", one.get("message") or "it is ready"))
-            elif one["status"] == "False":
+            elif one["status"] == "False" and one.get("reason") not in _PASSING:
                 self.announce(Said(seen, "Warning", one.get("reason") or one["type"], one.get("message") or ""))
 
     async def finalize(self, seen: Object, finalizers: list[str]) -> Object:

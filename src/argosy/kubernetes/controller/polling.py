@@ -42,11 +42,17 @@ class Reports:
         """Whether all pods have been asked once."""
 
     def take(self, pod: str, namespace: str, role: str, answer: Any) -> list[Key]:
-        """Note what a pod said; the objects of which it says something else now. ``role`` is its label ``controller``."""
-        self._role[pod] = role
+        """Note what a pod said; the objects of which it says something else now. ``role`` is its label ``controller``, empty of one
+        that is gone.
+        """
+        if role:
+            self._role[pod] = role
+        else:
+            self._role.pop(pod, None)
         moved = []
         said: dict[Key, dict[str, Any]] = {}
-        for one in answer.get("objects") or () if isinstance(answer, dict) else ():
+        objects = answer.get("objects") if isinstance(answer, dict) else None
+        for one in objects if isinstance(objects, list) else ():
             # A pod speaks of its own namespace, whatever it says.
             if isinstance(one, dict) and one.get("kind") in ("EventSource", "Sensor"):
                 said[Key(one["kind"], namespace, str(one.get("name")))] = one
@@ -65,8 +71,7 @@ class Reports:
 
     def forget(self, pods: Iterable[str]) -> list[Key]:
         """Let go of what all other pods than these said; the objects that it was about."""
-        known = {pod for by_pod in self._found.values() for pod in by_pod}
-        return sorted({key for pod in known - set(pods) for key in self.take(pod, "", "", {})})
+        return sorted({key for pod in set(self._role) - set(pods) for key in self.take(pod, "", "", {})})
 
     def pods(self, key: Key) -> dict[str, dict[str, Any]]:
         """What each pod says of the object."""

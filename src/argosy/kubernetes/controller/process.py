@@ -212,16 +212,18 @@ class Process:
                 self._state = ""
                 self._add_all(caches, queue)
                 poll = Poll(caches, reports, queue.add, options.status_seconds)
-                for doing in (poll.run(), announcer.run(), self._follow(caches, queue)):
-                    stack.push_async_callback(_end, asyncio.create_task(doing))
-                working = asyncio.create_task(queue.run(options.workers))
+                working = asyncio.create_task(
+                    _together(queue.run(options.workers), poll.run(), announcer.run(), self._follow(caches, queue))
+                )
                 stack.push_async_callback(_end, working)
                 if await self._first(working, lost):
-                    working.result()
+                    working.result()  # none of them ends by itself: what it raised is a defect, and ends the process
                 elif not lost.done():
                     _log.info("draining: what is under way is finished", extra={"action": "draining"})
                     queue.close()
-                    await asyncio.wait((working, lost), timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    drained = asyncio.create_task(queue.drained())
+                    await asyncio.wait((drained, lost), timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await _end(drained)
         finally:
             queue.close()
             self._caches, self._queue = None, None
@@ -266,6 +268,12 @@ class Process:
             _log.warning("%s: %s; again in %.1f s", key, error, pause, extra=extra)
         else:
             _log.error("%s: a defect: %r; again in %.1f s", key, error, pause, exc_info=error, extra=extra)
+
+
+async def _together(*doings: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for doing in doings:
+            group.create_task(doing)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

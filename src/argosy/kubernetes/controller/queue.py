@@ -39,6 +39,7 @@ class Queue(Generic[KeyT]):
         self._failures: dict[KeyT, int] = {}
         self._timers: dict[KeyT, asyncio.TimerHandle] = {}
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._leaving: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     def __len__(self) -> int:
@@ -100,6 +101,13 @@ class Queue(Generic[KeyT]):
                 worker.set_result(None)
         self._idle.clear()
 
+    async def drained(self) -> None:
+        """Return once nobody works any more."""
+        while self._busy:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._leaving.append(done)
+            await done
+
     async def _work(self) -> None:
         while not self._closed:
             if not self._waiting:
@@ -114,6 +122,9 @@ class Queue(Generic[KeyT]):
                 await self._one(key)
             finally:
                 self._busy.discard(key)
+                while self._leaving:
+                    if not (waiter := self._leaving.popleft()).done():
+                        waiter.set_result(None)
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)

@@ -11,6 +11,7 @@ from typing import Any
 
 Rule = dict[str, Any]
 
+_OURS = ["eventbus", "eventsources", "sensors"]
 _KEPT = ["get", "list", "watch", "create", "patch", "delete"]
 """For what the controller makes: server-side apply needs ``patch``, and ``create`` where there is nothing yet."""
 
@@ -21,7 +22,7 @@ def controller_rules(namespaced: bool, *, shared: bool = True) -> list[Rule]:
     """
     reviews = "localsubjectaccessreviews" if namespaced else "subjectaccessreviews"
     rules = [
-        _rule("argoproj.io", ["eventbus", "eventsources", "sensors"], ["get", "list", "watch", "patch"]),
+        _rule("argoproj.io", _OURS, ["list", "watch", "patch"]),
         _rule("argoproj.io", ["eventbus/status", "eventsources/status", "sensors/status"], ["patch"]),
         # Where the API server checks who may set blockOwnerDeletion (OwnerReferencesPermissionEnforcement).
         _rule("argoproj.io", ["eventbus/finalizers", "eventsources/finalizers", "sensors/finalizers"], ["update"]),
@@ -44,6 +45,7 @@ def controller_rules(namespaced: bool, *, shared: bool = True) -> list[Rule]:
             _rule("", ["serviceaccounts"], ["get", "create", "patch", "delete"]),
             _rule("rbac.authorization.k8s.io", ["roles", "rolebindings"], ["get", "create", "patch", "delete"]),
             # What the runners' Role gives has to be had by who makes it.
+            _rule("argoproj.io", _OURS, ["get"]),
             _rule("", ["secrets", "configmaps"], ["get", "list", "watch"]),
             _rule("", ["serviceaccounts/token"], ["create"]),
             _rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from argosy.errors import ConfigError
 from argosy.kubernetes import workloads
+from argosy.kubernetes.buses import with_authority
 from argosy.kubernetes.client import AlreadyExists, Object
 from argosy.kubernetes.controller.conditions import (
     CONFIGURED,
@@ -209,7 +210,7 @@ def _bus(desk: Desk, one: EventSource | Sensor) -> tuple[dict[str, Any] | None, 
             "",
         )
         return None, fails(DEPLOYED, "EventBusNotReady", f"EventBus '{name}' is not ready{why}")
-    return config, None
+    return with_authority(space, name, config), None
 
 
 def _overlaps(one: EventSource | Sensor) -> bool:
@@ -224,12 +225,13 @@ async def _dedicate(
         wanted = workloads.event_source(one, config, desk.settings())
     else:
         wanted = workloads.sensor(one, config, desk.settings())
+    key = Key(one.kind, one.metadata.namespace, one.metadata.name)
     services = [item for item in wanted if item["kind"] == "Service"]
     if not any(item["kind"] == "Deployment" for item in owned):
         # A pod reads the token when it starts, so it has to be there before the first one.
         await open_api(desk, one.metadata.namespace)
     await desk.bring(seen, [item for item in wanted if item not in services])
-    works = _works(desk, next(item for item in wanted if item["kind"] == "Deployment"))
+    works = _works(desk, key, next(item for item in wanted if item["kind"] == "Deployment"))
     moving = before == "shared" and _overlaps(one) and works.status != "True"
     if not moving:
         await desk.bring(seen, services)
@@ -299,7 +301,7 @@ def _rest(owned: list[Object], wanted: list[Object]) -> list[Object]:
     return [item for item in owned if place(item) not in kept and item["kind"] != "Pod"]
 
 
-def _works(desk: Desk, wanted: Object) -> Condition:
+def _works(desk: Desk, key: Key, wanted: Object) -> Condition:
     """Whether the pods of a Deployment serve, as the cluster says."""
     live = desk.cluster.get(*place(wanted))
     name, replicas = wanted["metadata"]["name"], wanted["spec"]["replicas"]
