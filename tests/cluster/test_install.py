@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import yaml
 
 from argosy.kubernetes import crds
 from tests.cluster.controlling import until
+from tests.cluster.kinds import serve
 from tests.cluster.webhooks import free_port
+from tests.examples import snippets
 from tests.kubernetes.apiserver import ApiServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,8 +77,7 @@ def versions(server: ApiServer, text: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def kinds(apiserver: ApiServer) -> None:
     """Our kinds are served; to apply them is most of the work of an API server here."""
-    for each in crds.definitions():
-        apiserver.apply_crd(each)
+    serve(apiserver)
 
 
 def test_applied_twice_it_changes_nothing(apiserver: ApiServer, apply: Apply, namespace: str) -> None:
@@ -248,6 +250,47 @@ def secrets(server: ApiServer, namespace: str) -> set[str]:
 def conditions(server: ApiServer, namespace: str, plural: str, name: str) -> dict[str, str]:
     live = server.request("GET", f"{GROUP}/{namespace}/{plural}/{name}")
     return {one["type"]: one["status"] for one in (live.get("status") or {}).get("conditions") or ()}
+
+
+def test_the_page_shows_what_is_shown(
+    apiserver: ApiServer, tmp_path: Path, kubectl: Apply, started: Callable[..., Path]
+) -> None:
+    # Given a reader of the page, who has printed the installation, and no kinds of anybody
+    page = ROOT / "docs" / "how-to" / "kubernetes.md"
+    for name, text in snippets.files(page).items():
+        (tmp_path / name).write_text(text)
+    text = printed("--image", "images.example/argosy:0.1.0")
+    (tmp_path / "argosy.yaml").write_text(text)
+    kubectl(
+        "delete",
+        "crds",
+        "eventbus.argoproj.io",
+        "eventsources.argoproj.io",
+        "sensors.argoproj.io",
+        "--ignore-not-found",
+    )
+    path = os.pathsep.join([str(KUBECTL.parent), os.environ["PATH"]])
+    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "PATH": path}
+    steps = [step for one in snippets.read(page) if one.mark == "on a cluster" for step in snippets.steps(one)]
+    assert len(steps) == 4
+
+    def typed(command: str) -> str:
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    for place, step in enumerate(steps):
+        # When a command is typed, then it prints what the page shows; what is made takes a moment
+        end = time.monotonic() + (0 if step.command.startswith("kubectl apply") else 20)
+        while (line := snippets.missing(step.shows, said := typed(step.command))) is not None:
+            assert time.monotonic() < end, f"{step.command} does not print {line!r}:\n{said}"
+        if place == 0:
+            # No pods run here: the controller runs as a process, and nobody can ask the webhook.
+            remove_webhooks(apiserver, text)
+            serve(apiserver)
+            ports = ("--host", "127.0.0.1", "--metrics-port", str(free_port()), "--health-port", str(free_port()))
+            started(text, "argosy-controller", "argo-events", *ports)
+    # And what is removed as it says is gone
+    kubectl("delete", "sensors,eventsources,eventbus", "--all", "-n", "argo-events", "--timeout=30s")
 
 
 def test_it_takes_the_place_of_upstreams_kinds_and_keeps_their_objects(
