@@ -18,6 +18,7 @@ from argosy.cli.main import main
 from argosy.kubernetes.install import Installation, objects
 from argosy.kubernetes.install.settings import USER
 from argosy.kubernetes.workloads.settings import parse
+from tests.examples import snippets
 
 ROOT = Path(__file__).resolve().parents[3]
 Object = dict[str, Any]
@@ -234,6 +235,21 @@ def test_upstreams_versions_of_nats_are_all_there() -> None:
         version = settings.jetstream.version(word)
         assert version.nats_image.startswith("nats:2.1")
         assert version.nats_image.endswith("-alpine") == word.endswith("-alpine")
+
+
+def test_the_settings_of_the_page_are_settings() -> None:
+    # Given the configuration that the page shows
+    (text,) = (
+        one.text
+        for one in snippets.read(ROOT / "docs/how-to/kubernetes.md")
+        if one.mark == "parsed" and "eventBus:" in one.text
+    )
+    # When the controller reads it
+    settings = parse(text)
+    # Then it says what it seems to say
+    assert settings.jetstream.version("latest").nats_image == "nats:2.14.2"
+    assert settings.image_pull_secrets == ["registry"]
+    assert settings.resources == {"requests": {"cpu": "20m", "memory": "96Mi"}}
 
 
 # The command

@@ -92,6 +92,14 @@ def test_a_summary_names_only_what_its_query_keeps() -> None:
             assert rule["labels"]["severity"] in ("critical", "warning", "info")
 
 
+def test_the_page_names_all_alerts() -> None:
+    # Given the table of the page
+    page = (FOLDER.parents[1] / "docs" / "how-to" / "monitor.md").read_text()
+    table = page[page.index("## What the alerts ask") :].partition("\nEach says")[0]
+    # Then it has every alert, and no other
+    assert sorted(re.findall(r"`(Argosy\w+)`", table)) == sorted(_alerts())
+
+
 def test_panels_do_not_overlap() -> None:
     # Given where each panel stands
     taken: set[tuple[int, int]] = set()
