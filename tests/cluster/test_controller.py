@@ -204,7 +204,7 @@ class TestWhatAStatusSays:
         assert missing["reason"] == "EventBusNotFound"
         space.apply(argo("EventBus", "default", {"jetstream": {"version": "0.1"}}))
         until(lambda: space.condition("EventSource", "hooks", "Deployed")["reason"] == "EventBusNotReady")
-        assert "'0.1'" in space.condition("EventBus", "default", "Configured")["message"]
+        until(lambda: "'0.1'" in space.condition("EventBus", "default", "Configured").get("message", ""))
         space.patch("EventBus", "default", {"spec": {"jetstream": {"version": "latest"}}})
         until(lambda: space.names("Deployment"), "it runs")
 

@@ -77,7 +77,8 @@ async def look(desk: Desk, key: Key) -> float | None:
     provided = _provided(desk, one)
     served = await _serve(desk, seen, one, owned)
     permitted = await desk.permits.condition(one)
-    conditions = [*provided, served.deployed, served.works, permitted]
+    # What keeps it from running at all comes first.
+    conditions = [served.deployed, served.works, *provided, permitted]
     fields: dict[str, Any] = {**desk.reports.fields(key), "mode": served.mode}
     if isinstance(one, EventSource):
         fields.setdefault("events", len(one.events))
