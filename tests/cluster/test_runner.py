@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import time
@@ -263,6 +264,32 @@ class TestARunner:
             runner.until(
                 lambda: json.loads(runner.asked("/sensors")[1])["sensors"] == [], "the end of the one that went"
             )
+
+    def test_lets_nobody_wait_for_the_bus_of_others_and_loses_nothing_when_it_comes(
+        self, place: Place, receiver: Receiver, tmp_path: Path
+    ) -> None:
+        # Given objects on a bus that is there, and on one that is not
+        space = place.namespace
+        front, back = port(), port()
+        with nats(tmp_path / "away") as away, place.runner() as runner:
+            away.server.end()
+            absent = bus(space, away.url)
+            absent["metadata"]["name"] = "absent"
+            there = [event_source(space, "back", back), sensor(space, "tell-back", "back", f"{receiver.url}/back")]
+            for item in there:
+                item["spec"]["eventBusName"] = "absent"
+            place.apply(absent, *there)
+            place.apply(event_source(space, "front", front), sensor(space, "tell", "front", f"{receiver.url}/front"))
+            runner.start()
+            # Then the first work, and did not wait for the others
+            runner.until(lambda: post(front, "front", {"n": "1"}, "open-sesame") == 200, "those whose bus is there")
+            runner.until(lambda: [one.path for one in receiver.requests] == ["/front"], "their action")
+            assert not runner.said("not reading the log yet")
+            assert "back" in str(runner.waiting_for())
+            # When the bus comes, then the very first event finds its sensor
+            asyncio.run(away.server.start())
+            runner.until(lambda: post(back, "back", {"n": "2"}, "open-sesame") == 200, "those whose bus came")
+            runner.until(lambda: [one.path for one in receiver.requests] == ["/front", "/back"], "their action")
 
     def test_shares_the_objects_of_a_namespace_with_others_and_one_goes_without_the_rest(
         self, place: Place, receiver: Receiver

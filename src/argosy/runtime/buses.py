@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ _log = logging.getLogger("argosy.bus")
 
 DECLARED = "declared"
 """The engine of pods: each EventBus manifest names a server."""
+_PATIENCE_SECONDS = 1.0
+"""A bus that has not answered for so long is taken to be away."""
 
 
 def used(bundle: Bundle) -> list[tuple[str, str]]:
@@ -64,6 +67,7 @@ class Buses:
         self._opening: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, str] = {}
         """Why each bus that is waited for cannot be reached."""
+        self._opened_since: dict[str, float] = {}
         self._given: dict[str, Given] = {}
 
     def update(self, bundle: Bundle) -> None:
@@ -89,8 +93,9 @@ class Buses:
         return [f"bus '{_spoken(key)}'" for key in sorted({*self._waiting, *lost})]
 
     def waits_for(self, key: str) -> bool:
-        """Whether somebody needs this bus, by what tells buses apart, and it could not be reached so far."""
-        return key in self._waiting
+        """Whether somebody needs this bus, by what tells buses apart, and it does not answer."""
+        since = self._opened_since.get(key)
+        return key in self._waiting or (since is not None and time.monotonic() - since > _PATIENCE_SECONDS)
 
     async def get(self, namespace: str, name: str) -> Bus:
         """The bus, opened. Waits while it cannot be reached; raises BusError or ConfigError if it never can be."""
@@ -98,10 +103,12 @@ class Buses:
         version = f"{key}@{self.digest(namespace, name)}"
         lock = self._opening.setdefault(version, asyncio.Lock())
         async with lock:
+            self._opened_since[key] = time.monotonic()
             try:
                 await self._wait(version, key, namespace, name)
             finally:
                 self._waiting.pop(key, None)
+                self._opened_since.pop(key, None)
         return self._open[version]
 
     async def _wait(self, version: str, key: str, namespace: str, name: str) -> None:
