@@ -52,6 +52,7 @@ CASES: dict[tuple[str, str], tuple[Object, Object | None]] = {
     ("nats-streaming", "EventBus"): (bus(nats={"native": {"replicas": 3}}), bus(jetstream={"version": "latest"})),
     ("nats-exotic", "EventBus"): (bus(nats={"exotic": {"url": "nats://n:4222", "clusterID": "c"}}), bus(nats={"native": {}})),
     ("nats-version", "EventBus"): (bus(jetstream={"version": "2.9.16"}), bus(jetstream={"version": "2.10.29"})),
+    ("bus-closed", "EventBus"): (bus(jetstream={"version": "latest"}), bus(jetstreamExotic={"url": "nats://n:4222"})),
     ("bus-taken-over", "EventBus"): (bus(jetstream={"version": "latest"}), bus(jetstreamExotic={"url": "nats://n:4222"})),
     ("bus-certificate", "EventBus"): (bus(jetstreamExotic={"url": "nats://n:4222"}), bus(jetstreamExotic={"url": "nats://n:4222", "tls": TLS})),
     ("sensor-position", "EventBus"): (bus(kafka={"url": "k:9092"}), None),
@@ -225,7 +226,7 @@ def test_what_only_changes_is_said_and_ends_well(tmp_path: Path) -> None:
     assert "EventSource shop/web: nothing changes\n" in done.output
     assert "  changes  rate-limit: spec.triggers[0]\n" in done.output
     assert done.output.count("spaces actions evenly") == 1
-    assert done.output.endswith("3 objects; refused: 0, to do: 0, to know: 3\n")
+    assert done.output.endswith("3 objects; refused: 0, to do: 0, to know: 4\n")
 
 
 def test_what_cannot_run_is_refused_with_lints_words(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ CHANGES: tuple[Change, ...] = (
     Change("nats-exotic", "act", "EventBus", "a NATS Streaming server of somebody else cannot be used; move to jetstreamExotic or jetstream", lambda spec: _at(spec, "nats", "exotic") is not None),
     Change("nats-version", "changes", "EventBus", "NATS before 2.10 is not served: the version of this name runs 2.10.29, which reads what the old server has stored and cannot be taken back", _old_server),
     Change("bus-taken-over", "changes", "EventBus", "the StatefulSet, its volumes and credentials are taken over, and its pods are replaced one by one; what is stored stays", _has("jetstream")),
+    Change("bus-closed", "changes", "EventBus", "its servers can be reached by pods of EventSources and Sensors alone, and by those with the label argosy.dev/event-bus", _has("jetstream")),
     Change("bus-certificate", "act", "EventBus", f"TLS is spoken where the server asks for it, and {_VERIFIED} (jetstreamExotic.tls.caCertSecret)", _both(_has("jetstreamExotic"), _lacks("jetstreamExotic", "tls"))),
     Change("sensor-position", "changes", "EventBus", "sensors read the log by positions of their own; those of Argo Events are not read, and can be removed with the old pods"),
     # Objects as a whole
