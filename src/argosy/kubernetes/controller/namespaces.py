@@ -12,6 +12,7 @@ from argosy.errors import Rejected
 from argosy.kubernetes import workloads
 from argosy.kubernetes.client import Object
 from argosy.kubernetes.controller.access import runner_access
+from argosy.kubernetes.controller.announcing import Said
 from argosy.kubernetes.controller.desk import Desk, NotMade, place
 from argosy.kubernetes.controller.serving import open_api, shards_of
 from argosy.kubernetes.names import API_SECRET, RUNNER, mode_of, ours
@@ -69,6 +70,8 @@ async def _run(desk: Desk, name: str, space: Object | None, shared: list[Object]
         # Somebody else may have given the runners what they need.
         refused = error
         _log.warning("the runners of %s get no rights: %s", name, error, extra={"action": "runner.rights"})
+        for item in shared:
+            desk.announce(Said(item, "Warning", "RunnerNotEntitled", str(error)))
     wanted = workloads.runners(name, shards_of(space, settings), settings, mode)
     await desk.bring(about, wanted)
     kept = {place(item) for item in wanted}
