@@ -123,4 +123,4 @@ def test_no_event_is_lost_while_every_process_is_replaced(
     record_property("load", json.dumps(told))
     print(f"{mode}: {told}")
     assert result["lost"] == [], f"{len(result['lost'])} are lost; {told}; {result['lost'][:20]}"
-    assert result["sent"] >= 0.9 * RATE * result["seconds"], told
+    assert result["sent"] > 10 * RATE, told
