@@ -1,10 +1,10 @@
 # The image of all pods: controller, admission server, event sources, sensors, runners.
 #
 #   docker build -t argosy:0.1.0 .
-#   docker build -t argosy:0.1.0-small --build-arg EXTRAS=amqp,kubernetes,crypto .
+#   docker build -t argosy:0.1.0-small --build-arg EXTRAS=amqp,kubernetes .
 #
-# EXTRAS are those of pyproject.toml; the controller needs "kubernetes", the admission server "crypto" besides. What is installed is
-# what requirements.lock pins, checked by its hashes. The root file system may be read-only; only /tmp is written to.
+# EXTRAS are those of pyproject.toml; controller and admission server need "kubernetes". What is installed is what
+# requirements.lock pins, checked by its hashes. The root file system may be read-only; only /tmp is written to.
 
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build

