@@ -47,21 +47,28 @@ ROWS: dict[str, list[Panel]] = {
             "Event sources that receive nothing",
             {f"count(max by ({_ES}) (argo_events_event_service_running_total{{{_IN}}}) == 0) or vector(0)": ""},
             kind="stat",
-            width=5,
+            width=4,
             red=1,
         ),
         Panel(
             "Dead letters in this time",
             {f"sum(increase(argosy_actions_dead_lettered_total{{{_IN}}}[$__range])) or vector(0)": ""},
             kind="stat",
-            width=5,
+            width=4,
             red=1,
         ),
         Panel(
-            "Oldest action", {f"max(argosy_actions_oldest_seconds{{{_IN}}})": ""}, "s", kind="stat", width=5, red=900
+            "Oldest action", {f"max(argosy_actions_oldest_seconds{{{_IN}}})": ""}, "s", kind="stat", width=4, red=900
         ),
-        Panel("Farthest behind", {f"max(argosy_log_lag_seconds{{{_IN}}})": ""}, "s", kind="stat", width=5, red=300),
+        Panel("Farthest behind", {f"max(argosy_log_lag_seconds{{{_IN}}})": ""}, "s", kind="stat", width=4, red=300),
         Panel("Sensors that run", {f"sum(argosy_sensors_running{{{_IN}}})": ""}, kind="stat", width=4),
+        Panel(
+            "Conditions that are False",
+            {f"count(argosy_controller_condition_false{{{_IN}}}) or vector(0)": ""},
+            kind="stat",
+            width=4,
+            red=1,
+        ),
     ],
     "Events": [
         Panel("Events stored", _rate("argo_events_events_sent_total", _EVENT, _EVENT_LEGEND), "ops"),

@@ -157,6 +157,15 @@ def case(name: str, at: str, alert: str, labels: str, **series: str) -> Any:
             **{'argosy_controller_leader{pod="a"}': "0x90", 'argosy_controller_leader{pod="b"}': "1x90"},
         ),
         case(
+            "a sensor that lacks a right",
+            "30m",
+            "ArgosyNotPermitted",
+            'kind="Sensor",namespace="shop",name="orders"',
+            **{
+                'argosy_controller_condition_false{kind="Sensor",namespace="shop",name="orders",condition="Permitted",reason="Forbidden"}': "1x60"
+            },
+        ),
+        case(
             "an admission server that cannot judge",
             "30m",
             "ArgosyAdmissionFails",

@@ -74,7 +74,7 @@ class Process:
         self._queue: Queue[Key] | None = None
         self._caches: Caches | None = None
         self._state = "the API server has not been asked yet"
-        self.metrics = Metrics(lambda: float(len(self._queue or ())))
+        self.metrics = Metrics(lambda: float(len(self._queue or ())), self._objects)
         self.configuration = Configuration(options.config, options.over)
 
     def stop(self) -> None:
@@ -105,6 +105,10 @@ class Process:
                 130
             )  # the second signal: whoever sent it wants the process gone; the next one finds what is to be done
         self._stop.set()
+
+    def _objects(self) -> list[dict[str, Any]]:
+        """What people wrote, while this process is the one that works."""
+        return [one for kind in OBJECTS for one in self._caches.each(kind)] if self._caches else []
 
     async def _waiting_for(self) -> list[str]:
         problems = self._caches.problems if self._caches else []
