@@ -31,6 +31,7 @@ from tests.examples.snippets import ROOT
 from tests.kubernetes.apiserver import ApiError, ApiServer
 from tests.missing import missing
 from tests.unit.kubernetes.asking import BUS, SENSOR, SOURCE, Object, of, question
+from tests.unit.kubernetes.test_admission_corpus import CORPUS, REFUSED, needs_corpus, ours
 
 _KUBECTL = Path(sys.executable).with_name("kubectl")
 _CONFIGURATION = path_of()
@@ -255,6 +256,22 @@ def test_an_object_that_was_there_before_can_be_labelled_reported_on_and_let_go_
     clean.server.request("PATCH", path, {"metadata": {"finalizers": None}}, content=merge)
     # Then it is gone
     assert not clean.there(broken)
+
+
+@needs_corpus
+def test_every_example_of_upstream_is_created(clean: Place) -> None:
+    found = ours(CORPUS / "argo-events-examples")
+    refused = set()
+    for file, item in found:
+        made = clean.here(item)
+        made["metadata"].pop("generateName", None)
+        try:
+            clean.server.request("POST", clean.server.path(made).rpartition("/")[0] + "?dryRun=All", made)
+        except ApiError as error:
+            assert "is not valid" in str(error) or "Required value" in str(error), error
+            refused.add(file)
+    assert len(found) >= 120
+    assert refused == set(REFUSED)
 
 
 def test_what_belongs_to_another_controller_and_other_kinds_pass(clean: Place) -> None:

@@ -94,3 +94,24 @@ async def test_what_cannot_be_understood_is_said_and_costs_no_judge() -> None:
             await judges.judge({**fine(), "object": None}, cluster(), 30)
         assert await admitted(judges)
         assert judges._all == before
+
+
+async def test_programs_that_are_checked_in_processes_of_their_own_are_checked_there() -> None:
+    # Given a sensor with programs of each language
+    item = copy.deepcopy(SENSOR)
+    item["spec"]["dependencies"][0] |= {
+        "transform": {"jq": ".body.total *= 2"},
+        "filters": {
+            "script": "return event.body.total > 1",
+            "data": [{"path": "body.a", "type": "string", "value": ["^a"]}],
+        },
+    }
+    async with Judges(1) as judges:
+        answer = await judges.judge(question(item)["request"], cluster(SOURCE), 60)
+        assert answer.review["response"]["allowed"], answer
+        item["spec"]["dependencies"][0]["transform"]["jq"] = ".body.total *="
+        answer = await judges.judge(question(item)["request"], cluster(SOURCE), 60)
+        (cause,) = answer.review["response"]["status"]["details"]["causes"]
+        assert cause["field"] == "spec.dependencies[0].transform.jq"
+        assert "does not parse" in cause["message"]
+        assert "ended" not in cause["message"]
