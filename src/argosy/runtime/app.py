@@ -1,9 +1,9 @@
 """The whole process on one page.
 
-``apply`` makes what runs equal to what the manifests say, in three steps: end the units (a source, a sensor) whose text changed or went,
-start the new sensors, then the new sources, so that no event comes before somebody keeps a place in the log for it. Loading manifests
-again and applying them is all that hot reload is; what did not change is not touched. With ``--workers`` several processes take the same steps
-together, each for its shard (``argosy.runtime.workers``).
+``apply`` makes what runs equal to what the manifests say, in three steps: end the units (a source, a sensor) that went, and the sensors whose
+text changed; start the new sensors; end the sources whose text changed, and start the new ones, so that no event comes before somebody keeps a
+place in the log for it. Loading manifests again and applying them is all that hot reload is; what did not change is not touched. With
+``--workers`` several processes take the same steps together, each for its shard (``argosy.runtime.workers``).
 
 Stopping follows the flow backwards: not ready → sources stop receiving → sensors and triggers finish what they hold → buses are closed.
 """
@@ -123,6 +123,8 @@ class App:
         self._units: dict[tuple[str, ...], _Unit] = {}
         self._applying = asyncio.Lock()
         self._stopping = False
+        self._rotated = False
+        """Whether the change that is being applied brought other secrets."""
 
     async def __aenter__(self) -> App:
         await self._http.__aenter__()
@@ -175,22 +177,25 @@ class App:
         async with self._applying:
             if self._stopping:
                 return
-            rotated = False
             if step == "end":
-                rotated = self.secrets.update(bundle.secrets, bundle.config_maps)
+                self._rotated = self.secrets.update(bundle.secrets, bundle.config_maps)
                 self._buses.update(bundle)
                 self.metrics.objects_invalid.set(bundle.count("error"))
             wanted = self._wanted(bundle)
+            changed = [key for key, unit in self._units.items() if key in wanted and wanted[key][0] != unit.digest]
             if step == "end":
-                gone = [key for key, unit in self._units.items() if key not in wanted or wanted[key][0] != unit.digest]
-                if rotated:
-                    # What cannot receive may have waited for just this secret; it need not wait for its next try.
-                    gone += [key for key, unit in self._units.items() if key[0] == "source" and unit.late()]
-                for kind in ("source", "sensor"):
-                    await self._end(kind, gone)
-                await self._buses.retire()
+                gone = [key for key in self._units if key not in wanted]
+                await self._end("source", gone)
+                await self._end("sensor", gone + changed)
                 self._pulses.forget_but([unit.key for unit in self._units.values()])
                 return
+            if step == "sources":
+                if self._rotated:
+                    # What cannot receive may have waited for just this secret; it need not wait for its next try.
+                    changed += [key for key, unit in self._units.items() if key[0] == "source" and unit.late()]
+                # They received until now, so that nobody has to wait for what sensors do at their end and at their start.
+                await self._end("source", changed)
+                await self._buses.retire()
             started = {
                 key: start(digest)
                 for key, (digest, start) in wanted.items()
