@@ -20,16 +20,19 @@ from typing import Any
 import click
 import docs_sent
 from docs_models import described, fields, referred, table
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
 from argosy import registry
 from argosy.cli import main as cli
+from argosy.kubernetes.admission import server as admission
+from argosy.kubernetes.controller import metrics as controller
 from argosy.manifests.checks.rules import rules
 from argosy.manifests.eventbus import EventBusSpec
 from argosy.manifests.eventsource import EventSourceSpec
 from argosy.manifests.sensor import SensorSpec
-from argosy.runtime.telemetry import Metrics, Tally
+from argosy.runtime import telemetry
 from argosy.sources._base import Source
 from argosy.triggers._base import Trigger
 
@@ -236,24 +239,35 @@ def _commands() -> str:
 
 
 def _metrics() -> str:
+    return f"""{_NOTE}
+# Metrics
+
+`argosy run`, and every pod of an event source, sensor or runner, serves them at `/metrics` of its admin address (of a run
+127.0.0.1:7777 unless `--admin` says otherwise), in Prometheus' text format. Those that begin with `argo_events_` are named, labelled and measured as in Argo
+Events, so dashboards go on working; `argosy_` are ours. `process_…` are the usual ones: memory, processor time, open files.
+[Alerts and a dashboard](../how-to/monitor.md) are made of them.
+
+{_counted(telemetry.Metrics().registry)}
+## Of the controller
+
+{_counted(controller.Metrics(lambda: 0).registry)}
+## Of the webhook
+
+{_counted(admission.Metrics().registry)}"""
+
+
+def _counted(registry: CollectorRegistry) -> str:
     rows = []
-    for collector in vars(Metrics()).values():
-        if not isinstance(collector, MetricWrapperBase | Tally):
+    for collector in registry._collector_to_names:
+        if isinstance(collector, ProcessCollector):
             continue
         (metric,) = collector.collect()
         suffix = {"counter": "_total", "summary": "_sum`, `_count"}.get(metric.type, "")
         # prometheus_client shows the label names of a metric only once it has a value.
-        names = collector.labelnames if isinstance(collector, Tally) else collector._labelnames
+        names = collector._labelnames if isinstance(collector, MetricWrapperBase) else collector.labelnames
         labels = ", ".join(f"`{label}`" for label in names)
         rows.append([f"`{metric.name}{suffix}`", metric.type, labels, metric.documentation])
-    return f"""{_NOTE}
-# Metrics
-
-`argosy run` serves them at `/metrics` of its admin address (127.0.0.1:7777 unless `--admin` says otherwise),
-in Prometheus' text format. Those that begin with `argo_events_` are named, labelled and measured as in Argo
-Events, so dashboards go on working; `argosy_` are ours. `process_…` are the usual ones: memory, processor time, open files.
-
-{table(["name", "type", "labels", ""], rows)}"""
+    return table(["name", "type", "labels", ""], rows)
 
 
 def _lint() -> str:

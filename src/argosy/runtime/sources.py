@@ -97,6 +97,7 @@ class SourceRunner:
         )
         for counter in (duties.metrics.events_sent, duties.metrics.events_sent_failed, duties.metrics.events_refused):
             counter.labels(*self._labels)  # shown as 0 from the start, as upstream does
+        duties.metrics.sources_running.labels(self._namespace, self._source)  # a source that never starts counts, too
         if self._decision is not None:
             for result in ("rejected", "failed"):
                 duties.metrics.source_events_filtered.labels(*self._labels, result)
