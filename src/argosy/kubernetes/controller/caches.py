@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from argosy.kubernetes.client import Client, Conflict, NotFound, Object, Resource
 from argosy.kubernetes.names import CONTROLLER, FIELD_MANAGER, GROUP_VERSION, RUNNER
@@ -19,6 +19,7 @@ from argosy.manifests.bundle import Key
 
 OBJECTS = ("EventBus", "EventSource", "Sensor")
 """The kinds that people write."""
+_SERVED = ("EventSource", "Sensor")
 
 
 class Kept(NamedTuple):
@@ -69,6 +70,14 @@ def owner_of(item: Object) -> Key | None:
     if (about.get("labels") or {}).get(CONTROLLER) == RUNNER:
         return Key("Namespace", "", about["namespace"])
     return None
+
+
+def _essence(item: Object | None) -> tuple[Any, ...] | None:
+    if item is None:
+        return None
+    about = item["metadata"]
+    fields = ("uid", "generation", "deletionTimestamp", "finalizers", "labels", "annotations")
+    return (*(about.get(field) for field in fields), (item.get("status") or {}).get("mode"))
 
 
 class Cluster(Protocol):
@@ -126,6 +135,7 @@ class Caches:
         self._changed = changed
         self._owner: dict[tuple[str, Place], Key] = {}
         self._owned: dict[Key, set[tuple[str, Place]]] = {}
+        self._essences: dict[tuple[str, Place], tuple[Any, ...]] = {}
         self._written: dict[tuple[str, Place], tuple[str, Object]] = {}
         labels = f"{CONTROLLER} in ({','.join(sorted(made_by))})"
         self._needed = {kind: self._made(kind, kept, labels) for kind, kept in KEPT.items()}
@@ -139,7 +149,8 @@ class Caches:
     def _made(self, kind: str, kept: Kept, labels: str) -> list[Cache]:
         def changed(place: Place) -> None:
             before, now = self._owner.get((kind, place)), self._noted(kind, place) if kept.selected else None
-            self._changed(kind, place, now or before)
+            if kind not in _SERVED or self._says_more(kind, place):
+                self._changed(kind, place, now or before)
 
         return [
             Cache(
@@ -201,6 +212,19 @@ class Caches:
     def owned(self, owner: Key) -> list[Object]:
         found = (self.get(kind, *place) for kind, place in sorted(self._owned.get(owner, ())))
         return [item for item in found if item is not None]
+
+    @property
+    def owners(self) -> list[Key]:
+        """Everything to which a watched object belongs, whether it is there or not."""
+        return sorted(self._owned)
+
+    def _says_more(self, kind: str, place: Place) -> bool:
+        """Whether an object says something else than before to anybody but who reads its status: that is ours."""
+        essence = _essence(next((item for cache in self._needed[kind] if (item := cache.get(*place))), None))
+        before = self._essences.pop((kind, place), None)
+        if essence:
+            self._essences[kind, place] = essence
+        return essence != before
 
     def _noted(self, kind: str, place: Place) -> Key | None:
         """Who the object belongs to now; None also if it is gone."""

@@ -182,6 +182,8 @@ class Process:
         def changed(kind: str, place: Place, owner: Key | None) -> None:
             if kind in GRANTS or kind in CLUSTER_GRANTS:
                 permissions.forget()
+            if self._state:
+                return  # everything is looked at once all of it is listed
             for key in routes(caches, kind, place, owner):
                 self._add(queue, key)
 
@@ -204,7 +206,8 @@ class Process:
             return after
 
         queue = self._queue = Queue(one, self._failed)
-        self._caches, self._state = caches, "objects are being listed"
+        self._state = "objects are being listed"
+        self._caches = caches
         try:
             async with AsyncExitStack() as stack:
                 lost = asyncio.create_task(election.keep() if election else asyncio.Event().wait())
@@ -254,8 +257,8 @@ class Process:
                 queue.add(key_of(item))
         spaces = self._options.namespaces
         names = [item["metadata"]["name"] for item in caches.each("Namespace")] if spaces is None else list(spaces)
-        for name in names:
-            queue.add(namespace_key(name))
+        for key in (*caches.owners, *(namespace_key(name) for name in names)):
+            queue.add(key)
 
     async def _follow(self, caches: Caches, queue: Queue[Key]) -> None:
         while True:

@@ -86,8 +86,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     await desk.tell(seen, [*told, _ready(conditions)], fields)
     if served.failure is not None:
         raise served.failure
-    waits = served.deployed.status != "True"
-    return _AGAIN_SECONDS if waits else RECHECK_SECONDS if permitted.reason != "NothingNeeded" else None
+    return RECHECK_SECONDS if served.deployed.status == "True" else _AGAIN_SECONDS
 
 
 def _belongs(item: Object, seen: Object) -> bool:
