@@ -184,7 +184,9 @@ def test_an_overlay_moves_it_to_another_namespace_and_image(kustomize: Any, tmp_
     page = (ROOT / "docs/how-to/kubernetes.md").read_text()
     (text,) = (part.split("```")[0] for part in page.split("```yaml\n")[1:] if "kind: Kustomization" in part)
     overlay = yaml.safe_load(text)
-    overlay["resources"] = [os.path.relpath(ROOT / path.partition("argosy/")[2], tmp_path) for path in overlay["resources"]]
+    overlay["resources"] = [
+        os.path.relpath(ROOT / path.partition("argosy/")[2], tmp_path) for path in overlay["resources"]
+    ]
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     # When it is built
     found = kustomize(tmp_path)
