@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,12 +42,19 @@ class Site:
     """One installation and one namespace that it serves."""
 
     def __init__(
-        self, cluster: Cluster, rabbitmq: RabbitMQ | None, *, namespace: str = "", mode: str = "dedicated"
+        self,
+        cluster: Cluster,
+        rabbitmq: RabbitMQ | None,
+        *,
+        namespaces: Sequence[str] = ("",),
+        mode: str = "dedicated",
     ) -> None:
+        """The first of the namespaces is what is meant where none is named; an empty name is drawn."""
         self.cluster = cluster
         self.rabbitmq = rabbitmq
         self.mode = mode
-        self.namespace = cluster.manager.namespace(namespace)
+        self.namespaces = [cluster.manager.namespace(each) for each in namespaces]
+        self.namespace = self.namespaces[0]
         self.controllers = f"{self.namespace}-system"
         self.texts: dict[str, str] = {}
         """What was applied in the namespace, by file."""
@@ -57,7 +64,8 @@ class Site:
     def install(self, *words: str) -> None:
         """Install a controller for the namespace, and return once it runs."""
         self.installed = argosy(
-            *("install", "-n", self.controllers, "--managed-namespace", self.namespace, "--mode", self.mode),
+            *("install", "-n", self.controllers, "--mode", self.mode),
+            *(word for each in self.namespaces for word in ("--managed-namespace", each)),
             *("--without", "crds", "--without", "admission", "--image", "argosy:one", *words),
         )
         self.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=self.installed)
@@ -112,9 +120,9 @@ class Site:
     # ------------------------------------------------------------------ looking
 
     def objects(self, plural: str) -> list[dict[str, Any]]:
-        """All objects of one of our kinds, or Workflows."""
-        found: list[dict[str, Any]] = self.cluster.server.request("GET", f"{GROUP}/{self.namespace}/{plural}")["items"]
-        return found
+        """All objects of one of our kinds, or Workflows, in all namespaces of the site."""
+        found = [self.cluster.server.request("GET", f"{GROUP}/{each}/{plural}")["items"] for each in self.namespaces]
+        return [each for items in found for each in items]
 
     def object(self, plural: str, name: str) -> dict[str, Any]:
         """One of them."""
@@ -132,12 +140,24 @@ class Site:
         return Counter(_spoken(each) for each in (*self.objects("workflows"), *jobs))
 
     def memory(self) -> dict[str, int]:
-        """Bytes of memory that the processes of each pod hold, without what they share with others."""
+        """Bytes of memory of each container with a process, by ``namespace/pod/container``: resident, and each shared page counted as the
+        part that is its own.
+        """
         found: dict[str, int] = {}
-        for name, pid in self.cluster.kubelet.processes(self.namespace).items():
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            found[name] = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
+        for namespace in self.namespaces:
+            for name, pid in self.cluster.kubelet.processes(namespace).items():
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                found[name] = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
         return found
+
+    def until_gone(self) -> None:
+        """Return once the namespaces are gone."""
+
+        def gone() -> bool:
+            there = self.cluster.server.request("GET", "/api/v1/namespaces")["items"]
+            return not {each["metadata"]["name"] for each in there} & set(self.namespaces)
+
+        self.cluster.until(gone, "the namespaces are gone", namespace=self.namespace, seconds=120)
 
     # ------------------------------------------------------------------ causing
 
