@@ -9,12 +9,13 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+import orjson
 import pytest
 
 from argosy.errors import TriggerError
 from argosy.kubernetes import config
 from argosy.kubernetes.admission.certificates import Lives
-from argosy.kubernetes.admission.configuration import SECRET
+from argosy.kubernetes.admission.configuration import PATH, SECRET
 from argosy.kubernetes.admission.judges import Judges
 from argosy.kubernetes.admission.known import Ask, Known
 from argosy.kubernetes.admission.presenting import Presented, Shared
@@ -187,3 +188,34 @@ async def test_where_nobody_can_be_asked_nothing_is_refused_for_the_others() -> 
     wrong["spec"]["trigers"] = []
     response = await answer(question(wrong), cluster(SOURCE), None)
     assert [one["field"] for one in response["status"]["details"]["causes"]] == ["spec.trigers"]
+
+
+async def nothing(namespace: str, asks: Iterable[Ask]) -> dict[Ask, Object | None]:
+    """An API server that has nothing of what is asked."""
+    return dict.fromkeys(asks)
+
+
+async def test_who_is_ending_sends_its_clients_elsewhere() -> None:
+    # Given a webhook that is asked over one connection, and then ends
+    async with Judges(1) as judges:
+        webhook = Webhook(judges, lambda namespace, kind, item: cluster(), nothing, Metrics())
+        sent: list[Object] = []
+
+        async def send(message: Object) -> None:
+            sent.append(message)
+
+        body = orjson.dumps(question(SOURCE))
+
+        async def receive() -> Object:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        scope = {"path": PATH, "method": "POST", "headers": [(b"content-type", b"application/json")]}
+        for ending in (False, True):
+            sent.clear()
+            webhook.ending = ending
+            await webhook(scope, receive, send)
+            start, answer = sent
+            # Then it is answered as ever, and told to come back to somebody else
+            assert start["status"] == 200
+            assert orjson.loads(answer["body"])["response"]["allowed"] is True
+            assert ((b"connection", b"close") in start["headers"]) is ending

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 import yaml
+from click.testing import CliRunner
 
 from argosy.cli.admission import admission
 from argosy.kubernetes.admission.configuration import (
@@ -80,3 +81,9 @@ def test_the_page_calls_things_what_they_are_called() -> None:
     # And the options that it names are there
     options = {word for option in admission.params for word in option.opts}
     assert {"--cert-dir", "--seconds"} <= options
+
+
+def test_namespaces_are_named_only_where_not_all_are_judged() -> None:
+    done = CliRunner().invoke(admission, ["--managed-namespace", "shop"])
+    assert done.exit_code == 2
+    assert "--managed-namespace goes with --namespaced." in done.output

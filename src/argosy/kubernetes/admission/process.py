@@ -82,14 +82,15 @@ class Process:
                 return 0
             keeper = loop.create_task(kept(provider, self._presented))
             stack.callback(keeper.cancel)
-            listener = Listener(Webhook(judges, state.known, state.fresh, self._metrics), Limits())
+            webhook = Webhook(judges, state.known, state.fresh, self._metrics)
+            listener = Listener(webhook, Limits())
             await listener.open(options.host, options.port, self._presented.context)
             self._waiting = []
             where = f"https://{options.host}:{listener.port}"
             _log.info("objects are judged at %s", where, extra={"action": "admission.listening", "port": listener.port})
             try:
                 await self._stop.wait()
-                self._waiting = ["it is ending"]
+                self._waiting, webhook.ending = ["it is ending"], True
                 _log.info("draining: what is asked is answered, then it ends")
                 # It takes a moment until nobody is sent here any more.
                 await asyncio.sleep(options.linger_seconds)

@@ -84,8 +84,12 @@ class Webhook:
         self._fresh = fresh
         self._metrics = metrics
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
+        self.ending = False
+        """Set before the end: each answer then asks its client to come back on another connection, to somebody else."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.ending:
+            send = _closing(send)
         if scope["path"] != PATH:
             return await _say(send, 404, "404 page not found")
         if scope["method"] != "POST":
@@ -213,6 +217,15 @@ async def _body(receive: Any) -> bytes | None:
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _closing(send: Any) -> Any:
+    async def closing(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return closing
 
 
 async def _say(send: Any, status: int, text: str) -> None:
