@@ -22,11 +22,15 @@ class Received:
 
 @dataclass
 class Receiver:
-    """``status`` answers all requests; ``requests`` is all that came."""
+    """``status`` answers all requests, as long as nobody clears ``answers``; ``requests`` is all that came."""
 
     url: str = ""
     status: int = 200
     requests: list[Received] = field(default_factory=list)
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     def bodies(self) -> list[str]:
         """What came, in order."""
@@ -45,6 +49,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.requests.append(
                 Received(self.path, self.headers.get("Idempotency-Key", ""), body, dict(self.headers))
             )
+            receiver.answers.wait()
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -59,6 +64,7 @@ def receiving() -> Iterator[Receiver]:
     try:
         yield receiver
     finally:
+        receiver.answers.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -291,6 +291,34 @@ class TestARunner:
             runner.until(lambda: post(back, "back", {"n": "2"}, "open-sesame") == 200, "those whose bus came")
             runner.until(lambda: [one.path for one in receiver.requests] == ["/front", "/back"], "their action")
 
+    def test_receives_while_a_sensor_that_is_started_anew_finishes_what_it_does(
+        self, place: Place, receiver: Receiver, broker: Nats
+    ) -> None:
+        # Given a Sensor whose action is not answered
+        space, door = place.namespace, port()
+        place.apply(event_source(space, "front", door), sensor(space, "tell", "front", receiver.url))
+        with place.runner(ARGOSY_GRACE="40") as runner:
+            runner.start()
+            runner.until_ready()
+            receiver.answers.clear()
+            assert post(door, "front", {"n": "1"}, "open-sesame") == 200
+            runner.until(lambda: badges(receiver) == [("1", "7")], "the action is under way")
+            # When it and its EventSource are to be started anew, for their bus says something else
+            other = bus(space, broker.url)
+            other["spec"]["jetstreamExotic"]["streamConfig"] = "maxAge: 72h"
+            changed, applied = ("the manifests changed", "the changed manifests are applied")
+            before = len(runner.said(changed))
+            runner.until(lambda: len(runner.said(applied)) == before, "what came before is done")
+            place.apply(other)
+            runner.until(lambda: len(runner.said(changed)) > before, "the change")
+            # Then the source receives as it did, until the Sensor has done
+            assert post(door, "front", {"n": "2"}, "open-sesame") == 200
+            assert len(runner.said(applied)) == before
+            receiver.answers.set()
+            runner.until(lambda: len(runner.said(applied)) > before, "the end of the change")
+            runner.until(lambda: post(door, "front", {"n": "3"}, "open-sesame") == 200, "the source is back")
+            runner.until(lambda: [n for n, _ in badges(receiver)] == ["1", "2", "3"], "each action once")
+
     def test_shares_the_objects_of_a_namespace_with_others_and_one_goes_without_the_rest(
         self, place: Place, receiver: Receiver
     ) -> None:
