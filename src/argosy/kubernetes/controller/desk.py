@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from argosy.clock import Clock, SystemClock
 from argosy.errors import ArgosyError, ConfigError, Rejected
 from argosy.kubernetes.client import Object
+from argosy.kubernetes.controller.access import Reader
 from argosy.kubernetes.controller.announcing import Announce, Said
 from argosy.kubernetes.controller.caches import KEPT, Cluster
 from argosy.kubernetes.controller.conditions import READY, Condition, merged, turned
@@ -63,6 +64,7 @@ class Desk:
     clock: Clock = field(default_factory=SystemClock)
     wrote: Callable[[str, str], None] = lambda verb, kind: None
     """Told of each write: its verb, and the kind of the object."""
+    reader: Reader = field(default_factory=Reader)
     without_runners: set[str] = field(default_factory=set)
     """Namespaces in which nothing of runners is left, as this process has seen itself: it need not look again."""
     _settled: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)

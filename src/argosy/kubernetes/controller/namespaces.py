@@ -19,6 +19,8 @@ from argosy.kubernetes.names import API_SECRET, RUNNER, mode_of, ours
 from argosy.manifests.bundle import Key
 
 _log = logging.getLogger("argosy.controller")
+_AGAIN_SECONDS = 600.0
+"""So often it is seen whether the token, which is not watched, is still there."""
 _ACCESS = ("RoleBinding", "Role", "ServiceAccount")
 
 
@@ -40,7 +42,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     if shared:
         desk.without_runners.discard(name)
         await _run(desk, name, space, shared, runners)
-        return None
+        return _AGAIN_SECONDS
     # What is watched goes last: whoever begins anew in between finds it and goes on from there.
     if not there:
         await _remove(desk, name, "Secret", API_SECRET)
@@ -50,7 +52,7 @@ async def look(desk: Desk, key: Key) -> float | None:
                 await _remove(desk, name, kind, RUNNER)
     await desk.clear(runners)
     desk.without_runners.add(name)
-    return None
+    return _AGAIN_SECONDS if there else None
 
 
 def _is_shared(desk: Desk, item: Object, space: Object | None) -> bool:
@@ -65,7 +67,7 @@ async def _run(desk: Desk, name: str, space: Object | None, shared: list[Object]
     refused: NotMade | None = None
     about = shared[0]
     try:
-        await desk.bring(about, runner_access(name, shared, desk.cluster.of("EventBus", name)))
+        await desk.bring(about, runner_access(name, shared, desk.cluster.of("EventBus", name), desk.reader))
     except NotMade as error:
         # Somebody else may have given the runners what they need.
         refused = error
