@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import kombu
 
@@ -36,6 +36,14 @@ def argosy(*words: str) -> str:
     done = subprocess.run([ARGOSY, *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"argosy {' '.join(words)}:\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+class Memory(NamedTuple):
+    """What a process holds, in MB."""
+
+    resident: int
+    own: int
+    """The same, where of a page that several processes share each counts its part."""
 
 
 class Site:
@@ -139,15 +147,14 @@ class Site:
         jobs = self.cluster.server.request("GET", f"/apis/batch/v1/namespaces/{self.namespace}/jobs")["items"]
         return Counter(_spoken(each) for each in (*self.objects("workflows"), *jobs))
 
-    def memory(self) -> dict[str, int]:
-        """Bytes of memory of each container with a process, by ``namespace/pod/container``: resident, and each shared page counted as the
-        part that is its own.
-        """
-        found: dict[str, int] = {}
+    def memory(self) -> dict[str, Memory]:
+        """What each container with a process holds, by ``namespace/pod/container``."""
+        found: dict[str, Memory] = {}
         for namespace in self.namespaces:
             for name, pid in self.cluster.kubelet.processes(namespace).items():
-                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                found[name] = sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                held = {line.split()[0]: int(line.split()[1]) // 1024 for line in lines[1:]}
+                found[name] = Memory(held["Rss:"], held["Pss:"])
         return found
 
     def until_gone(self) -> None:
