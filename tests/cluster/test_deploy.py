@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from argosy.kubernetes.install import Installation, objects
+from tests.kubernetes.apiserver import ApiServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -138,6 +139,38 @@ def test_the_chart_has_no_faults(helm: str) -> None:
     )
     # Then there are none
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_release_is_installed_upgraded_and_removed(
+    helm: str, apiserver: ApiServer, namespace: str, tmp_path: Path
+) -> None:
+    # Given a release on a real API server, whose webhook has written there whom to trust
+    config = apiserver.kubeconfig(tmp_path / "kubeconfig")
+
+    def run(*words: str) -> None:
+        environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(tmp_path)}
+        done = subprocess.run([helm, *words, "--namespace", namespace], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    run("install", "argosy", str(DEPLOY / "chart"))
+    hook = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/argosy-admission-{namespace}"
+    names = [one["name"] for one in apiserver.request("GET", hook)["webhooks"]]
+    trusted = {"webhooks": [{"name": name, "clientConfig": {"caBundle": "LS0tCg=="}} for name in names]}
+    apiserver.request("PATCH", hook, trusted, content="application/strategic-merge-patch+json")
+    # When it is upgraded to another image and mode
+    run("upgrade", "argosy", str(DEPLOY / "chart"), "--set", "image=images.example/argosy:2,mode=shared")
+    # Then the Deployment has both, and the trust stays
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/argosy-controller"
+    (container,) = apiserver.request("GET", path)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "images.example/argosy:2"
+    assert "shared" in container["args"]
+    assert {one["clientConfig"]["caBundle"] for one in apiserver.request("GET", hook)["webhooks"]} == {"LS0tCg=="}
+    # And when it is removed, nothing of it is left in the cluster, but the kinds
+    run("uninstall", "argosy")
+    roles = apiserver.request("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]
+    assert not [one for one in roles if namespace in one["metadata"]["name"]]
+    hooks = apiserver.request("GET", hook.rpartition("/")[0])["items"]
+    assert not [one for one in hooks if namespace in one["metadata"]["name"]]
 
 
 # kustomize
