@@ -259,19 +259,47 @@ _CONDITIONS: Schema = {
 }
 
 
+_SERVED: dict[str, Schema] = {
+    "mode": {"type": "string", "description": "Who serves it: dedicated (pods of its own) or shared (a runner)."},
+    "lastError": {
+        "type": "object",
+        **_ANY,
+        "description": "What last went wrong, as its pods tell.",
+        "properties": {
+            "time": {"type": "string", "description": "When."},
+            "message": {"type": "string", "description": "A sentence for people."},
+        },
+    },
+    "backlog": {
+        "type": "integer",
+        "description": "What waits on the bus for its triggers.",
+    },
+}
+
+
 def _status(kind: Kind) -> Schema:
     told: dict[str, Schema] = {
-        "EventBus": {},
+        "EventBus": {
+            "config": {
+                "type": "object",
+                **_ANY,
+                "description": "How the bus is reached, for pods and for other controllers: jetstream or kafka.",
+            },
+        },
         "EventSource": {
             "events": {"type": "integer", "description": "How many events it has."},
             "lastEvent": {"type": "string", "description": "When the last event was stored."},
+            **_SERVED,
         },
         "Sensor": {
             "lastEvent": {"type": "string", "description": "When it last took an event in."},
             "lastFired": {"type": "string", "description": "When one of its actions was last done."},
             "deadLetters": {"type": "integer", "description": "Actions that were given up and wait for a person."},
+            **_SERVED,
         },
     }[kind]
+    seen = {"type": "integer", "description": "The generation of the spec that this status is about."}
+    told = {"observedGeneration": seen, **told}
     inner = {"conditions": _CONDITIONS, **{name: {**one, "nullable": True} for name, one in told.items()}}
     return {"type": "object", "description": "Written by the controller.", "properties": inner, **_ANY}
 
