@@ -238,6 +238,20 @@ def test_what_cannot_run_is_refused_with_lints_words(tmp_path: Path) -> None:
     assert "refused: 1," in done.output
 
 
+def test_what_lint_says_is_said_with_each_object(tmp_path: Path) -> None:
+    # Given fields that older versions had, one in each of two objects
+    typed = {**WEB, "spec": {**WEB["spec"], "type": "webhook"}}
+    spaced = thing(
+        "EventSource", "pay", {"stripe": {"paid": {"webhook": {"port": "1", "endpoint": "/"}, "namespace": "x"}}}
+    )
+    done = migrate(tmp_path, typed, spaced)
+    # Then each is said where it is, in its own words
+    lines = [line for line in done.output.splitlines() if "dropped-field" in line]
+    assert len(lines) == 2
+    assert "spec.stripe.paid.namespace: 'namespace' has no effect" in lines[0]
+    assert "spec.type: 'type' has no effect" in lines[1]
+
+
 def test_what_wants_something_makes_the_exit_code_1(tmp_path: Path) -> None:
     # Given a bus of NATS Streaming
     done = migrate(tmp_path, bus(nats={"native": {}}))

@@ -154,8 +154,9 @@ _ORDER = ("refused", "act", "changes")
 
 def _print(found: Report) -> None:
     from argosy.cli._page import Page
+    from argosy.kubernetes.install.changes import CHANGES
 
-    page = Page()
+    page, rows = Page(), {change.code for change in CHANGES}
     colours = {"refused": "red", "act": "yellow", "changes": "cyan"}
     texts: dict[tuple[str, str], str] = {}
     for point in found.cluster:
@@ -166,7 +167,7 @@ def _print(found: Report) -> None:
         page.line(page.ink(one.title, bold=True), _about(one))
         for weight in _ORDER:
             for point in (each for each in one.points if each.weight == weight):
-                own = point.weight == "refused" or not point.paths
+                own = point.code not in rows or not point.paths
                 where = ", ".join(point.paths)
                 said = f"{point.code}{f': {where}' if where else ''}{f': {point.text}' if own else ''}"
                 page.text(page.ink(f"  {weight:<8} ", fg=colours[weight]), said, indent=11)

@@ -21,8 +21,8 @@ from argosy.manifests.checks._needs import kinds_of
 Object = Mapping[str, Any]
 Weight = Literal["refused", "act", "changes"]
 KINDS = ("EventBus", "EventSource", "Sensor")
-_LINTED = {"dropped-field": "changes", "field-case": "changes", "unknown-event-source": "act", "unknown-event": "act"}
-"""Warnings of lint that tell of a difference, with their weight."""
+_LINTED = ("dropped-field", "field-case")
+"""Warnings of lint that tell of a difference."""
 _POD_LABELS = ("eventsource-controller", "sensor-controller")
 WEBHOOK = "webhook.argo-events.argoproj.io"
 """The ValidatingWebhookConfiguration that Argo Events' webhook makes."""
@@ -94,7 +94,7 @@ def _moved(one: Object, bundle: Bundle) -> Moved:
     )
     for finding in bundle.findings:
         if finding.object == moved.title and (finding.severity == "error" or finding.code in _LINTED):
-            weight: Any = "refused" if finding.severity == "error" else _LINTED[finding.code]
+            weight: Weight = "refused" if finding.severity == "error" else "changes"
             moved.points.append(Point(finding.code, weight, finding.message, (finding.path,) if finding.path else ()))
     spec = one.get("spec")
     moved.points += _changes(moved.kind, spec) if isinstance(spec, Mapping) else []
