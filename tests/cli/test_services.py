@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -84,3 +86,17 @@ def test_what_is_for_pods_stands_apart_in_the_help() -> None:
     assert "  run " in people and "  runner-service " in pods
     assert not [name for name in IN_PODS if f"  {name} " in people]
     assert {"eventsource-service", "sensor-service", "runner-service"} <= COMMANDS.keys()
+
+
+def test_the_page_about_pods_names_each_variable_with_its_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "pods.md").read_text()
+    told = set(re.findall(r"^\| `([A-Z_]+)` \| `(--[a-z-]+)` \|", page, re.MULTILINE))
+
+    there: set[tuple[str, str]] = set()
+    with click.Context(main) as ctx:
+        for name in ("eventsource-service", "sensor-service", "runner-service"):
+            assert f"| `argosy {name}` |" in page
+            command = main.get_command(ctx, name)  # type: ignore[attr-defined]
+            options = [option for option in command.params if isinstance(option, click.Option) and option.envvar]
+            there |= {(str(option.envvar), option.opts[0]) for option in options}
+    assert told == there
