@@ -13,7 +13,7 @@ from argosy.errors import ConfigError
 from argosy.kubernetes.buses import bus_manifest
 from argosy.kubernetes.workloads import Settings, bus_config, event_bus, installed, parse
 from argosy.manifests.eventbus import parse_event_bus
-from tests.unit.kubernetes.objects import NOW, Object, credentials, event_bus_of, main, only, pod
+from tests.unit.kubernetes.objects import Object, credentials, event_bus_of, main, only, pod
 
 ONE = "{jetstream: {version: latest, replicas: 1}}"
 THREE = "{jetstream: {version: latest}}"
@@ -54,6 +54,13 @@ class TestTheObjects:
         assert sets[0] != sets[1]
         assert all(len(name) <= 52 for name in sets)
         assert all(len(only(one, "Service")["metadata"]["name"]) <= 63 for one in (first, second))
+
+    def test_of_a_bus_whose_name_is_longer_than_a_label_let_its_clients_in(self) -> None:
+        spec = only(made(name="b" * 70), "NetworkPolicy")["spec"]
+
+        labels = [one["podSelector"].get("matchLabels", {}) for one in spec["ingress"][0]["from"]]
+        assert all(len(value) <= 63 for one in [*labels, spec["podSelector"]["matchLabels"]] for value in one.values())
+        assert labels[1]["argosy.dev/event-bus"].startswith("bbb")
 
     def test_a_single_server_has_no_quorum_to_keep(self) -> None:
         assert "PodDisruptionBudget" not in {one["kind"] for one in made(ONE)}
@@ -264,6 +271,11 @@ class TestNatsStreaming:
         assert only(objects, "StatefulSet")["spec"]["volumeClaimTemplates"]
         assert limits(spec).items() >= {"maxAge": "72h", "maxBytes": 2**30, "maxMsgs": 9, "replicas": 3}.items()
 
+    @pytest.mark.parametrize("size", ["much", "inf", "1e400", "1GG"])
+    def test_a_size_that_is_none_is_refused_with_its_place(self, size: str) -> None:
+        with pytest.raises(ConfigError, match=rf"spec.nats.native.maxBytes: '{size}' is no size"):
+            made(f"{{nats: {{native: {{maxBytes: '{size}'}}}}}}")
+
     @pytest.mark.parametrize("written", ["", "replicas: 1"])
     def test_has_three_servers_at_least_as_ever(self, written: str) -> None:
         assert only(made(f"{{nats: {{native: {{{written}}}}}}}"), "StatefulSet")["spec"]["replicas"] == 3
@@ -364,4 +376,3 @@ def test_the_credentials_are_in_the_secrets_and_nowhere_else() -> None:
         assert secret not in others
         assert base64.b64encode(secret.encode()).decode() not in others
         assert secret not in repr(held)
-    assert NOW  # made at a time that the test chose

@@ -25,6 +25,12 @@ def secrets_of(held: Credentials) -> tuple[Object, Object]:
     return server, client
 
 
+def without(entry: str) -> tuple[Object, Object]:
+    """The same where the servers' Secret has lost an entry."""
+    server, client = secrets_of(credentials())
+    return {**server, "data": {key: text for key, text in server["data"].items() if key != entry}}, client
+
+
 def trusts(authorities: str, certificate: str, now: dt.datetime, name: str = NAME) -> bool:
     """Whether a client that trusts these authorities takes this certificate for that server."""
     from cryptography.x509.verification import PolicyBuilder
@@ -76,38 +82,50 @@ class TestKept:
 
         assert kept(secrets_of(held)[0], None) == held
 
-    @pytest.mark.parametrize("lost", ["auth", "encryption"])
-    def test_are_none_without_what_opens_the_store(self, lost: str) -> None:
-        server, client = secrets_of(credentials())
-        server = {**server, "data": {key: text for key, text in server["data"].items() if key != lost}}
+    def test_are_none_without_what_opens_the_store(self) -> None:
+        server, client = without("encryption")
 
-        # The password alone is in the clients' Secret as well.
         assert kept(server, client) is None
         assert kept(None, client) is None
         assert kept(None, None) is None
 
-    def test_a_certificate_that_is_none_is_named(self) -> None:
+    def test_what_opens_the_store_stays_whatever_else_is_lost(self) -> None:
+        held = credentials()
+        for lost in secrets_of(held)[0]["data"].keys() - {"encryption"}:
+            found = kept(*without(lost))
+            assert found
+
+            again = renewed(found, BUS, NOW)
+
+            # How the servers use the key of the store is part of what opens it.
+            assert (again.encryption_key, again.adopted) == (held.encryption_key, False), lost
+            assert (again.user, again.password) == (held.user, held.password)
+            assert all(getattr(again, name) for name in ("server_key", "cluster_key", "authority_key")), lost
+            assert trusts(again.authorities, again.server_certificate, NOW)
+            assert trusts(again.cluster_authorities, again.cluster_certificate, NOW)
+            assert renewed(again, BUS, NOW) is again
+
+    def test_passwords_that_are_lost_are_drawn_anew(self) -> None:
+        server, _ = without("auth")
+        found = kept(server, None)
+        assert found
+
+        again = renewed(found, BUS, NOW)
+
+        assert again.user and again.password and again.system_password
+        assert kept(*secrets_of(again)) == again
+
+    @pytest.mark.parametrize("entry", ["cert", "cluster-cert", "ca-cert", "authority-private-key"])
+    def test_what_is_no_certificate_or_key_is_refused_with_the_secret_and_the_way_out(self, entry: str) -> None:
         server, client = secrets_of(credentials())
-        server = {**server, "data": {**server["data"], "cert": base64.b64encode(b"nonsense").decode()}}
+        nonsense = "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
+        server = {**server, "data": {**server["data"], entry: base64.b64encode(nonsense.encode()).decode()}}
         held = kept(server, client)
         assert held
 
-        with pytest.raises(ConfigError, match="no PEM; delete that key"):
-            renewed(held, BUS, NOW)
-
-    def test_one_that_is_missing_is_made_anew(self) -> None:
-        server, client = secrets_of(credentials())
-        server = {
-            **server,
-            "data": {key: text for key, text in server["data"].items() if key not in ("cert", "private-key")},
-        }
-        held = kept(server, client)
-        assert held
-
-        again = renewed(held, BUS, NOW)
-
-        assert trusts(credentials().authorities, again.server_certificate, NOW)
-        assert again.cluster_certificate == held.cluster_certificate
+        with pytest.raises(ConfigError, match=r"Secret 'eventbus-default-js-server' is no PEM; delete that entry"):
+            # What signs is looked at when something has to be signed.
+            renewed(held, BUS, NOW + 300 * DAY)
 
 
 class TestRenewal:

@@ -247,6 +247,15 @@ class TestTheTemplate:
         assert main(objects)["securityContext"]["privileged"]
         assert "allowPrivilegeEscalation" not in main(objects)["securityContext"]
 
+    def test_may_make_the_container_root_although_the_pod_says_that_nobody_is(self) -> None:
+        text = f"{WEBHOOK}\ntemplate: {{container: {{securityContext: {{runAsUser: 0}}}}}}"
+
+        objects = made(text)
+
+        # The kubelet starts no container whose user is 0 where this is not said.
+        assert pod(objects)["securityContext"]["runAsNonRoot"]
+        assert main(objects)["securityContext"]["runAsNonRoot"] is False
+
     def test_leaves_the_user_to_the_cluster_where_the_settings_do(self) -> None:
         objects = event_source(event_source_of(WEBHOOK), BUS, Settings(run_as_user=0))
 

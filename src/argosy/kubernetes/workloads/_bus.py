@@ -23,7 +23,7 @@ from argosy.kubernetes.workloads._bus_config import (
     service_name,
 )
 from argosy.kubernetes.workloads._nats_text import CLUSTER_PORT, FILES, METRICS_PORT, MONITOR_PORT, text
-from argosy.kubernetes.workloads._owned import disruption, metadata, selector, texts
+from argosy.kubernetes.workloads._owned import disruption, label_value, metadata, selector, texts
 from argosy.kubernetes.workloads.credentials import Credentials, client_data, server_data
 from argosy.kubernetes.workloads.settings import JetStreamVersion, Settings
 from argosy.manifests.checks._walk import mapping
@@ -102,7 +102,7 @@ def _fence(bus: EventBus) -> Object:
     """Who may reach the servers: pods of the namespace that use the bus, each other, and who collects metrics."""
     clients = [
         {"podSelector": {"matchExpressions": [{"key": CONTROLLER, "operator": "In", "values": _CLIENTS}]}},
-        {"podSelector": {"matchLabels": {LET_IN: bus.metadata.name}}},
+        {"podSelector": {"matchLabels": {LET_IN: label_value(bus.metadata.name)}}},
     ]
     return {
         "apiVersion": "networking.k8s.io/v1",

@@ -65,7 +65,7 @@ def _bytes(text: str | None) -> int | None:
             number, unit = number[:-1], 1024**power
     try:
         return int(float(number) * unit)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{text!r} is no size; write for example 1GB", path="spec.nats.native.maxBytes") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY
 from argosy.kubernetes.workloads._mounts import Volumes
+from argosy.kubernetes.workloads._owned import texts
 from argosy.kubernetes.workloads.settings import Settings
 from argosy.manifests.checks._walk import mapping
 
@@ -23,14 +24,12 @@ _DRAIN_SECONDS = 5
 
 def labels(template: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, str]:
     """The labels of a pod: those of the template, ours win."""
-    given = mapping(dict(template), "metadata", "labels")
-    return dict(sorted({**{str(key): str(value) for key, value in given.items()}, **own}.items()))
+    return dict(sorted({**texts(mapping(dict(template), "metadata", "labels")), **own}.items()))
 
 
 def notes(template: Mapping[str, Any]) -> dict[str, str]:
     """The annotations of a pod."""
-    given = mapping(dict(template), "metadata", "annotations")
-    return {str(key): str(value) for key, value in sorted(given.items())}
+    return dict(sorted(texts(mapping(dict(template), "metadata", "annotations")).items()))
 
 
 def field_env(name: str, path: str) -> Object:
@@ -108,11 +107,15 @@ def _merged(given: object, ours: Sequence[Object]) -> list[Object]:
 
 
 def confined(given: Mapping[str, Any]) -> Object:
+    """The security context of a container: nothing that it does not ask for."""
     made: Object = {"readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     added = mapping(dict(given), "capabilities").get("add") or []
     if not given.get("privileged") and not {"SYS_ADMIN", "CAP_SYS_ADMIN"} & set(added):
         # The API server refuses this beside rights that cannot be had without it.
         made["allowPrivilegeEscalation"] = False
+    if given.get("runAsUser") == 0:
+        # The pod's own context says that nobody is root, and the kubelet would not start the container.
+        made["runAsNonRoot"] = False
     return {**made, **given}
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from argosy.errors import ConfigError
-from argosy.kubernetes.workloads._bus_config import CA_KEY, CLIENT_KEY, service_name
+from argosy.kubernetes.workloads._bus_config import CA_KEY, CLIENT_KEY, server_secret_name, service_name
 from argosy.manifests.eventbus import EventBus
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _AUTHORITY = dt.timedelta(days=3650)
 _AUTHORITY_RENEWED = dt.timedelta(days=400)  # longer than anything that it signs lives
 _PUBLISHED = dt.timedelta(days=30)
 _SKEW = dt.timedelta(hours=1)
+_STORE_KEY_LENGTH = 32
+"""Upstream's is shorter: 12."""
 _KEYS = {
     "encryption_key": "encryption",
     "server_key": "private-key",
@@ -73,13 +75,11 @@ class Credentials:
 
 def made(bus: EventBus, now: dt.datetime) -> Credentials:
     """New ones, for a bus of which nothing is there yet. Raises ConfigError where the library for certificates is missing."""
-    # Letters in front: what looks like a number is one to NATS.
-    fresh = Credentials(_drawn(8), _drawn(24), _drawn(24), _drawn(32))
-    return renewed(fresh, bus, now)
+    return renewed(Credentials("", "", "", _drawn(_STORE_KEY_LENGTH)), bus, now)
 
 
 def kept(server: Object | None, client: Object | None) -> Credentials | None:
-    """What the two Secrets hold; None if that is not enough to reach the data of the bus. ``renewed`` completes what is missing.
+    """What the two Secrets hold; None without the key of the store, which alone cannot be had again. ``renewed`` completes what is missing.
 
     The servers' Secret suffices: the clients' is written from it.
     """
@@ -89,30 +89,44 @@ def kept(server: Object | None, client: Object | None) -> Credentials | None:
     given = dict(re.findall(r"^(\w+): (.*)$", _data(client).get(CLIENT_KEY, ""), re.MULTILINE))
     user = given.get("username") or next(iter(users), "")
     password = users.get(user) or given.get("password", "")
-    if not (user and password and system and held.get("encryption")):
+    if not held.get("encryption"):
         return None
     fields = {name: held.get(key, "") for name, key in _KEYS.items()}
     return Credentials(user, password, system, adopted=_ADOPTED in held, **fields)
 
 
 def renewed(held: Credentials, bus: EventBus, now: dt.datetime) -> Credentials:
-    """The same, with everything made anew that is missing or soon expires. The very same object if nothing is due."""
-    if not held.authority_key:
-        # Of upstream's making, or brand-new. Its own authority is trusted on: nobody kept the key of it.
-        adopted = held.adopted or bool(held.server_certificate)
+    """The same, with everything made anew that is missing or soon expires. The very same object if nothing is due. Raises ConfigError
+    for a key or certificate that is none.
+    """
+    try:
+        return _complete(held, bus, now)
+    except ValueError as error:
+        raise ConfigError(
+            f"a key or certificate in Secret {server_secret_name(bus)!r} is no PEM; delete that entry of it, and it is made anew"
+        ) from error
+
+
+def _complete(held: Credentials, bus: EventBus, now: dt.datetime) -> Credentials:
+    if not (held.user and held.password and held.system_password):
+        user, password = held.user or _drawn(8), held.password or _drawn(24)
+        held = replace(held, user=user, password=password, system_password=held.system_password or _drawn(24))
+    if not (held.authority_key and _split(held.authorities)):
+        # Of upstream's making, brand-new, or lost. A former authority is trusted on: nobody has the key of it.
         key, certificate = _issue("argosy event bus", None, now, now + _AUTHORITY)
         held = replace(
             held,
             authority_key=key,
+            next_authority_key="",
             authorities=certificate + held.authorities,
             server_certificate="",
-            adopted=adopted,
+            adopted=held.adopted or len(held.encryption_key) < _STORE_KEY_LENGTH,
         )
     held = _with_authority(held, now)
-    if _due(held.server_certificate, now):
+    if _due(held.server_key, held.server_certificate, now):
         key, certificate = _issue(service_name(bus), _signer(held), now, now + _LEAF, _names(bus), client=False)
         held = replace(held, server_key=key, server_certificate=certificate)
-    if _due(held.cluster_certificate, now):
+    if _due(held.cluster_key, held.cluster_certificate, now) or not _split(held.cluster_authorities):
         key, certificate = _issue(service_name(bus), _signer(held), now, now + _LEAF, _names(bus))
         trusted = _joined([*_split(held.authorities), *_split(held.cluster_authorities)], now)
         held = replace(held, cluster_key=key, cluster_certificate=certificate, cluster_authorities=trusted)
@@ -138,11 +152,12 @@ def _with_authority(held: Credentials, now: dt.datetime) -> Credentials:
     return held
 
 
-def _due(certificate: str, now: dt.datetime) -> bool:
-    return not certificate or _read(certificate).not_valid_after_utc - now < _LEAF_RENEWED
+def _due(key: str, certificate: str, now: dt.datetime) -> bool:
+    return not (key and certificate) or _read(certificate).not_valid_after_utc - now < _LEAF_RENEWED
 
 
 def _drawn(length: int) -> str:
+    # A letter in front: what looks like a number is one to NATS.
     first = secrets.choice(string.ascii_letters)
     return first + "".join(secrets.choice(_LETTERS) for _ in range(length - 1))
 
@@ -175,12 +190,7 @@ def _joined(certificates: list[str], now: dt.datetime) -> str:
 def _read(certificate: str) -> x509.Certificate:
     from cryptography import x509
 
-    try:
-        return x509.load_pem_x509_certificate(certificate.encode())
-    except ValueError as error:
-        raise ConfigError(
-            "a certificate in the Secret of the event bus is no PEM; delete that key of the Secret"
-        ) from error
+    return x509.load_pem_x509_certificate(certificate.encode())
 
 
 def _issue(
