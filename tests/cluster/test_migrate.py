@@ -218,6 +218,25 @@ def test_who_may_read_little_is_told_what_was_not_read(apiserver: ApiServer, spa
     # Then it has the objects, and says what is missing
     assert f"Sensor {space.name}/pack" in done.stdout
     assert "note: Deployment objects cannot be read" in done.stderr
+    # And does not take for missing what it could not see
+    assert "rights-missing" not in done.stdout
+
+
+def test_a_right_that_is_missing_in_the_cluster_is_told(space: Space, migrate: Callable[..., Object]) -> None:
+    # Given a sensor whose account may do nothing
+    body = {"apiVersion": API, "kind": "Workflow", "metadata": {"name": "w"}, "spec": {"entrypoint": "main"}}
+    trigger = {"template": {"name": "t", "argoWorkflow": {"operation": "submit", "source": {"resource": body}}}}
+    about = {"template": {"serviceAccountName": "packer"}, "triggers": [trigger]}
+    space.apply(thing("Sensor", "work", {**SENSOR["spec"], **about}))
+    # Then the report says what it lacks
+    (one,) = (each for each in migrate()["objects"] if each["name"] == "work")
+    (text,) = (point["text"] for point in one["points"] if point["code"] == "rights-missing")
+    assert f"the service account {space.name}/packer may not create workflows.argoproj.io" in text
+    # And when it has the right, nothing
+    rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create", "get"]}]
+    space.server.service_account(space.name, "packer", rules)
+    (one,) = (each for each in migrate()["objects"] if each["name"] == "work")
+    assert "rights-missing" not in {point["code"] for point in one["points"]}
 
 
 def test_a_cluster_that_does_not_answer_is_said(tmp_path: Path) -> None:
