@@ -11,8 +11,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from argosy.kubernetes import names
 from argosy.kubernetes.admission import server
-from argosy.kubernetes.controller import metrics
+from argosy.kubernetes.controller import metrics, process
+from argosy.kubernetes.install import Installation, objects
 from argosy.runtime import telemetry
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
@@ -90,6 +92,21 @@ def test_a_summary_names_only_what_its_query_keeps() -> None:
             }
             assert set(re.findall(r"\$labels\.(\w+)", text)) <= kept, rule["alert"]
             assert rule["labels"]["severity"] in ("critical", "warning", "info")
+
+
+def test_pods_that_are_made_are_pods_that_are_scraped() -> None:
+    # Given what the Prometheus operator is told
+    objects_, installation = yaml.safe_load_all((FOLDER / "podmonitors.yaml").read_text())
+    # Then it looks for all pods that the controller makes
+    (chosen,) = objects_["spec"]["selector"]["matchExpressions"]
+    assert (chosen["key"], set(chosen["values"])) == (names.CONTROLLER, set(process._MADE_BY))
+    # And for those of the installation, by a port that they have
+    for one in objects(Installation(), kinds=False):
+        if one["kind"] == "Deployment":
+            template = one["spec"]["template"]
+            assert installation["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+            ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+            assert {endpoint["port"] for endpoint in installation["spec"]["podMetricsEndpoints"]} <= ports
 
 
 def test_the_page_names_all_alerts() -> None:
