@@ -23,18 +23,18 @@ _OF_THE_TARGET = {"job", "instance", "pod", "le"}
 
 
 def _known() -> dict[str, set[str]]:
-    """Every metric and its labels, by the names that a query uses."""
+    """Every metric and its labels, by the told that a query uses."""
     registries = (telemetry.Metrics().registry, metrics.Metrics(lambda: 0).registry, server.Metrics().registry)
     found = {}
     for registry in registries:
         assert isinstance(registry, CollectorRegistry)
-        for collector, names in registry._collector_to_names.items():
+        for collector, told in registry._collector_to_names.items():
             labels = set(getattr(collector, "_labelnames", None) or getattr(collector, "labelnames", ()))
-            found.update(dict.fromkeys(names, labels))
+            found.update(dict.fromkeys(told, labels))
             if isinstance(collector, ProcessCollector):
                 # What a process says of itself gets the namespace of its pod.
                 found.update({family.name: {"namespace"} for family in collector.collect()})
-            if not names and (family := getattr(collector, "_family", None)):  # a Tally
+            if not told and (family := getattr(collector, "_family", None)):  # a Tally
                 found[f"{family[0]}_total"] = labels
     return found
 
