@@ -23,7 +23,7 @@ _OF_THE_TARGET = {"job", "instance", "pod", "le"}
 
 
 def _known() -> dict[str, set[str]]:
-    """Every metric and its labels, by the told that a query uses."""
+    """Every metric and its labels, by the names that a query uses."""
     registries = (telemetry.Metrics().registry, metrics.Metrics(lambda: 0).registry, server.Metrics().registry)
     found = {}
     for registry in registries:
