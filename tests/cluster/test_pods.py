@@ -95,6 +95,44 @@ class TestPodsOfOneObject:
                 log = service.log.read_text()
                 assert not [word for word in ("sesame", "friend", "-password") if word in log]
 
+    def test_lose_nothing_that_they_have_taken_when_they_are_killed(
+        self, broker: Nats, tmp_path: Path, receiver: Receiver
+    ) -> None:
+        # Given the pods of a webhook and of its sensor, under way
+        door = port()
+        bus = {"EVENTBUS_CONFIG": encoded(config(broker.url))}
+        source = encoded(plain(event_source("killed", "front", door)))
+        receives = Service(tmp_path / "es", "eventsource-service", {"EVENTSOURCE_OBJECT": source, **bus})
+        one = encoded(plain(sensor("killed", "tell", "front", receiver.url)))
+        acts = Service(tmp_path / "sn", "sensor-service", {"SENSOR_OBJECT": one, **bus})
+        for pod in (receives, acts):
+            pod.mount("etc/eventbus/auth/auth.yaml", broker.access)
+        receives.mount("argo-events/secrets/door/token", "open-sesame")
+        acts.mount("argo-events/secrets/badge/number", "7")
+        with receives, acts:
+            acts.start()
+            acts.until_ready()
+            receives.start()
+            receives.until_ready()
+            # When each is killed while events come
+            taken: set[str] = set()
+            for number in range(90):
+                if number in (30, 60):
+                    pod = acts if number == 30 else receives
+                    pod.end(signal.SIGKILL)
+                    pod.start()
+                if post(door, "front", {"n": str(number)}, "open-sesame") == 200:
+                    taken.add(str(number))
+                if number == 60:
+                    receives.until_ready()
+            assert len(taken) > 60
+            # Then all that was taken was done, and what was done twice has one name
+            acts.until(lambda: taken <= {n for n, _ in badges(receiver)}, "all actions")
+            named: dict[str, set[str]] = {}
+            for request in receiver.requests:
+                named.setdefault(request.body, set()).add(request.key)
+            assert {len(keys) for keys in named.values()} == {1}
+
     def test_work_as_far_as_they_can_while_a_secret_is_not_there(self, broker: Nats, tmp_path: Path) -> None:
         # Given an EventSource with two events, and the Secret of one
         front, back = port(), port()
