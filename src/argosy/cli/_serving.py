@@ -22,8 +22,8 @@ _LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warn
 Command = Callable[..., None]
 
 
-def _level(ctx: click.Context, option: click.Parameter, value: str) -> str:
-    # Upstream takes any other word for info, and a pod must not fail for the loudness of its log.
+def level(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    """The level that a word names. Upstream takes any other word for info, and a pod must not fail for the loudness of its log."""
     return _LEVELS.get(value.lower(), "info")
 
 
@@ -77,7 +77,7 @@ _OPTIONS = (
         show_default=True,
         envvar="LOG_LEVEL",
         show_envvar=True,
-        callback=_level,
+        callback=level,
         metavar="LEVEL",
         help="debug, info, warn or error.",
     ),

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from argosy.cli._serving import level
+
 
 @click.command()
 @click.option(
@@ -32,12 +34,17 @@ import click
     help="Where it runs; its Lease is there.",
 )
 @click.option(
-    "--leader-election/--no-leader-election",
+    "--leader-election",
     "elect",
+    type=bool,
+    is_flag=False,
+    flag_value=True,
     default=True,
     show_default=True,
+    metavar="[true|false]",
     help="Of several, one works: the one that has the Lease 'argosy-controller'. The others stand by.",
 )
+@click.option("--no-leader-election", "alone", is_flag=True, help="The same as --leader-election=false.")
 @click.option(
     "--mode",
     type=click.Choice(["dedicated", "shared"]),
@@ -95,16 +102,19 @@ import click
 )
 @click.option(
     "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
     envvar="LOG_LEVEL",
+    callback=level,
+    metavar="LEVEL",
+    help="debug, info, warn or error.",
 )
 def controller(
     namespaced: bool,
     managed: tuple[str, ...],
     namespace: str,
     elect: bool,
+    alone: bool,
     mode: str | None,
     shards: int | None,
     config: Path | None,
@@ -153,7 +163,7 @@ def controller(
         options = Options(
             namespaces=tuple(dict.fromkeys(managed or (namespace,))) if namespaced else None,
             namespace=namespace,
-            elect=elect,
+            elect=elect and not alone,
             over={**{name: value for name, value in over.items() if value is not None}, **of_environment(os.environ)},
             config=config,
             metrics=f"{host}:{metrics_port}",
