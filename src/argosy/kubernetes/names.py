@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
@@ -54,6 +55,13 @@ def mode_of(metadata: Mapping[str, Any], namespace: Mapping[str, Any] | None, de
         if said in get_args(Mode):
             return cast(Mode, said)
     return default
+
+
+def shard_of(key: str, shards: int) -> int:
+    """Which of several processes has a unit: ``NAMESPACE/SENSOR``, ``NAMESPACE/EVENTSOURCE/EVENT`` or ``port NUMBER``. The same answer
+    everywhere.
+    """
+    return zlib.crc32(key.encode()) % shards
 
 
 def dns_label(text: str) -> str:

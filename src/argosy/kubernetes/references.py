@@ -82,4 +82,5 @@ def _written(block: object, word: str) -> Iterator[Selector]:
             yield model(name=name, key=key)
             return
         for inner, item in block.items():
-            yield from _written(item, str(inner))
+            if inner != "resource":  # an object to make: what it names is read where it runs
+                yield from _written(item, str(inner))

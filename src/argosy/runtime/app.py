@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -20,6 +19,7 @@ from typing import Literal, get_args
 from argosy.bus._base import Bus
 from argosy.clock import Clock, SystemClock
 from argosy.errors import ArgosyError
+from argosy.kubernetes.names import shard_of
 from argosy.kubernetes.rights import account_of
 from argosy.manifests.bundle import Bundle
 from argosy.manifests.eventsource import EventSource, EventSpec
@@ -55,7 +55,7 @@ class Shard:
 
     def has(self, key: str) -> bool:
         """Whether the unit (or port) of this name belongs here; the same answer in every process."""
-        return zlib.crc32(key.encode()) % self.count == self.index
+        return shard_of(key, self.count) == self.index
 
 
 @dataclass

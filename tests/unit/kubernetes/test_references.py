@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from argosy.kubernetes.references import acting, references
+from argosy.kubernetes.references import acting, named, references
 from argosy.manifests.bundle import Bundle, loads
 
 SOURCE = """\
@@ -66,6 +66,20 @@ def test_every_secret_and_config_map_of_sources_triggers_and_buses_is_named() ->
     assert named.secrets.keys() == {"rabbit", "rabbit-ca", "header", "slack", "written", "nats"}
     assert named.config_maps == {"settings": {"b"}}
     assert named.secrets["rabbit"] == {"user", "password"}
+
+
+def test_what_an_object_that_is_made_names_is_not_the_sensors_to_read() -> None:
+    workflow = """{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {generateName: w-}, spec: {templates: [
+        {name: a, container: {env: [{name: A, valueFrom: {secretKeyRef: {name: workflows, key: k}}}]}}]}}"""
+    trigger = f"argoWorkflow: {{operation: '', source: {{resource: {workflow}}}}}"
+    for word, complete in (("submit", True), ("by-event", False)):
+        text = _sensor("{}", trigger.replace("''", word)).replace(
+            "}}]\n", "}, parameters: [{src: {dependencyName: it, dataKey: a}, dest: argoWorkflow.operation}]}]\n"
+        )
+        (sensor,) = bundle(text).sensors
+        assert (sensor.triggers[0].config is not None) is complete
+
+        assert not named(sensor).secrets
 
 
 def _sensor(template: str, trigger: str) -> str:

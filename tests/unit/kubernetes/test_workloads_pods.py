@@ -8,6 +8,7 @@ import json
 import pytest
 
 from argosy.errors import ConfigError
+from argosy.kubernetes.names import shard_of
 from argosy.kubernetes.workloads import (
     Settings,
     api_secret,
@@ -17,7 +18,6 @@ from argosy.kubernetes.workloads import (
     shared_event_source,
     without_effect,
 )
-from argosy.kubernetes.workloads._runners import shard_of
 from argosy.runtime.app import Shard
 from tests.unit.kubernetes.objects import BUS, Object, env, event_source_of, main, only, pod, sensor_of
 

@@ -1,18 +1,17 @@
 """What serves the objects of a namespace that have no pods of their own: one runner, or several that share them.
 
-Which runner has an object follows from names (``argosy.runtime.app.Shard``): events that listen go by their port, so that
+Which runner has an object follows from names (``argosy.kubernetes.names.shard_of``): events that listen go by their port, so that
 a Service leads to the one runner that listens there.
 """
 
 from __future__ import annotations
 
 import base64
-import zlib
 from copy import deepcopy
 from typing import Any
 
 from argosy.errors import ConfigError
-from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY, CONTROLLER, OWNER_NAME, RUNNER, Mode
+from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY, CONTROLLER, OWNER_NAME, RUNNER, Mode, shard_of
 from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._deployments import event_source_service
 from argosy.kubernetes.workloads._mounts import Volumes
@@ -42,11 +41,6 @@ def runner_name(shard: int) -> str:
 def runner_labels(shard: int) -> dict[str, str]:
     """The labels by which the pods of one runner are found."""
     return {CONTROLLER: RUNNER, OWNER_NAME: RUNNER, SHARD: str(shard)}
-
-
-def shard_of(key: str, shards: int) -> int:
-    """Which runner has a unit: ``NAMESPACE/SENSOR``, ``NAMESPACE/EVENTSOURCE/EVENT`` or ``port NUMBER``."""
-    return zlib.crc32(key.encode()) % shards
 
 
 def shared_event_source(source: EventSource, shards: int) -> list[Object]:
