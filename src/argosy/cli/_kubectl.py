@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from argosy.cli._client import KUBECTL
 from argosy.cli.main import main as argosy
 
-_GROUPS = ("events", "actions", "sensor")
+_GROUPS = (["events"], ["actions"], ["sensor"])
 _VALUED = ("-n", "--namespace", "--context")
 _BARE = ("-A", "--all-namespaces")
 
@@ -29,11 +29,9 @@ def reordered(words: Sequence[str]) -> list[str]:
         if word in _VALUED:
             moved += left[:2]
             del left[:2]
-        elif (
-            word in _BARE or word.startswith(("--namespace=", "--context=")) or (word[:2] == "-n" and word[:3] != "--")
-        ):
+        elif word in _BARE or word.startswith(("--namespace=", "--context=", "-n")):
             moved.append(left.pop(0))
-        elif not word.startswith("-") and (not command or (command == [command[0]] and command[0] in _GROUPS)):
+        elif not word.startswith("-") and (not command or command in _GROUPS):
             command.append(left.pop(0))
         else:
             break
