@@ -11,7 +11,7 @@ import pytest
 
 from argosy.kubernetes.crds import definitions
 from tests.cluster.controlling import Controller, Space, until
-from tests.cluster.objects import exotic, sensor, source
+from tests.cluster.objects import argo, exotic, sensor, source
 from tests.kubernetes.apiserver import ApiServer
 
 
@@ -103,6 +103,35 @@ def test_a_configuration_that_changes_holds_at_once_and_a_wrong_one_changes_noth
         assert image() == "first:1"
         config.write_text("argosy: {image: 'third:1'}\n")
         until(lambda: image() == "third:1", "the third image")
+
+
+def test_one_that_is_killed_again_and_again_ends_in_the_same_objects(
+    server: ApiServer, space: Space, tmp_path: Path
+) -> None:
+    # Given much to do, and a bus with credentials that may be made only once
+    bus = argo("EventBus", "default", {"jetstream": {"version": "latest", "replicas": 3, "persistence": {}}})
+    hooks = source(annotations={"argosy.dev/mode": "shared"})
+    space.apply(bus, hooks, *(sensor(f"tell-{number}") for number in range(60)))
+    with Controller(server, space.name, tmp_path, "--no-leader-election") as controller:
+        held = until(lambda: space.get("Secret", "eventbus-default-js-server"), "the credentials")["data"]
+        # When it is killed again and again in the middle of it, while half of it changes
+        for round_ in range(5):
+            controller.end(signal.SIGKILL)
+            space.apply(*(sensor(f"tell-{number}", replicas=2) for number in range(round_ * 6, round_ * 6 + 6)))
+            space.delete("Sensor", f"tell-{50 + round_}")
+            controller.start()
+            until(lambda: controller.metric("argosy_controller_writes_total") > 3, "it is at work")
+        # Then it ends in what is asked for, and nothing else
+        wanted = {f"tell-{number}-sensor" for number in range(60) if not 50 <= number < 55}
+        until(lambda: set(space.names("Deployment")) == {*wanted, "argosy-runner-0"}, "all Deployments")
+        replicas = {item["metadata"]["name"]: item["spec"]["replicas"] for item in space.items("Deployment")}
+        until(lambda: len(space.names("PodDisruptionBudget")) == 31, "those of 30 sensors, and that of the bus")
+        assert all(replicas[f"tell-{number}-sensor"] == (2 if number < 30 else 1) for number in range(50))
+        until(controller.quiet, "nothing more to do")
+        assert (space.get("Secret", "eventbus-default-js-server") or {})["data"] == held
+        assert space.names("Secret") == ["argosy-api", "eventbus-default-js-client-auth", "eventbus-default-js-server"]
+        assert space.names("Service") == ["eventbus-default-js-svc", "hooks-eventsource-svc"]
+        assert "a defect" not in controller.log
 
 
 def test_it_ends_in_peace_while_it_is_at_work(server: ApiServer, space: Space, tmp_path: Path) -> None:
