@@ -25,9 +25,9 @@ STREAM = "default"
 SUBJECTS = "default.*.*"
 """``default.<eventsource>.<event>``."""
 
-_KEYS = {
-    key.lower(): key for key in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
-}
+STREAM_KEYS = ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
+"""What ``streamConfig`` may say."""
+_KEYS = {key.lower(): key for key in STREAM_KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class StreamSettings:
     @classmethod
     def parse(cls, config: str | Mapping[str, Any] | None) -> Self:
         """Read a manifest's ``streamConfig``: YAML text or what it holds. Keys in any case; what is missing
-        has its default.
+        has its default, and what is unknown has no effect, as upstream has it; ``argosy lint`` warns of it.
 
         Raises BusError, naming the key, where a value is not what it should be.
         """
@@ -82,12 +82,8 @@ class StreamSettings:
             raise BusError("streamConfig is not a mapping; write for example maxMsgs: 50000")
         values: dict[str, Any] = {}
         for name, value in config.items():
-            known = _KEYS.get(str(name).lower())
-            if known is None:
-                near = difflib.get_close_matches(str(name).lower(), _KEYS, n=1)
-                hint = f"did you mean {_KEYS[near[0]]!r}?" if near else f"known are {', '.join(_KEYS.values())}"
-                raise BusError(f"streamConfig has the unknown key {str(name)!r}; {hint}")
-            values[known] = value
+            if known := _KEYS.get(str(name).lower()):
+                values[known] = value
         read: dict[str, Any] = {}
         if values.get("retention") is not None:
             read["retention"] = ("limits", "interest", "workqueue")[_whole("retention", values["retention"], 0, 2)]

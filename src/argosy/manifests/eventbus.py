@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from argosy.bus._jetstream_settings import STREAM_KEYS, StreamSettings, server_urls
+from argosy.errors import BusError
 from argosy.manifests._yaml import Fault, documents
 from argosy.manifests.fields import Json, Metadata, Model, SASLConfig, SecretKeySelector, TLSConfig
 from argosy.manifests.findings import Problem, check
@@ -241,9 +243,6 @@ def parse_event_bus(raw: dict[str, Any]) -> tuple[EventBus | None, list[Problem]
     return EventBus(metadata, spec, digest(raw["spec"]), raw), problems
 
 
-_STREAM_KEYS = ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
-
-
 def _remarks(spec: EventBusSpec) -> list[Problem]:
     found: list[Problem] = []
     engines = [name for name in ("nats", "jetstream", "kafka", "jetstreamExotic") if getattr(spec, _ATTRIBUTES[name])]
@@ -282,7 +281,12 @@ def _remarks(spec: EventBusSpec) -> list[Problem]:
     for engine in ("jetstream", "jetstreamExotic"):
         block = getattr(spec, _ATTRIBUTES[engine])
         if block and block.stream_config:
-            found += [problem.inside(engine, "streamConfig") for problem in _stream_remarks(block.stream_config)]
+            found += [problem.inside(engine, "streamConfig") for problem in stream_remarks(block.stream_config)]
+    if spec.jetstream_exotic:
+        try:
+            server_urls(spec.jetstream_exotic.url)
+        except BusError as error:
+            found.append(Problem("invalid-value", str(error), ("jetstreamExotic", "url")))
     return found
 
 
@@ -294,18 +298,26 @@ _ATTRIBUTES = {
 }
 
 
-def _stream_remarks(text: str) -> list[Problem]:
+def stream_remarks(text: str) -> list[Problem]:
+    """What there is to say about the text of a ``streamConfig``."""
     read = list(documents(text))
+    if not read:
+        return []
     if len(read) != 1 or isinstance(read[0], Fault) or not isinstance(read[0].value, dict):
         return [Problem("invalid-value", "'streamConfig' must be YAML text with settings such as 'maxMsgs: 50000'")]
-    known = {key.lower() for key in _STREAM_KEYS}
-    return [
+    known = {key.lower() for key in STREAM_KEYS}
+    found = [
         Problem(
             "unknown-field",
-            f"unknown stream setting '{key}'{did_you_mean(key, _STREAM_KEYS)}; it has no effect",
+            f"unknown stream setting '{key}'{did_you_mean(key, STREAM_KEYS)}; it has no effect",
             (),
             "warning",
         )
         for key in read[0].value
         if key.lower() not in known
     ]
+    try:
+        StreamSettings.parse(text)
+    except BusError as error:
+        found.append(Problem("invalid-value", str(error)))
+    return found

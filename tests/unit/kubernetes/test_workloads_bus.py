@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from argosy.bus._jetstream_settings import StreamSettings
 from argosy.errors import ConfigError
 from argosy.kubernetes.buses import bus_manifest
 from argosy.kubernetes.workloads import Settings, bus_config, event_bus, installed, parse
@@ -253,11 +254,19 @@ class TestTheStatus:
         for one in (exotic, kafka):
             assert event_bus(one, Settings(), None) == [] and installed(one, Settings()) is None
 
-    def test_refuses_limits_that_are_none_with_their_place(self) -> None:
-        bus = event_bus_of("{jetstream: {version: latest, streamConfig: 'maxAge: soon'}}")
+    def test_refuses_limits_that_do_not_go_with_the_clusters_with_their_place(self) -> None:
+        bus = event_bus_of("{jetstream: {version: latest, streamConfig: 'duplicates: 2h'}}")
+        settings = parse("eventBus: {jetstream: {streamConfig: 'maxAge: 1h'}}")
 
-        with pytest.raises(ConfigError, match=r"spec.jetstream.streamConfig.*'maxAge' is 'soon'"):
-            bus_config(bus, Settings())
+        with pytest.raises(ConfigError, match=r"spec.jetstream.streamConfig.*'duplicates' is longer than 'maxAge'"):
+            bus_config(bus, settings)
+
+    @pytest.mark.parametrize("own", ["maxAge: 1m", "{maxAge: 1m, colour: red}"])
+    def test_take_a_short_age_though_the_clusters_window_is_longer(self, own: str) -> None:
+        found = limits(f"{{jetstream: {{version: latest, streamConfig: '{own}'}}}}")
+
+        read = StreamSettings.parse(found)
+        assert (read.max_age_seconds, read.duplicates_seconds, read.max_messages) == (60, 60, 50_000)
 
 
 class TestNatsStreaming:
@@ -351,7 +360,14 @@ eventBus:
             ("argosy: {jetstream: {}}", "'jetstream' belongs into 'eventBus'"),
             ("eventBus: {jetstream: {versions: []}}", "needs at least 1 entry"),
             ("eventBus: {jetstream: {versions: [{version: a}]}}", "'natsImage' is missing"),
-            ("eventBus: {jetstream: {streamConfig: 'maxMsg: 1'}}", "unknown key 'maxMsg'; did you mean 'maxMsgs'"),
+            (
+                "eventBus: {jetstream: {streamConfig: 'maxMsg: 1'}}",
+                "streamConfig: unknown stream setting 'maxMsg'; did you",
+            ),
+            (
+                "eventBus: {jetstream: {streamConfig: 'maxMsgs: x'}}",
+                "eventBus.jetstream.streamConfig: .*'maxMsgs' is 'x'",
+            ),
         ],
     )
     def test_that_is_wrong_says_where(self, text: str, told: str) -> None:

@@ -107,6 +107,9 @@ def test_somebody_elses_nats_streaming_is_refused_with_the_way_out() -> None:
         ({"jetstreamExotic": {"url": ""}}, "spec.jetstreamExotic.url"),
         ({"jetstream": {"version": "1", "streamConfig": "[1]"}}, "spec.jetstream.streamConfig"),
         ({"jetstream": {"version": "1", "streamConfig": "a: ["}}, "spec.jetstream.streamConfig"),
+        ({"jetstream": {"version": "1", "streamConfig": "maxMsgs: many"}}, "spec.jetstream.streamConfig"),
+        ({"jetstreamExotic": {"url": "u", "streamConfig": "maxAge: a week"}}, "spec.jetstreamExotic.streamConfig"),
+        ({"jetstreamExotic": {"url": "http://nats:4222"}}, "spec.jetstreamExotic.url"),
         ({"jetstreem": {"version": "1"}}, "spec.jetstreem"),
     ],
 )

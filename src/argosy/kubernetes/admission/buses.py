@@ -1,6 +1,6 @@
 """What of an EventBus would not run, and what cannot be changed once it is there, because what it keeps would be lost or left behind.
 
-The limits of a stream and the address of a server are read as the running process reads them. What cannot change are upstream's rules (``pkg/reconciler/eventbus``, ``validator/eventbus.go``): the engine stays, in every direction; so do ``native`` or
+What cannot change are upstream's rules (``pkg/reconciler/eventbus``, ``validator/eventbus.go``): the engine stays, in every direction; so do ``native`` or
 ``exotic``, how clients of NATS Streaming say who they are, and the limits of an installed JetStream's stream.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from argosy.bus._jetstream_settings import StreamSettings, server_urls
-from argosy.errors import BusError
 from argosy.kubernetes.admission.others import Remark
 from argosy.kubernetes.client import Object
 from argosy.manifests._yaml import Fault, documents
@@ -21,25 +19,10 @@ _ADVICE = "make a new EventBus and move to it"
 
 
 def unusable(item: Object) -> Iterator[Remark]:
-    """What the processes that use the bus would refuse, in their words."""
-    spec = mapping(item, "spec")
-    engine = _engine(spec)
-    if engine == "kafka":
+    """What cannot be run, although it is valid."""
+    if _engine(mapping(item, "spec")) == "kafka":
         text = "Kafka is not run as a bus by this version, so whatever uses this bus waits; use jetstream"
         yield Remark("spec.kafka", text, "warning", "")
-    if engine in ("jetstream", "jetstreamExotic"):
-        block = mapping(spec, engine)
-        limits, url = block.get("streamConfig"), block.get("url")
-        try:
-            if isinstance(limits, str) and limits:
-                StreamSettings.parse(limits)
-        except BusError as error:
-            yield Remark(f"spec.{engine}.streamConfig", str(error), "error", "invalid-value")
-        try:
-            if engine == "jetstreamExotic" and isinstance(url, str) and url:
-                server_urls(url)
-        except BusError as error:
-            yield Remark(f"spec.{engine}.url", str(error), "error", "invalid-value")
 
 
 def changes(before: Object, now: Object) -> Iterator[Remark]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from argosy.bus._jetstream_settings import StreamSettings
+from argosy.bus._jetstream_settings import STREAM_KEYS, StreamSettings
 from argosy.errors import BusError, ConfigError
 from argosy.kubernetes.names import dns_label
 from argosy.kubernetes.workloads.settings import Settings
@@ -101,7 +101,7 @@ def client_secret_name(bus: EventBus) -> str:
 def bus_config(bus: EventBus, settings: Settings) -> Object:
     """The ``status.config`` of an EventBus: ``{"jetstream": …}`` or ``{"kafka": …}``.
 
-    Raises ConfigError for limits of the event log that are none.
+    Raises ConfigError for limits of the event log that do not go with the cluster's.
     """
     if js := installed(bus, settings):
         name, namespace = service_name(bus), bus.metadata.namespace
@@ -125,23 +125,30 @@ def bus_config(bus: EventBus, settings: Settings) -> Object:
 
 
 def stream_config(js: JetStreamBus, settings: Settings) -> str:
-    """The limits of the event log as YAML text: the bus' own over the cluster's. A stream has no more copies than there are servers."""
-    merged: dict[str, Any] = {}
-    for text, path in ((settings.jetstream.stream_config, ""), (js.stream_config or "", "spec.jetstream.streamConfig")):
-        try:
-            StreamSettings.parse(text)
-            given = yaml.safe_load(text) or {}
-        except BusError as error:
-            raise ConfigError(str(error), path=path) from error
-        merged.update((_WORDS.get(str(key).lower(), str(key)), value) for key, value in given.items())
-    wanted = StreamSettings.parse(merged).replicas or _DEFAULT_REPLICAS
+    """The limits of the event log as YAML text: the bus' own over the cluster's. A stream has no more copies than there are servers.
+
+    Raises ConfigError where the two do not go together.
+    """
+    general, own = _limits(settings.jetstream.stream_config), _limits(js.stream_config)
+    age = StreamSettings.parse(own).max_age_seconds
+    if "duplicates" not in own and age and age < StreamSettings.parse(general).duplicates_seconds:
+        general.pop("duplicates", None)  # a window that the bus did not ask for must not fail the age that it did
+    merged = {**general, **own}
+    try:
+        wanted = StreamSettings.parse(merged).replicas or _DEFAULT_REPLICAS
+    except BusError as error:
+        raise ConfigError(str(error), path="spec.jetstream.streamConfig") from error
     merged["replicas"] = min(wanted, replicas_of(js))
     return yaml.safe_dump(dict(sorted(merged.items())), sort_keys=False)
 
 
-_WORDS = {
-    word.lower(): word for word in ("retention", "discard", "maxMsgs", "maxAge", "maxBytes", "replicas", "duplicates")
-}
+def _limits(text: str | None) -> dict[str, Any]:
+    """What the text of a ``streamConfig`` says, its keys spelt as they are documented."""
+    given: dict[Any, Any] = yaml.safe_load(text or "") or {}
+    return {_WORDS.get(str(key).lower(), str(key)): value for key, value in given.items()}
+
+
+_WORDS = {word.lower(): word for word in STREAM_KEYS}
 
 
 def _written(block: BaseModel) -> Object:

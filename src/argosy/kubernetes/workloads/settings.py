@@ -7,14 +7,15 @@ it a block ``argosy`` with what is ours. ``eventBus.nats`` is read over: NATS St
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 import yaml
 from pydantic import Field
 
-from argosy.bus._jetstream_settings import StreamSettings
-from argosy.errors import BusError, ConfigError
+from argosy.errors import ConfigError
 from argosy.kubernetes.names import Mode
+from argosy.manifests.eventbus import stream_remarks
 from argosy.manifests.fields import Json, Model
 from argosy.manifests.findings import check
 
@@ -149,13 +150,11 @@ def parse(text: str, *, where: str = "controller-config.yaml") -> Settings:
         problems += [problem.inside("argosy") for problem in wrong]
         if "jetstream" in file.argosy:
             raise ConfigError(f"{where}: 'jetstream' belongs into 'eventBus', not into 'argosy'")
+        limits = stream_remarks(file.event_bus.jetstream.stream_config)
+        # A warning would be read by nobody here, and a setting without an effect is a slip.
+        problems += [replace(one, severity="error").inside("eventBus", "jetstream", "streamConfig") for one in limits]
     errors = [problem for problem in problems if problem.severity == "error"]
     if file is None or ours is None or errors:
         told = "; ".join(f"{'.'.join(map(str, one.loc))}: {one.message}" if one.loc else one.message for one in errors)
         raise ConfigError(f"{where} cannot be used: {told}")
-    jetstream = file.event_bus.jetstream
-    try:
-        StreamSettings.parse(jetstream.stream_config)
-    except BusError as error:
-        raise ConfigError(f"{where}: eventBus.jetstream.streamConfig: {error}") from error
-    return ours.model_copy(update={"jetstream": jetstream})
+    return ours.model_copy(update={"jetstream": file.event_bus.jetstream})
