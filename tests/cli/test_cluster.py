@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,54 @@ def test_following_goes_on_with_the_pod_that_comes_where_one_ends(
     assert new.asked[0]["since"] == "2026-01-01T00:00:02Z"  # type: ignore[attr-defined]
     assert "the pod that told what comes has ended; another one is looked for" in said.errors
     assert "that is enough" in said.errors
+
+
+def test_following_several_buses_goes_on_with_each_although_the_pod_of_one_ends(
+    double: ApiServerDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a bus of which nothing comes, and another one whose pod is replaced
+    monkeypatch.setattr("argosy.cli._cluster_log._PAUSE_SECONDS", 0.0)
+    old, over, waited_out = telling([1]), threading.Event(), []
+
+    def quiet(*question: Any) -> Answer:
+        if not over.wait(20):
+            waited_out.append(True)
+        return 200, ""
+
+    def replaced(*question: Any) -> Answer:
+        said = old(*question)
+        double.pods[0] = pod("web-2", "EventSource", "web")
+        double.apis["web-2"] = telling([2], "that is enough")
+        return said
+
+    double.add(pod("web-1", "EventSource", "web"), replaced)
+    double.add(pod("dock-1", "EventSource", "dock", bus="two"), quiet)
+    try:
+        # When somebody follows both
+        said = ask("events", "tail", "-f", "-o", "json", code=1)
+        # Then what comes on the first is told on, and nobody waits for the second
+        assert [row["position"] for row in said.lines] == [1, 2]
+        assert not waited_out
+    finally:
+        over.set()
+
+
+def test_an_event_is_published_through_a_pod_that_knows_its_source_although_another_does_not_answer(
+    double: ApiServerDouble,
+) -> None:
+    # Given a pod that does not answer, and one of a sensor that listens to a source that nobody runs
+    def listening(method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        if method == "POST":
+            return 200, {"id": "1", "source": "orders", "subject": "new", "namespace": "shop", "sensors": []}
+        about = {"spec": {"dependencies": [{"name": "d", "eventSourceName": "orders", "eventName": "new"}]}}
+        shown = [{"namespace": "shop", "name": "bill", "folder": "", "object": about}]
+        return 200, {"sensors": shown, "eventSources": [], "declared": [], "configMaps": []}
+
+    double.add(pod("away-1", "Sensor", "away"), unreachable)
+    double.add(pod("bill-1", "Sensor", "bill"), listening)
+    # When an event of that source is put on the log
+    said = ask("events", "publish", "-", "--source", "orders", "--event", "new", "-o", "json", given="{}")
+    # Then the sensor's pod has done it
+    assert ("bill-1", "POST", "/events") in double.asked
+    assert json.loads(said.text)["sensors"] == ["bill"]
+    assert "pod 'away-1' of Sensor 'away' does not answer" in said.errors

@@ -137,20 +137,18 @@ class Log:
 
     def publish(self, order: Answer) -> Answer:
         """Put an event on the log that its source writes to."""
-        source, name = str(order.get("source") or ""), ""
+        source = str(order.get("source") or "")
         if "cloudEvent" in order:
             try:
                 source = str(json.loads(order["cloudEvent"])["source"])
             except (ValueError, KeyError, TypeError):
                 source = ""  # the pod says what is wrong with it
         found = self._pods.dedicated("EventSource", source)
-        for pod in self._pods.all if found is None else ():
+        if found is None:
             # A sensor's pod knows the bus of a source that nobody runs here.
-            if pod.pod.trouble or found is not None:
-                continue
-            answer = pod.get("/manifests")
-            if source in {one["name"] for one in answer["eventSources"]} | {pair[0] for pair in pairs(answer)}:
-                found = pod
+            asked = [one for one in self._pods.all if not one.pod.trouble]
+            told = self._pods.ask(asked, lambda pod: pod.get("/manifests"))
+            found = next((pod for pod, answer in told if source in _sources(answer)), None)
         if found is None:
             known = sorted({pair[0] for pair in pairs(self._pods.manifests)})
             there = f"; there is {', '.join(known)}" if known else ""
@@ -166,19 +164,26 @@ class Log:
         return done
 
 
+def _sources(manifests: Answer) -> set[str]:
+    """The event sources that a pod runs or listens to."""
+    return {one["name"] for one in manifests["eventSources"]} | {pair[0] for pair in pairs(manifests)}
+
+
 def _cursor(text: str) -> dict[str, int]:
     parts = (part.rpartition("@") for part in text.split(",") if part)
     return {bus: int(place) for bus, _, place in parts}
 
 
 def _together(streams: Sequence[Iterator[Any]]) -> Iterator[Any]:
-    """The rows of several streams as they come; raises what one of them raises."""
+    """The rows of several streams as they come, until one of them ends; raises what that one raises."""
     coming: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    ended = object()
+    ended, over = object(), threading.Event()
 
     def read(stream: Iterator[Any]) -> None:
         try:
             for row in stream:
+                if over.is_set():
+                    return
                 coming.put(row)
             coming.put(ended)
         except Refused as error:
@@ -186,12 +191,15 @@ def _together(streams: Sequence[Iterator[Any]]) -> Iterator[Any]:
 
     for one in streams:
         threading.Thread(target=read, args=(one,), daemon=True).start()
-    open_ones = len(streams)
-    while open_ones:
-        row = coming.get()
-        if row is ended:
-            open_ones -= 1
-        elif isinstance(row, Refused):
-            raise row
-        else:
-            yield row
+    last: Any = None
+    try:
+        while last is None or not coming.empty():
+            row = coming.get()
+            if row is ended or isinstance(row, Refused):
+                last = last or row
+            else:
+                yield row
+    finally:
+        over.set()
+    if isinstance(last, Refused):
+        raise last
