@@ -151,6 +151,10 @@ def test_objects_without_pods_of_their_own_get_a_runner_that_may_read_just_what_
     # When somebody takes the Role away, it is made again
     space.delete("Role", "argosy-runner")
     until(lambda: space.get("Role", "argosy-runner"), "the Role again")
+    # When one is made wrong, the runner goes on with what was right
+    space.patch("EventSource", "hooks", {"spec": {"calendar": {"tick": {"interval": "10s"}}}})
+    until(lambda: space.condition("EventSource", "hooks", "Ready").get("reason") == "InvalidEventSource")
+    assert space.condition("EventSource", "hooks", "Deployed")["reason"] == "Before"
     # When the last of them goes, all of it goes
     space.delete("Sensor", "tell")
     space.delete("EventSource", "hooks")

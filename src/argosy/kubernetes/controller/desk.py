@@ -27,6 +27,7 @@ from argosy.manifests.findings import Problem, path_text
 from argosy.manifests.sensor import Sensor
 
 _SHOWN = 5
+_REMEMBERED = 50_000
 _PASSING = ("EventBusNotReady",)
 """Reasons that every installation has for a moment, and that nobody need be told of."""
 
@@ -62,8 +63,8 @@ class Desk:
     announce: Announce = say_nothing
     reports: Reports = field(default_factory=Reports)
     clock: Clock = field(default_factory=SystemClock)
-    wrote: Callable[[str, str], None] = lambda verb, kind: None
-    """Told of each write: its verb, and the kind of the object."""
+    wrote: Callable[[str, Object], None] = lambda verb, item: None
+    """Told of each write before it is done: its verb, and the object."""
     reader: Reader = field(default_factory=Reader)
     without_runners: set[str] = field(default_factory=set)
     """Namespaces in which nothing of runners is left, as this process has seen itself: it need not look again."""
@@ -99,19 +100,21 @@ class Desk:
             if made_of(live) == state[0] and not live["metadata"].get("deletionTimestamp"):
                 self._reverted(about, live, made)
         answer = await self._apply(made, live)
+        if len(self._settled) > _REMEMBERED:
+            self._settled.clear()
         self._settled[where] = (made_of(made), str(answer["metadata"].get("resourceVersion")))
 
     async def _apply(self, made: Object, live: Object | None) -> Object:
-        self.wrote("apply", made["kind"])
+        self.wrote("apply", made)
         try:
             return await self.cluster.apply(made)
         except Rejected as error:
             # A Service with another cluster IP is another Service.
             if made["kind"] != "Service" or live is None or "immutable" not in str(error).lower():
                 raise
-        self.wrote("delete", made["kind"])
+        self.wrote("delete", made)
         await self.cluster.delete(live)
-        self.wrote("apply", made["kind"])
+        self.wrote("apply", made)
         return await self.cluster.apply(made)
 
     def _reverted(self, about: Object, live: Object, made: Object) -> None:
@@ -124,7 +127,7 @@ class Desk:
         """Remove these objects; those that are going already are left to it."""
         for one in unwanted:
             if not one["metadata"].get("deletionTimestamp"):
-                self.wrote("delete", one["kind"])
+                self.wrote("delete", one)
                 await self.cluster.delete(one)
 
     async def tell(
@@ -143,7 +146,7 @@ class Desk:
         patch = {name: _change(before.get(name), value) for name, value in now.items() if before.get(name) != value}
         if not patch:
             return
-        self.wrote("status", seen["kind"])
+        self.wrote("status", seen)
         await self.cluster.patch(seen, {"status": patch}, "status")
         self._announce_turns(seen, before.get("conditions") or (), now["conditions"])
 
@@ -160,7 +163,7 @@ class Desk:
         """Have the object carry exactly these finalizers."""
         if list(seen["metadata"].get("finalizers") or ()) == finalizers:
             return seen
-        self.wrote("finalizers", seen["kind"])
+        self.wrote("finalizers", seen)
         return await self.cluster.patch(seen, {"metadata": {"finalizers": finalizers}})
 
 

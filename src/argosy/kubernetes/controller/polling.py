@@ -83,7 +83,8 @@ class Reports:
 
     def waiting_for(self, key: Key) -> str:
         """What keeps the object from being ready, as a clause."""
-        return next((str(one["waitingFor"]) for one in self.pods(key).values() if one.get("waitingFor")), "")
+        waiting = (one for one in self.pods(key).values() if one.get("waitingFor") and not one.get("ready"))
+        return next((str(one["waitingFor"]) for one in waiting), "")
 
     def fields(self, key: Key) -> dict[str, Any]:
         """The fields of the object's status. Several pods: counts are the largest, since all count on one bus; times the latest."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from argosy.clock import SystemClock
 from argosy.errors import ArgosyError
-from argosy.kubernetes.client import Client, Conflict
+from argosy.kubernetes.client import Client, Conflict, Object
 from argosy.kubernetes.controller.announcing import Announcer
 from argosy.kubernetes.controller.caches import CLUSTER_GRANTS, GRANTS, OBJECTS, Caches
 from argosy.kubernetes.controller.configuration import Configuration
@@ -117,6 +117,7 @@ class Process:
     async def _turn(self, client: Client) -> None:
         """Be the one that works once, from the election to its end."""
         if not self._options.elect:
+            self.metrics.leads.set(1)
             await self._work(client, None)
             return
         election = await self._election(client)
@@ -195,7 +196,7 @@ class Process:
             settings=lambda: self.configuration.settings,
             announce=announcer,
             reports=reports,
-            wrote=lambda verb, kind: self.metrics.writes.labels(verb, kind).inc(),
+            wrote=self._wrote,
         )
 
         async def one(key: Key) -> float | None:
@@ -244,6 +245,20 @@ class Process:
             _log.warning("the Lease is lost: %s; standing by", lost.result(), extra={"action": "lease.lost"})
             return False
         return task.done() and not self._stop.is_set()
+
+    def _wrote(self, verb: str, item: Object) -> None:
+        self.metrics.writes.labels(verb, item["kind"]).inc()
+        about = item["metadata"]
+        _log.log(
+            # A status changes with every event; what is made and taken away is what somebody looks for.
+            logging.DEBUG if verb in ("status", "finalizers") else logging.INFO,
+            "%s of %s %s/%s",
+            verb,
+            item["kind"],
+            about.get("namespace") or "",
+            about["name"],
+            extra={"action": f"controller.{verb}"},
+        )
 
     def _add(self, queue: Queue[Key], key: Key) -> None:
         if key.kind == "Namespace":

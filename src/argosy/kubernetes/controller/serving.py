@@ -70,7 +70,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     owned = [one for one in owned if one not in former]
     one, problems = parse_event_source(seen) if key.kind == "EventSource" else parse_sensor(seen)
     if one is None:
-        deployed = _as_it_was(owned)
+        deployed = _as_it_was(seen, owned)
         conditions = [*_faults(key.kind, problems), deployed]
         await desk.tell(seen, [*conditions, _ready(conditions)])
         return None
@@ -165,9 +165,12 @@ def _lacking(desk: Desk, sensor: Sensor) -> Iterator[tuple[bool, str]]:
 # Whether it runs
 
 
-def _as_it_was(owned: list[Object]) -> Condition:
+def _as_it_was(seen: Object, owned: list[Object]) -> Condition:
     if any(item["kind"] == "Deployment" for item in owned):
         return holds(DEPLOYED, "Before", "what was valid last goes on; the spec has to be mended first")
+    if (seen.get("status") or {}).get("mode") == "shared":
+        text = "what was valid last goes on until the runner is started anew; the spec has to be mended first"
+        return holds(DEPLOYED, "Before", text)
     return unknown(DEPLOYED, "NotYet", "the spec has to be mended first")
 
 
@@ -247,9 +250,10 @@ async def open_api(desk: Desk, namespace: str) -> None:
     """Make the token that opens the API of the namespace's pods, unless there is one."""
     if await desk.cluster.read("Secret", namespace, API_SECRET) is not None:
         return
-    desk.wrote("create", "Secret")
+    secret = workloads.api_secret(namespace, secrets.token_urlsafe(32))
+    desk.wrote("create", secret)
     try:
-        await desk.cluster.create(workloads.api_secret(namespace, secrets.token_urlsafe(32)))
+        await desk.cluster.create(secret)
     except AlreadyExists:
         return  # made in this very moment; there is one, and that is all that matters
 
@@ -302,26 +306,23 @@ def _rest(owned: list[Object], wanted: list[Object]) -> list[Object]:
 
 
 def _works(desk: Desk, key: Key, wanted: Object) -> Condition:
-    """Whether the pods of a Deployment serve, as the cluster says."""
+    """Whether the pods of a Deployment serve, as the cluster and they say."""
     live = desk.cluster.get(*place(wanted))
     name, replicas = wanted["metadata"]["name"], wanted["spec"]["replicas"]
     status = (live or {}).get("status") or {}
     if live is None or (status.get("observedGeneration") or 0) < (live["metadata"].get("generation") or 0):
         return fails(READY, "PodsNotAvailable", f"the pods of Deployment '{name}' are being made")
     available, updated = status.get("availableReplicas") or 0, status.get("updatedReplicas") or 0
+    why = desk.reports.waiting_for(key)
     if available >= replicas and updated >= replicas:
-        return holds(READY, "Running")
+        return fails(READY, "Waiting", why) if why else holds(READY, "Running")
     for one in status.get("conditions") or ():
         if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
             return fails(READY, "PodsNotMade", f"Deployment '{name}': {one.get('message')}")
-    late = next(
-        (
-            f"; {one.get('message')}"
-            for one in status.get("conditions") or ()
-            if one.get("type") == "Progressing" and one.get("status") == "False"
-        ),
-        "",
-    )
-    return fails(
-        READY, "PodsNotAvailable", f"{available} of {replicas} pods of Deployment '{name}' are available{late}"
-    )
+    late = [
+        str(one.get("message"))
+        for one in status.get("conditions") or ()
+        if one.get("type") == "Progressing" and one.get("status") == "False"
+    ]
+    told = [f"{available} of {replicas} pods of Deployment '{name}' are available", *late, *([why] if why else [])]
+    return fails(READY, "PodsNotAvailable", "; ".join(told))
