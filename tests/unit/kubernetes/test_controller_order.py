@@ -275,3 +275,35 @@ def test_any_order_and_repetition_of_news_and_any_death_ends_in_the_same_objects
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())
+
+
+def test_an_object_is_not_ready_while_its_pod_says_that_it_waits_though_the_cluster_counts_the_pod() -> None:
+    def ready(world: World) -> Object:
+        (one,) = (
+            each
+            for each in world.store.objects["EventSource", _SPACE, "hooks"]["status"]["conditions"]
+            if each["type"] == "Ready"
+        )
+        return one
+
+    async def play() -> None:
+        # Given an event source whose pod is available
+        world = World(VirtualClock(_START, asyncio.get_running_loop()))
+        world.write("EventBus", "default", 1, {})
+        world.write("EventSource", "hooks", 0, {})
+        await world.settle()
+        assert ready(world)["status"] == "True"
+        # When the pod says what it waits for
+        said = {"kind": "EventSource", "name": "hooks", "ready": False, "waitingFor": "it waits for Secret 'late'"}
+        for key in world.desk.reports.take("pod", _SPACE, "eventsource-controller", {"objects": [said]}):
+            world.waiting[key] = None
+        await world.settle()
+        # Then its status says so, and no longer when it has it
+        assert ready(world).items() >= {"status": "False", "reason": "Waiting", "message": said["waitingFor"]}.items()
+        for key in world.desk.reports.take("pod", _SPACE, "eventsource-controller", {"objects": []}):
+            world.waiting[key] = None
+        await world.settle()
+        assert ready(world)["status"] == "True"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())

@@ -238,6 +238,14 @@ class TestReports:
         assert key in reports.forget(["one"])
         assert not reports.ready(key, "argosy-runner")
 
+    def test_a_pod_that_stands_by_is_ready_and_keeps_nothing(self) -> None:
+        reports, key = Reports(), Key("EventSource", "shop", "hooks")
+        said = {"kind": "EventSource", "name": "hooks", "ready": True, "waitingFor": "'hooks-1' receives"}
+        reports.take("two", "shop", "eventsource-controller", {"objects": [said]})
+        assert reports.waiting_for(key) == ""
+        reports.take("two", "shop", "eventsource-controller", {"objects": [{**said, "ready": False}]})
+        assert reports.waiting_for(key) == "'hooks-1' receives"
+
     @pytest.mark.parametrize("nonsense", [None, 7, [], {"objects": 7}, {"objects": {"a": 1}}, {"objects": [[]]}])
     def test_an_answer_that_makes_no_sense_says_nothing(self, nonsense: Any) -> None:
         assert Reports().take("one", "shop", "sensor-controller", nonsense) == []

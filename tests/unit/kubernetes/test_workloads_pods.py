@@ -312,6 +312,12 @@ class TestProbesAndTheEnd:
         assert {one["port"] for one in paths.values()} == {"metrics"}
         assert (paths["livenessProbe"]["path"], paths["readinessProbe"]["path"]) == ("/healthz", "/readyz")
 
+    def test_one_event_that_waits_does_not_keep_requests_from_the_others(self) -> None:
+        two = "webhook: {a: {port: '12000', endpoint: /a}, b: {port: '12000', endpoint: /b, authSecret: {name: late, key: t}}}"
+
+        assert main(made(two))["readinessProbe"]["httpGet"]["path"] == "/readyz/once"
+        assert main(made(WEBHOOK))["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
     def test_the_pod_has_more_time_than_its_process_takes(self) -> None:
         for seconds in (0.0, 20.0, 90.5):
             settings = Settings(grace_seconds=seconds)

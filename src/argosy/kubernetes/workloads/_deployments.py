@@ -54,6 +54,7 @@ def event_source(source: EventSource, bus: BusConfig, settings: Settings, kinds:
         _ROLLING if several else _RECREATE,
         token=needs_token,
         drain=not is_exclusive(source),
+        ready=_pod.READY_FOR_REQUESTS if len(source.events) > 1 else _pod.READY,
     )
     made = [deployment]
     if service := event_source_service(source, selector(source)):
@@ -148,6 +149,7 @@ def _deployment(
     *,
     token: bool,
     drain: bool,
+    ready: str = _pod.READY,
 ) -> Object:
     template = one.spec.template or {}
     own = selector(one)
@@ -163,7 +165,7 @@ def _deployment(
         *_pod.common_env(settings),
         *extra,
     ]
-    main = _pod.container(verb, env, volumes.all()[1], template, settings, drain=drain)
+    main = _pod.container(verb, env, volumes.all()[1], template, settings, drain=drain, ready=ready)
     spec = _pod.pod(main, volumes, template, settings, token=token)
     _pod.spread(spec, own, replicas)
     about: Object = {"labels": _pod.labels(template, own)}

@@ -17,6 +17,10 @@ from argosy.manifests.checks._walk import mapping
 Object = dict[str, Any]
 ADMIN_PORT = 7777
 """Probes, metrics and the API of a pod; upstream's number for metrics."""
+READY, READY_FOR_REQUESTS = "/readyz", "/readyz/once"
+"""What is asked whether a pod may get requests: the second one where several sources or sensors are in it, of which one whose broker or
+Secret is away must not keep requests from the others, nor a new pod from taking over (``argosy.runtime.admin``).
+"""
 _PORT = "metrics"
 _DRAIN_SECONDS = 5
 """How long a pod that ends still takes requests: until then everybody knows that it is not to be asked any more."""
@@ -66,7 +70,7 @@ def container(
     settings: Settings,
     *,
     drain: bool,
-    ready: str = "/readyz",
+    ready: str = READY,
 ) -> Object:
     """The container ``main``. ``drain``: somebody sends requests to it. ``ready``: what says that it may get them."""
     given = mapping(dict(template), "container")

@@ -86,8 +86,7 @@ def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: M
         *_pod.common_env(settings),
     ]
     template = {"serviceAccountName": RUNNER, "container": {"resources": settings.runner_resources}}
-    # One object whose broker is away must not keep the others' requests away, nor a new runner from taking over.
-    ready = "/readyz/once"
+    ready = _pod.READY_FOR_REQUESTS
     main = _pod.container("runner-service", env, volumes.all()[1], template, settings, drain=True, ready=ready)
     return {
         "apiVersion": "apps/v1",
