@@ -181,6 +181,18 @@ class TestWhatAStatusSays:
         space.patch("EventSource", "hooks", {"spec": {"calendar": None}})
         until(lambda: space.status("EventSource", "hooks")["SourcesProvided"] == "True")
 
+    def test_a_program_that_does_not_parse_is_named_before_a_pod_finds_it(
+        self, space: Space, controller: Controller
+    ) -> None:
+        broken = sensor()
+        broken["spec"]["dependencies"][0]["transform"] = {"jq": ".a | )"}
+        space.apply(exotic(), source(), broken)
+        until(lambda: space.condition("Sensor", "tell", "DependenciesProvided").get("reason") == "InvalidDependencies")
+        told = space.condition("Sensor", "tell", "DependenciesProvided")["message"]
+        assert "spec.dependencies[0].transform.jq" in told and "does not parse" in told
+        assert space.condition("Sensor", "tell", "Deployed")["reason"] == "NotYet"
+        until(lambda: space.names("Deployment") == ["hooks-eventsource"], "no pods for it")
+
     def test_what_a_sensor_waits_for_in_vain_is_named_while_it_runs(self, space: Space, controller: Controller) -> None:
         space.apply(exotic(), sensor(of="hoks", event="pushed"))
         lacking = until(

@@ -19,10 +19,10 @@ from argosy.kubernetes.controller.conditions import (
     holds,
     unknown,
 )
-from argosy.kubernetes.controller.desk import Desk, NotMade, place, reasons
+from argosy.kubernetes.controller.desk import Desk, NotMade, judged, place, reasons
 from argosy.kubernetes.names import CONTROLLER, EVENT_BUS_NAME, ours
 from argosy.manifests.bundle import Key
-from argosy.manifests.eventbus import EventBus, parse_event_bus
+from argosy.manifests.eventbus import EventBus
 
 FINALIZER = "eventbus-controller"
 _AGAIN_SECONDS = 600.0
@@ -46,7 +46,8 @@ async def look(desk: Desk, key: Key) -> float | None:
         return None
     if not ours(seen["metadata"]):
         return None
-    bus, problems = parse_event_bus(seen)
+    one, errors = judged(seen)
+    bus = one if isinstance(one, EventBus) else None
     finalizers = list(seen["metadata"].get("finalizers") or ())
     blocked: list[Condition] = []
     if seen["metadata"].get("deletionTimestamp"):
@@ -59,7 +60,7 @@ async def look(desk: Desk, key: Key) -> float | None:
     elif FINALIZER not in finalizers:
         seen = await desk.finalize(seen, [*finalizers, FINALIZER])
     if bus is None:
-        faulty = fails(CONFIGURED, "InvalidSpec", reasons(problems))
+        faulty = fails(CONFIGURED, "InvalidSpec", reasons(errors))
         installed = any(item["kind"] == "StatefulSet" for item in owned)
         deployed = (
             holds(DEPLOYED, "Before", "what was valid last goes on")

@@ -21,9 +21,9 @@ from argosy.kubernetes.controller.differing import changed_by, differences, hold
 from argosy.kubernetes.controller.polling import Reports
 from argosy.kubernetes.names import FIELD_MANAGER, RUNNER
 from argosy.kubernetes.workloads.settings import Settings
-from argosy.manifests.bundle import Key
+from argosy.manifests.bundle import Finding, Key, from_objects
+from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.findings import Problem, path_text
 from argosy.manifests.sensor import Sensor
 
 _SHOWN = 5
@@ -186,10 +186,17 @@ def key_of(item: Object) -> Key:
     return Key(*place(item))
 
 
-def reasons(problems: Iterable[Problem]) -> str:
-    """The errors among these as one sentence."""
-    errors = [problem for problem in problems if problem.severity == "error"]
-    said = [f"{path_text(one.loc)}: {one.message}" if one.loc else one.message for one in errors[:_SHOWN]]
+def judged(item: Object) -> tuple[EventBus | EventSource | Sensor | None, list[Finding]]:
+    """The object as a pod would take it, or None and every reason why it would not."""
+    bundle = from_objects([item])
+    errors = [finding for finding in bundle.findings if finding.severity == "error"]
+    found: list[EventBus | EventSource | Sensor] = [*bundle.event_buses, *bundle.event_sources, *bundle.sensors]
+    return (found[0] if found and not errors else None), errors
+
+
+def reasons(errors: list[Finding]) -> str:
+    """These errors as one sentence."""
+    said = [f"{one.path}: {one.message}" if one.path else one.message for one in errors[:_SHOWN]]
     return "; ".join(said) + (f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else "")
 
 

@@ -28,13 +28,12 @@ from argosy.kubernetes.controller.conditions import (
     is_true,
     unknown,
 )
-from argosy.kubernetes.controller.desk import Desk, NotMade, place, reasons
+from argosy.kubernetes.controller.desk import Desk, NotMade, judged, place, reasons
 from argosy.kubernetes.controller.permitted import RECHECK_SECONDS
 from argosy.kubernetes.names import API_SECRET, RUNNER, SHARDS, Mode, mode_of, ours
-from argosy.manifests.bundle import Key
-from argosy.manifests.eventsource import EventSource, declared_events, parse_event_source
-from argosy.manifests.findings import Problem
-from argosy.manifests.sensor import Sensor, declared_by_emit, parse_sensor
+from argosy.manifests.bundle import Finding, Key
+from argosy.manifests.eventsource import EventSource, declared_events
+from argosy.manifests.sensor import Sensor, declared_by_emit
 from argosy.manifests.spelling import did_you_mean
 
 _UPSTREAMS = {"EventSource": "eventsource-controller", "Sensor": "sensor-controller"}
@@ -68,10 +67,10 @@ async def look(desk: Desk, key: Key) -> float | None:
     former = [one for one in owned if not _belongs(one, seen)]
     await desk.clear(former)
     owned = [one for one in owned if one not in former]
-    one, problems = parse_event_source(seen) if key.kind == "EventSource" else parse_sensor(seen)
-    if one is None:
+    one, errors = judged(seen)
+    if not isinstance(one, EventSource | Sensor):
         deployed = _as_it_was(seen, owned)
-        conditions = [*_faults(key.kind, problems), deployed]
+        conditions = [*_faults(key.kind, errors), deployed]
         await desk.tell(seen, [*conditions, _ready(conditions)])
         return None
     provided = _provided(desk, one)
@@ -107,12 +106,11 @@ def _ready(conditions: Sequence[Condition]) -> Condition:
 # Whether it is right
 
 
-def _faults(kind: str, problems: list[Problem]) -> list[Condition]:
+def _faults(kind: str, errors: list[Finding]) -> list[Condition]:
     if kind == "EventSource":
-        return [fails(SOURCES_PROVIDED, "InvalidEventSource", reasons(problems))]
-    errors = [problem for problem in problems if problem.severity == "error"]
-    triggers = [problem for problem in errors if problem.loc[:2] == ("spec", "triggers")]
-    others = [problem for problem in errors if problem not in triggers]
+        return [fails(SOURCES_PROVIDED, "InvalidEventSource", reasons(errors))]
+    triggers = [error for error in errors if error.path.startswith("spec.triggers")]
+    others = [error for error in errors if error not in triggers]
     dependencies = (
         fails(DEPENDENCIES_PROVIDED, "InvalidDependencies", reasons(others)) if others else holds(DEPENDENCIES_PROVIDED)
     )
