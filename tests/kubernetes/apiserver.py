@@ -308,12 +308,15 @@ class ApiServer:
 
     def _await_served(self, crd: Mapping[str, Any]) -> None:
         spec = crd["spec"]
-        paths = [f"/apis/{spec['group']}/{each['name']}/{spec['names']['plural']}" for each in spec["versions"]]
+        groups, plural = [f"/apis/{spec['group']}/{each['name']}" for each in spec["versions"]], spec["names"]["plural"]
         end = time.monotonic() + 30
         while True:
             try:
-                for path in paths:
-                    self.request("GET", path)
+                for group in groups:
+                    self.request("GET", f"{group}/{plural}")
+                    # What is served is listed a moment later, and clients go by the list.
+                    if plural not in {each["name"] for each in self.request("GET", group)["resources"]}:
+                        raise ApiError(404, f"{group} does not list {plural} yet")
                 return
             except ApiError as error:
                 if error.status != 404 or time.monotonic() > end:
