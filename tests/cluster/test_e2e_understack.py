@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.brokers import rabbitmq as brokers
 from tests.cli.running import http
-from tests.cluster.site import Site
+from tests.cluster.site import Site, argosy
 from tests.cluster.whole import Cluster
 from tests.e2e.test_understack import (
     BROKER,
@@ -99,6 +100,29 @@ class UnderStack(Site):
         address = self.cluster.server.request("GET", path)["spec"]["clusterIP"]
         assert http(f"http://{address}:{case['port']}{case['endpoint']}", payload(case)) == (200, "success")
 
+    def tell(self) -> Counter[str]:
+        """Send every notification and every alert that the corpus has; what was made of them, which is what the corpus says."""
+        wanted: Counter[str] = Counter()
+        for case in of_kind("amqp"):
+            self.publish(case)
+            if not case["expectTriggerError"]:
+                wanted += self.wanted(case)
+        for case in of_kind("webhook"):
+            self.post(case)
+            wanted += self.wanted(case)
+        self.until(lambda: self.made_exactly() == wanted, "the objects are made", seconds=90)
+        return wanted
+
+    def restrict(self, permission: dict[str, Any]) -> None:
+        """Give a user of RabbitMQ the rights of a Permission, and no others."""
+        assert self.rabbitmq is not None
+        about = permission["spec"]
+        words = [about["userReference"]["name"], about["vhost"]]
+        words += [about["permissions"][kind] for kind in ("configure", "write", "read")]
+        assert '"' not in "".join(words)
+        given = ", ".join(f'<<"{word}">>' for word in (*words, "tests"))
+        self.rabbitmq.ask(f"rabbit_auth_backend_internal:set_permissions({given}).")
+
 
 def _taken(plural: str, kind: str) -> dict[str, Any]:
     """A kind of RabbitMQ's operator that takes anything."""
@@ -128,17 +152,8 @@ def test_the_corpus_applied_as_it_is_makes_the_workflows_that_are_written_down(
     site.until_ready(seconds=180)
     assert [len(site.objects(kind)) for kind in ("eventbus", "eventsources", "sensors")] == [2, 8, 14]
 
-    # When everything is told that the corpus has
-    wanted: Counter[str] = Counter()
-    for case in of_kind("amqp"):
-        site.publish(case)
-        if not case["expectTriggerError"]:
-            wanted += site.wanted(case)
-    for case in of_kind("webhook"):
-        site.post(case)
-        wanted += site.wanted(case)
-    # Then the objects are those that are written down
-    site.until(lambda: site.made_exactly() == wanted, "the objects are made", seconds=90)
+    # When everything is told that the corpus has, then the objects are those that are written down
+    wanted = site.tell()
     # And so they are when a Secret is made, changed and deleted
     by_type = {json.loads(payload(case))["type"]: case for case in of_kind("resource")}
     path = "/api/v1/namespaces/openstack/secrets"
@@ -196,3 +211,62 @@ def test_the_corpus_applied_as_it_is_makes_the_workflows_that_are_written_down(
     site.until_gone()
     cluster.kubectl("delete", "--ignore-not-found", "-f", "-", "--timeout=60s", stdin=site.installed)
     assert all(not cluster.kubelet.processes(each) for each in (*site.namespaces, site.controllers))
+
+
+def test_the_rights_that_argosy_prints_are_enough_and_none_is_too_many(
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ
+) -> None:
+    # Given the corpus without its own roles, and with those that `argosy rbac` prints for it, in the cluster and in RabbitMQ
+    site = UnderStack(cluster, rabbitmq, namespaces=("openstack", "argo-events"), mode="shared")
+    site.install()
+    site.prepare()
+    given = [each for file in sorted(MANIFESTS.glob("*.yaml")) for each in yaml.safe_load_all(file.read_text()) if each]
+    kept = [each for each in given if each["kind"] not in ("Role", "RoleBinding", "Permission")]
+    cluster.apply(*kept)
+    printed = argosy("rbac", "-o", "yaml", str(MANIFESTS))
+    rights = [each for each in yaml.safe_load_all(printed) if each]
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=printed)
+    for each in rights:
+        if each["kind"] == "Permission":
+            site.restrict(each)
+    site.until_ready(seconds=120)
+
+    # When everything is told, then everything is made
+    wanted = site.tell()
+    added = next(case for case in of_kind("resource") if json.loads(payload(case))["type"] == "ADD")
+    wanted += site.wanted(added)
+    cluster.server.request("POST", "/api/v1/namespaces/openstack/secrets", secret(added))
+    site.until(lambda: site.made_exactly() == wanted, "an object for the new Secret")
+
+    # And whichever verb is taken away, some object lacks it, and says so
+    def lacking() -> list[str]:
+        objects = [*site.objects("eventsources"), *site.objects("sensors")]
+        return [
+            one["message"]
+            for one in (site.conditions(each).get("Permitted", {}) for each in objects)
+            if one.get("status") == "False"
+        ]
+
+    tried = []
+    for role in (each for each in rights if each["kind"] == "Role"):
+        path = cluster.server.path(role)
+        for number, rule in enumerate(role["rules"]):
+            for verb in rule["verbs"]:
+                rules = json.loads(json.dumps(role["rules"]))
+                rules[number]["verbs"].remove(verb)
+                rules = [each for each in rules if each["verbs"]]
+                cluster.server.request("PATCH", path, {"rules": rules}, content="application/merge-patch+json")
+                what = f"{verb} {rule['resources'][0]}"
+                site.until(lambda what=what: any(what in each for each in lacking()), f"{what} is missed")  # type: ignore[misc]
+                cluster.server.request("PATCH", path, {"rules": role["rules"]}, content="application/merge-patch+json")
+                site.until(lambda: not lacking(), "nothing is missed")
+                tried.append(what)
+    assert sorted(tried) == [
+        "create jobs", "create workflows", "create workflows", "list secrets", "watch secrets"
+    ]  # fmt: skip
+
+    # When all of it is deleted, then nothing is left
+    cluster.kubectl("delete", "--ignore-not-found", "-f", "-", "--wait=false", stdin=printed)
+    cluster.kubectl("delete", "--ignore-not-found", "-f", str(MANIFESTS), "--wait=false")
+    site.until_gone()
+    cluster.kubectl("delete", "--ignore-not-found", "-f", "-", "--timeout=60s", stdin=site.installed)
