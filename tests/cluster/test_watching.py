@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from argosy.kubernetes.client import Client
 from argosy.kubernetes.config import load
 from argosy.kubernetes.watching import Cache, Place, kept
+from argosy.manifests.sensor import parse_sensor
+from tests.cluster.kinds import serve
 from tests.conformance.source import eventually
 from tests.kubernetes.apiserver import ApiServer
 
@@ -19,6 +22,13 @@ from tests.kubernetes.apiserver import ApiServer
 def _config_map(namespace: str, name: str, text: str = "") -> dict[str, object]:
     about = {"namespace": namespace, "name": name}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"text": text}}
+
+
+def _post(server: ApiServer, path: str, body: bytes) -> None:
+    headers = {"Authorization": f"Bearer {server.tokens['admin']}", "Content-Type": "application/json"}
+    request = urllib.request.Request(server.url + path, data=body, method="POST", headers=headers)
+    with server._opener.open(request, timeout=30) as answer:
+        assert answer.status == 201
 
 
 @pytest.fixture
@@ -88,3 +98,46 @@ async def test_a_cache_that_may_not_look_says_so_and_looks_again_when_it_may(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def test_an_object_that_is_nested_deeper_than_can_be_read_hides_no_other(
+    apiserver: ApiServer, namespace: str, client: Client
+) -> None:
+    # Given a cache, and another one that comes later
+    serve(apiserver)
+    caches = [Cache(client, "argoproj.io/v1alpha1", "sensors", namespace) for _ in range(2)]
+    async with kept(caches[0]):
+        # When somebody stores what no client of Python reads, as text, for it cannot be written either
+        text = (
+            '{"apiVersion": "argoproj.io/v1alpha1", "kind": "Sensor", "metadata": {"name": "NAME"}, "spec": {'
+            '"dependencies": [{"name": "a", "eventSourceName": "a", "eventName": "a"}],'
+            '"triggers": [{"template": {"name": "t", "k8s": {"source": {"resource": DEEP}}}}]}}'
+        )
+        for name, levels in (("deep", 2000), ("next", 1)):
+            resource = '{"a": ' * levels + "{}" + "}" * levels
+            body = text.replace("NAME", name).replace("DEEP", resource).encode()
+            _post(apiserver, f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}/sensors", body)
+        # Then both have it and what comes after it, and it is no valid object
+        await eventually(lambda: len(caches[0]) == 2)
+        async with kept(caches[1]):
+            assert [each["metadata"]["name"] for each in caches[1].of(namespace)] == ["deep", "next"]
+            for cache in caches:
+                made, problems = parse_sensor(cache.get(namespace, "deep") or {})
+                assert made is None
+                assert any("nested too deeply" in problem.message for problem in problems)
+
+
+async def test_a_cache_goes_on_when_who_is_told_has_a_defect(
+    apiserver: ApiServer, namespace: str, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    def changed(place: Place) -> None:
+        if place.name == "bad":
+            raise ZeroDivisionError
+
+    cache = Cache(client, "v1", "configmaps", namespace, changed=changed)
+    async with kept(cache):
+        apiserver.apply(_config_map(namespace, "bad"))
+        await eventually(lambda: "ZeroDivisionError, which is a defect" in cache.problem)
+        apiserver.apply(_config_map(namespace, "good"))
+        await eventually(lambda: cache.get(namespace, "good") is not None and not cache.problem)
+    assert "ZeroDivisionError" in caplog.text

@@ -6,6 +6,7 @@ another try can help is decided here once, for triggers and sources alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -172,3 +173,34 @@ async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield text
             rest.clear()
         rest.append(last)
+
+
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]')
+_DEEPEST = 400
+
+
+def read(text: bytes) -> Any:
+    """What a JSON text of the API server says. Raises orjson.JSONDecodeError.
+
+    The server keeps objects that are nested deeper than can be read here. They must not hide all others of a list, so what is in the depth
+    is read as null; what is left is still too deep to be valid.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return orjson.loads(_cut(text))
+
+
+def _cut(text: bytes) -> bytes:
+    parts, kept_from, depth = [], 0, 0
+    for found in _TOKENS.finditer(text):
+        token = found[0]
+        if token in (b"{", b"["):
+            depth += 1
+            if depth == _DEEPEST:
+                parts += [text[kept_from : found.start()], b"null"]
+        elif token in (b"}", b"]"):
+            if depth == _DEEPEST:
+                kept_from = found.end()
+            depth -= 1
+    return b"".join([*parts, text[kept_from:]])

@@ -37,6 +37,7 @@ from argosy.kubernetes._answers import (
     PatchStrategy,
     Resource,
     lines,
+    read,
     refuse,
     root,
     status_of,
@@ -328,7 +329,7 @@ class Client:
             opened, received = loop.time(), False
             async with self._answer("GET", path, call, query=query, accept=accept, read_seconds=silent) as response:
                 async for line in lines(response.aiter_bytes()):
-                    event, received = orjson.loads(line), True
+                    event, received = _read(line, call), True
                     if event.get("type") == "ERROR":
                         status = event.get("object") or {}
                         refuse(int(status.get("code") or 500), status, {}, call)
@@ -358,10 +359,7 @@ class Client:
             method, path, call, body, query=query, content_type=content_type, accept=accept
         ) as response:
             raw = await response.aread()
-        try:
-            answer = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise TriggerError(f"{call}: the answer is not JSON; is there a Kubernetes API server?") from error
+        answer = _read(raw, call)
         return answer if isinstance(answer, dict) else {}
 
     @contextlib.asynccontextmanager
@@ -477,6 +475,13 @@ async def shared(account: Account | None = None) -> AsyncIterator[Client]:
         if users.count == 0:
             _users.pop(loop, None)
             await users.client.__aexit__()
+
+
+def _read(text: bytes, call: Call) -> Any:
+    try:
+        return read(text)
+    except orjson.JSONDecodeError as error:
+        raise TriggerError(f"{call}: the answer is not JSON; is there a Kubernetes API server?") from error
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:

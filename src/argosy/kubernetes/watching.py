@@ -98,12 +98,12 @@ class Cache:
                 await self._follow()
             except Expired:
                 self._version = ""
-            except ArgosyError as error:
-                if clock() - began > _LONGEST_PAUSE_SECONDS:
+            except Exception as error:  # noqa: BLE001 - what is not followed any more would be wrong for ever
+                if clock() - began > _LONGEST_PAUSE_SECONDS and isinstance(error, ArgosyError):
                     pause = _FIRST_PAUSE_SECONDS  # it stood for a while: the watch goes on from where it was
                 else:
                     self._version = ""
-                self._broke(str(error))
+                self._broke(error)
                 await asyncio.sleep(pause * (0.75 + random.random() / 2))
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -149,10 +149,13 @@ class Cache:
                     self._changed(place)
                 self._version = item["metadata"].get("resourceVersion") or self._version
 
-    def _broke(self, why: str) -> None:
+    def _broke(self, error: Exception) -> None:
+        ours = isinstance(error, ArgosyError)
+        why = str(error) if ours else f"{type(error).__name__}, which is a defect of Argosy"
         if self.problem != why:
             self.problem = why
-            _log.warning("%s are not followed: %s; trying on", self.what, why, extra={"action": "watch.lost"})
+            sentence = "%s are not followed: %s; trying on"
+            _log.warning(sentence, self.what, why, exc_info=None if ours else error, extra={"action": "watch.lost"})
 
     def _stands(self) -> None:
         if self.problem:

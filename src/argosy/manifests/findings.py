@@ -105,6 +105,10 @@ def check(
     try:
         # JSON mode keeps types strict and still takes what JSON cannot say otherwise (a time, a tuple).
         text = orjson.dumps(without_nulls(model, raw), option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:
+        sentence = "cannot be read: it is nested too deeply, or holds a number of more than 64 bits"
+        return None, [*problems, Problem("invalid-value", sentence)]
+    try:
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False), problems
     except ValidationError as error:
         return None, problems + list(_problems(model, raw, error, also or {}))

@@ -140,3 +140,20 @@ def test_reading_never_raises(objects: list[dict[str, Any]]) -> None:
         for key in bundle.origins:
             if key.kind in ("Sensor", "EventSource", "EventBus"):
                 assert (str(key) in running) != (str(key) in broken)
+
+
+@pytest.mark.parametrize("levels", [200, 300, 900])
+@pytest.mark.parametrize("kind", ["EventSource", "EventBus", "Sensor"])
+def test_what_is_nested_too_deeply_is_said_and_hides_no_other_object(kind: str, levels: int) -> None:
+    deep: Any = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    item = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "deep"},
+        "spec": {"template": deep},
+    }
+    bundle = from_objects([item, SENSOR])
+    assert [one.metadata.name for one in bundle.sensors] == ["n"]
+    assert any(one.severity == "error" and one.object.endswith("deep") for one in bundle.findings)

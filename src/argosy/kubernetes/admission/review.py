@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import orjson
-
 from argosy.errors import ArgosyError
 from argosy.kubernetes.admission.buses import changes, unusable
 from argosy.kubernetes.admission.known import KINDS, Ask, Facts, Known, facts_of
@@ -128,16 +126,12 @@ def _admitted(warnings: Iterable[Remark] = ()) -> Verdict:
 
 def _stored(kind: str, item: Object, before: Object | None, known: Known) -> Verdict:
     key = Key(kind, known.namespace, str(item["metadata"]["name"]))
-    try:
-        facts = facts_of(item)
-        # A sensor's filters are compared with what its event sources send.
-        named = {source for source, _ in facts.waits}
-        sources = [one for one in known.sources if mapping(one, "metadata").get("name") in named]
-        bundle = from_objects([*sources, item])
-        made, _ = _PARSERS[kind](item)
-    except (RecursionError, orjson.JSONEncodeError):
-        text = "cannot be read: it is nested too deeply, or holds a number of more than 64 bits"
-        return _refused([Remark("", text, "error", "")])
+    facts = facts_of(item)
+    # A sensor's filters are compared with what its event sources send.
+    named = {source for source, _ in facts.waits}
+    sources = [one for one in known.sources if mapping(one, "metadata").get("name") in named]
+    bundle = from_objects([*sources, item])
+    made, _ = _PARSERS[kind](item)
     remarks = [
         Remark(one.path, one.message, one.severity, one.code)
         for one in bundle.findings
