@@ -43,13 +43,13 @@ def named(*objects: EventSource | Sensor | EventBus) -> Named:
     for one in objects:
         if isinstance(one, EventSource):
             for event in one.events:
-                found.take(selectors(event.config))
+                found.take(_selectors(event.config))
         elif isinstance(one, EventBus):
-            found.take(selectors(one.spec))
+            found.take(_selectors(one.spec))
         else:
             for _, trigger in each_trigger(one):
                 # Where the trigger's own parameters complete it there is no model yet, and the manifest is read as it stands.
-                found.take(selectors(trigger.config) if trigger.config else _written(trigger.template_raw, ""))
+                found.take(_selectors(trigger.config) if trigger.config else _written(trigger.template_raw, ""))
     return found
 
 
@@ -58,7 +58,7 @@ def references(bundle: Bundle) -> Named:
     return named(*bundle.event_sources, *bundle.sensors, *bundle.event_buses)
 
 
-def selectors(block: object) -> Iterator[Selector]:
+def _selectors(block: object) -> Iterator[Selector]:
     """The keys of Secrets and ConfigMaps that a configuration names."""
     return (selector for _, selector in each_selector(block))
 

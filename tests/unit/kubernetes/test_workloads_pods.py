@@ -180,6 +180,22 @@ class TestVolumes:
         assert [one["key"] for one in found["/argo-events/secrets/k"]["secret"]["items"]] == ["p", "u"]
         assert "/etc/eventbus/auth" not in found
 
+    def test_what_upstreams_controller_leaves_empty_or_adds_in_the_status_of_a_bus_is_no_fault(self) -> None:
+        bus = {"jetstream": {"url": "nats://a:4222", "accessSecret": None, "streamConfig": "", "new": 1}, "nats": None}
+
+        assert _mounted(event_source(event_source_of(WEBHOOK), bus, Settings())).keys() == {"/tmp"}
+
+    @pytest.mark.parametrize(
+        ("bus", "told"),
+        [
+            ({"jetstream": {"url": "nats://a:4222", "tls": {"new": 1}}}, "status of EventBus 'default' .* 'new'"),
+            ({"nats": {"url": "x"}}, "'default' is a server of NATS Streaming"),
+        ],
+    )
+    def test_a_bus_that_no_pod_could_use_is_refused_by_name(self, bus: Object, told: str) -> None:
+        with pytest.raises(ConfigError, match=told):
+            event_source(event_source_of(WEBHOOK), bus, Settings())
+
     def test_have_names_that_the_api_takes_also_for_a_secret_with_dots(self) -> None:
         objects = made("webhook: {new: {port: '1', endpoint: /x, authSecret: {name: my.hook, key: t}}}")
 
@@ -206,6 +222,19 @@ class TestVolumes:
 
 
 class TestTheTemplate:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "volumes: 7",
+            "imagePullSecrets: 7",
+            "container: {env: 7, volumeMounts: 7}",
+            "container: {securityContext: {capabilities: {add: 7}}}",
+            "container: {securityContext: {capabilities: {add: [{}]}}}",
+        ],
+    )
+    def test_that_is_nonsense_in_places_is_left_to_the_api_server_to_refuse(self, wrong: str) -> None:
+        assert only(made(f"{WEBHOOK}\ntemplate: {{{wrong}}}"), "Deployment")
+
     def test_shapes_the_pod_field_by_field(self) -> None:
         template = """{serviceAccountName: sa, nodeSelector: {disk: ssd}, tolerations: [{key: a, operator: Exists}],
             affinity: {nodeAffinity: {}}, imagePullSecrets: [{name: pull}], priorityClassName: high, priority: 3,

@@ -18,7 +18,7 @@ from argosy.kubernetes.kinds import Kinds
 from argosy.kubernetes.names import dns_label
 from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._mounts import BusConfig, Volumes, mounted
-from argosy.kubernetes.workloads._owned import disruption, metadata, selector, texts
+from argosy.kubernetes.workloads._owned import disruption, mappings, metadata, selector, texts
 from argosy.kubernetes.workloads.settings import Settings
 from argosy.manifests.checks._needs import LEADER_ELECTION, is_elected, is_exclusive, parts
 from argosy.manifests.checks._walk import each_trigger, mapping
@@ -110,8 +110,7 @@ def _named(ports: list[Object]) -> list[Object]:
         return list(ports)
     return [
         one if one.get("name") else {**one, "name": f"{str(one.get('protocol') or 'TCP').lower()}-{one.get('port')}"}
-        for one in ports
-        if isinstance(one, dict)
+        for one in mappings(ports)
     ]
 
 
@@ -153,7 +152,7 @@ def _deployment(
 ) -> Object:
     template = one.spec.template or {}
     own = selector(one)
-    volumes = Volumes(template.get("volumes") or [], mapping(template, "container").get("volumeMounts") or [])
+    volumes = Volumes(template.get("volumes"), mapping(template, "container").get("volumeMounts"))
     mounted(one, bus, volumes)
     verb, variable = words
     env = [

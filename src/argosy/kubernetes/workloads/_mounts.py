@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from argosy.errors import ConfigError
+from argosy.kubernetes.buses import access_of, bus_manifest
 from argosy.kubernetes.names import dns_label
-from argosy.kubernetes.references import Named, named, selectors
-from argosy.manifests.eventbus import JetStreamConfig, KafkaBus
+from argosy.kubernetes.references import Named, named
+from argosy.kubernetes.workloads._owned import mappings
+from argosy.manifests.eventbus import parse_event_bus
 from argosy.manifests.eventsource import EventSource
-from argosy.manifests.fields import SecretKeySelector
 from argosy.manifests.sensor import Sensor
 
 SECRETS, CONFIG_MAPS, BUS_ACCESS = "/argo-events/secrets", "/argo-events/config", "/etc/eventbus/auth"
@@ -22,29 +24,23 @@ BusConfig = Mapping[str, Any]
 """What the status of an EventBus says of how it is reached: ``jetstream`` or ``kafka``."""
 
 
-def named_by_bus(config: BusConfig) -> tuple[SecretKeySelector | None, Named]:
-    """What lets a client into the bus (mounted on its own), and what else the bus' configuration names."""
+def named_by_bus(one: EventSource | Sensor, config: BusConfig) -> Named:
+    """What the configuration of an object's bus names beside that which lets a client in. Raises ConfigError for one that no pod could use."""
+    name = one.event_bus_name
     if jetstream := config.get("jetstream"):
-        block = JetStreamConfig.model_validate(jetstream)
-        access = block.access_secret
-        return (access if access and access.name else None), _of(block.tls)
-    if kafka := config.get("kafka"):
-        return None, _of(KafkaBus.model_validate(kafka))
-    return None, Named()
-
-
-def _of(block: object) -> Named:
-    found = Named()
-    found.take(selectors(block))
-    return found
+        config = {"jetstream": {**jetstream, "accessSecret": None}}
+    bus, problems = parse_event_bus(bus_manifest(one.metadata.namespace, name, config))
+    if bus is None:
+        wrong = "; ".join(problem.message for problem in problems)
+        raise ConfigError(f"what the status of EventBus {name!r} says of how it is reached cannot be used: {wrong}")
+    return named(bus)
 
 
 class Volumes:
     """The volumes and mounts of one container. What the object's template has comes first and is never contradicted."""
 
-    def __init__(self, volumes: list[Object], mounts: list[Object]) -> None:
-        self._given = [one for one in volumes if isinstance(one, dict)]
-        self._given_mounts = [one for one in mounts if isinstance(one, dict)]
+    def __init__(self, volumes: object = None, mounts: object = None) -> None:
+        self._given, self._given_mounts = mappings(volumes), mappings(mounts)
         self._names = {str(one.get("name")) for one in self._given}
         self._paths = {str(one.get("mountPath")).rstrip("/") for one in self._given_mounts}
         self._ours: list[tuple[Object, Object]] = []
@@ -86,11 +82,11 @@ class Volumes:
 def mounted(one: EventSource | Sensor, config: BusConfig, volumes: Volumes) -> None:
     """Give a pod all that its object and the bus name."""
     volumes.add("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
-    access, bus = named_by_bus(config)
-    if access:
-        source = {"secretName": access.name, "items": [{"key": access.key, "path": "auth.yaml"}]}
+    if access := access_of(config):
+        name, key = access
+        source = {"secretName": name, "items": [{"key": key, "path": "auth.yaml"}]}
         volumes.add("auth-volume", BUS_ACCESS, {"secret": source})
-    own = named(one)
+    own, bus = named(one), named_by_bus(one, config)
     # An event whose Secret is not there yet waits for it, and must not hold up the others. A trigger would fail, and its actions become
     # dead letters: a sensor rather leaves its events on the bus until all is there.
     optional = isinstance(one, EventSource)

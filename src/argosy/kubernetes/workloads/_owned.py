@@ -76,3 +76,8 @@ def disruption(one: EventBus | EventSource | Sensor, name: str) -> Object:
 def texts(value: object) -> dict[str, str]:
     """The entries of a mapping that are text; labels and annotations of a template are free JSON."""
     return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def mappings(value: object) -> list[Object]:
+    """The entries of a list that are mappings; lists of a template are free JSON."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

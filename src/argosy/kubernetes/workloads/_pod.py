@@ -10,7 +10,7 @@ from typing import Any
 
 from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY
 from argosy.kubernetes.workloads._mounts import Volumes
-from argosy.kubernetes.workloads._owned import texts
+from argosy.kubernetes.workloads._owned import mappings, texts
 from argosy.kubernetes.workloads.settings import Settings
 from argosy.manifests.checks._walk import mapping
 
@@ -102,19 +102,19 @@ def _probe(path: str) -> Object:
 def _merged(given: object, ours: Sequence[Object]) -> list[Object]:
     """The template's variables first, as upstream has them. A name stands once (the API server's rule); the last one counts."""
     found: dict[str, Object] = {}
-    for one in [*(given if isinstance(given, list) else []), *ours]:
-        if isinstance(one, dict):
-            name = str(one.get("name"))
-            found.pop(name, None)
-            found[name] = one
+    for one in [*mappings(given), *ours]:
+        name = str(one.get("name"))
+        found.pop(name, None)
+        found[name] = one
     return list(found.values())
 
 
 def confined(given: Mapping[str, Any]) -> Object:
     """The security context of a container: nothing that it does not ask for."""
     made: Object = {"readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    added = mapping(dict(given), "capabilities").get("add") or []
-    if not given.get("privileged") and not {"SYS_ADMIN", "CAP_SYS_ADMIN"} & set(added):
+    added = mapping(dict(given), "capabilities").get("add")
+    admin = isinstance(added, list) and ("SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added)
+    if not given.get("privileged") and not admin:
         # The API server refuses this beside rights that cannot be had without it.
         made["allowPrivilegeEscalation"] = False
     if given.get("runAsUser") == 0:
@@ -155,8 +155,7 @@ def pod(main: Object, volumes: Volumes, template: Mapping[str, Any], settings: S
 
 def pull_secrets(given: object, settings: Settings) -> list[Object]:
     """What images are pulled with: the object's own, and the cluster's; each once, as the API server wants it."""
-    own = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-    every = [*own, *({"name": name} for name in settings.image_pull_secrets)]
+    every = [*mappings(given), *({"name": name} for name in settings.image_pull_secrets)]
     return list({str(one.get("name")): one for one in every}.values())
 
 

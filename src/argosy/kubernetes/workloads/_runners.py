@@ -15,7 +15,7 @@ from argosy.kubernetes.names import API_SECRET, API_TOKEN_KEY, CONTROLLER, OWNER
 from argosy.kubernetes.workloads import _pod
 from argosy.kubernetes.workloads._deployments import event_source_service
 from argosy.kubernetes.workloads._mounts import Volumes
-from argosy.kubernetes.workloads._owned import MANAGED
+from argosy.kubernetes.workloads._owned import MANAGED, mappings
 from argosy.kubernetes.workloads.settings import Settings
 from argosy.manifests.checks._walk import mapping
 from argosy.manifests.eventsource import EventSource
@@ -48,8 +48,8 @@ def shared_event_source(source: EventSource, shards: int) -> list[Object]:
 
     Raises ConfigError if its ports belong to different runners, for a Service leads to one of them.
     """
-    ports = (source.spec.service or {}).get("ports")
-    wanted = [port.get("targetPort") or port.get("port") for port in ports or [] if isinstance(port, dict)]
+    ports = mappings((source.spec.service or {}).get("ports"))
+    wanted = [port.get("targetPort") or port.get("port") for port in ports]
     found = {shard_of(f"port {port}", shards) for port in wanted}
     if len(found) > 1:
         raise ConfigError(
@@ -76,7 +76,7 @@ def without_effect(one: EventSource | Sensor) -> list[str]:
 
 def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: Mode) -> Object:
     own = runner_labels(shard)
-    volumes = Volumes([], [])
+    volumes = Volumes()
     volumes.add("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
     env = [
         _pod.field_env("POD_NAME", "metadata.name"),
