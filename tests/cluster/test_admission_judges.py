@@ -65,6 +65,17 @@ async def test_who_finds_all_judges_busy_is_told_so_in_time() -> None:
             await first
 
 
+async def test_who_waited_is_told_so_while_there_is_time_to_judge_and_ends_no_judge_for_being_late() -> None:
+    async with Judges(1, seconds=1.0) as judges:
+        # Given a judge that is free again when almost no time is left
+        judge = await judges._idle.get()
+        asyncio.get_running_loop().call_later(1.9, judges._idle.put_nowait, judge)
+        with pytest.raises(Busy):
+            await judges.judge(endless(), MANY, 2.0)
+        assert await admitted(judges)
+        assert judges._all == {judge}
+
+
 async def test_an_object_that_takes_too_much_memory_is_refused() -> None:
     # Given an object of some megabytes that is much more when it was read
     item = copy.deepcopy(SENSOR)

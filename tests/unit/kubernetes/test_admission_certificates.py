@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import itertools
 import ssl
@@ -12,7 +13,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from argosy.errors import ConfigError
 from argosy.kubernetes.admission.certificates import Held, Lives, expires, from_files, names, renewed, to_files
-from argosy.kubernetes.admission.presenting import Presented
+from argosy.kubernetes.admission.presenting import Presented, kept
 
 START = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
 DAY, MINUTE = dt.timedelta(days=1), dt.timedelta(minutes=1)
@@ -133,3 +134,28 @@ def test_an_end_that_was_slept_through_is_made_up_for() -> None:
 
 def test_nothing_secret_shows() -> None:
     assert repr(renewed(None, NAMES, START)) == "<certificates>"
+
+
+async def test_a_defect_ends_no_renewing(caplog: pytest.LogCaptureFixture) -> None:
+    # Given a certificate that comes after two looks that failed for a reason that nobody thought of
+    shown, shows = Presented(), asyncio.Event()
+
+    class Late:
+        pause_seconds = 0.0
+        looks = 0
+
+        async def step(self, presented: Presented) -> None:
+            self.looks += 1
+            if self.looks <= 2:
+                raise ZeroDivisionError
+            held = renewed(None, NAMES, START)
+            presented.show(held.certificate, held.key)
+            shows.set()
+
+    renewing = asyncio.create_task(kept(Late(), shown))
+    await shows.wait()
+    renewing.cancel()
+    assert shown.certificate
+    assert [one.getMessage() for one in caplog.records] == [
+        "the certificate stays as it was: ZeroDivisionError, which is a defect of Argosy"
+    ]

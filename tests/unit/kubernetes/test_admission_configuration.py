@@ -53,9 +53,13 @@ def test_whom_to_trust_is_written_into_each_webhook() -> None:
     encoded = base64.b64encode(b"PEM").decode()
     assert trusted(configuration("argo-events")) == {""}
     assert trusted(configuration("argo-events", ca_bundle="PEM")) == {encoded}
-    patch = ca_patch("PEM")
+    patch = ca_patch(configuration("argo-events"), "PEM")
     assert [one["name"] for one in patch["webhooks"]] == list(WEBHOOKS)
     assert trusted(patch) == {encoded}
+    # And of a webhook that somebody took out nothing is written: that would be a webhook without rules, which is refused
+    fewer = configuration("argo-events")
+    fewer["webhooks"] = [fewer["webhooks"][0], {"name": "others.example.com"}]
+    assert [one["name"] for one in ca_patch(fewer, "PEM")["webhooks"]] == list(WEBHOOKS[:1])
 
 
 def test_it_may_read_and_change_no_more_than_it_must() -> None:

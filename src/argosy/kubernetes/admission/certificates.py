@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -78,7 +78,7 @@ def renewed(held: Held | None, wanted: Sequence[str], now: dt.datetime, lives: L
             signer, key = authorities[0], _key(held.authority_key)
             leaf = x509.load_pem_x509_certificate(held.certificate.encode())
             fits = signer.public_key() == key.public_key() and _key(held.key).public_key() == leaf.public_key()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             fits = False
         if fits and now < signer.not_valid_after_utc:
             return _kept(held, authorities, key, leaf, wanted, now, lives)
@@ -131,7 +131,6 @@ def _due(certificate: x509.Certificate, now: dt.datetime) -> bool:
 
 
 def _issued(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
-
     try:
         leaf.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
@@ -159,7 +158,6 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _authority(now: dt.datetime, lives: Lives) -> tuple[str, ec.EllipticCurvePrivateKey]:
-
     key = ec.generate_private_key(ec.SECP256R1())
     # Authorities that follow each other must differ by name: their keys do, and a client looks for both.
     name = _subject(f"{_NAME}-ca {now:%Y-%m-%dT%H:%M:%S.%f}"[:64])
@@ -207,7 +205,6 @@ def _builder(
 
 
 def _subject(name: str) -> x509.Name:
-
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
@@ -218,7 +215,6 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
 
 
 def _key(text: str) -> ec.EllipticCurvePrivateKey:
-
     key = serialization.load_pem_private_key(text.encode(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("this is another kind of key")
@@ -226,11 +222,9 @@ def _key(text: str) -> ec.EllipticCurvePrivateKey:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-
     form = serialization.PrivateFormat.PKCS8
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 def _text(certificate: x509.Certificate) -> str:
-
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

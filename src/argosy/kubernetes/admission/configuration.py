@@ -105,16 +105,19 @@ def _webhook(name: str, client: Object, rules: list[Object], policy: str, watche
     return one
 
 
-def ca_patch(authorities: str) -> Object:
-    """A strategic merge patch that makes ``authorities`` (PEM) those whom the API server trusts."""
+def ca_patch(held: Object, authorities: str) -> Object:
+    """A strategic merge patch that makes ``authorities`` (PEM) those whom the API server trusts, in the webhooks of ours that ``held`` has."""
     bundle = base64.b64encode(authorities.encode()).decode()
-    return {"webhooks": [{"name": name, "clientConfig": {"caBundle": bundle}} for name in WEBHOOKS]}
+    return {"webhooks": [{"name": one["name"], "clientConfig": {"caBundle": bundle}} for one in _webhooks(held)]}
 
 
 def trusted(held: Object) -> set[str]:
     """What stands as ``caBundle`` in a configuration's webhooks of ours."""
-    webhooks = [one for one in held.get("webhooks") or () if one.get("name") in WEBHOOKS]
-    return {(one.get("clientConfig") or {}).get("caBundle") or "" for one in webhooks}
+    return {(one.get("clientConfig") or {}).get("caBundle") or "" for one in _webhooks(held)}
+
+
+def _webhooks(held: Object) -> list[Object]:
+    return [one for one in held.get("webhooks") or () if one.get("name") in WEBHOOKS]
 
 
 def admission_rules() -> list[Object]:

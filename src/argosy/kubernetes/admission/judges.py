@@ -108,16 +108,19 @@ class Judges:
         Raises Busy, TooLong, Failed, and Malformed where the request cannot be understood.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        began = loop.time()
+        until = began + seconds
         try:
             body = msgspec.json.encode(Question(request, known))
         except RecursionError as error:
             raise Failed("it could not be checked: it is nested too deeply to be read") from error
         try:
-            async with asyncio.timeout_at(until):
+            # Who had to wait is not ended, and its judge with it, for want of the time that others had.
+            async with asyncio.timeout_at(until - min(self._seconds, seconds / 2)):
                 judge = await self._idle.get()
         except TimeoutError:
-            raise Busy(f"other objects are being judged, and that took all of {seconds:.0f} s; try again") from None
+            waited = loop.time() - began
+            raise Busy(f"other objects are being judged, and were for all of {waited:.1f} s; try again") from None
         patience = min(self._seconds, until - loop.time())
         done = False
         try:

@@ -78,10 +78,13 @@ async def kept(provider: Provider, presented: Presented) -> None:
         try:
             await provider.step(presented)
             said = ""
-        except ArgosyError as error:
-            if str(error) != said:
-                said = str(error)
-                _log.warning("the certificate stays as it was: %s", said, extra={"action": "certificate.kept"})
+        except Exception as error:  # noqa: BLE001 - a certificate that nobody renews would end unnoticed
+            ours = isinstance(error, ArgosyError)
+            told = str(error) if ours else f"{type(error).__name__}, which is a defect of Argosy"
+            if told != said:
+                said = told
+                sentence = "the certificate stays as it was: %s"
+                _log.warning(sentence, said, exc_info=None if ours else error, extra={"action": "certificate.kept"})
 
 
 class Folder:
@@ -194,11 +197,11 @@ class Shared:
         wanted = base64.b64encode(authorities.encode()).decode()
         try:
             there = await self._client.get(_CONFIGURATIONS, self._configuration)
-            if trusted(there) != {wanted}:
+            if trusted(there) - {wanted}:
                 await self._client.patch(
                     _CONFIGURATIONS,
                     self._configuration,
-                    ca_patch(authorities),
+                    ca_patch(there, authorities),
                     strategy="application/strategic-merge-patch+json",
                 )
                 _log.info(
