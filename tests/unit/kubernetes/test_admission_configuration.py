@@ -78,7 +78,7 @@ def test_the_page_calls_things_what_they_are_called() -> None:
     (manifest,) = [one.text for one in snippets.read(PAGE) if one.mark == "parsed"]
     certificate, told = yaml.safe_load_all(manifest)
     name, namespace = certificate["metadata"]["name"], certificate["metadata"]["namespace"]
-    assert told["metadata"]["name"] == NAME
+    assert told["metadata"]["name"] == f"{NAME}-{namespace}"
     assert told["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": f"{namespace}/{name}"}
     assert certificate["spec"]["dnsNames"] == [f"{NAME}.{namespace}.svc"]
     assert SECRET in text
