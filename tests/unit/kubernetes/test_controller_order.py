@@ -9,6 +9,7 @@ import datetime as dt
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from argosy.clock import VirtualClock, VirtualLoop
 from argosy.kubernetes.client import Conflict, Object
 from argosy.kubernetes.controller.caches import KEPT
 from argosy.kubernetes.controller.conditions import PERMITTED, Condition, holds
-from argosy.kubernetes.controller.desk import Desk
+from argosy.kubernetes.controller.desk import Desk, NotMade
 from argosy.kubernetes.controller.differing import DIGEST
 from argosy.kubernetes.controller.reconciling import look, namespace_key, routes
 from argosy.kubernetes.names import RUNNER
@@ -304,6 +305,39 @@ def test_an_object_is_not_ready_while_its_pod_says_that_it_waits_though_the_clus
             world.waiting[key] = None
         await world.settle()
         assert ready(world)["status"] == "True"
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
+def test_no_new_key_is_drawn_for_a_bus_whose_volumes_hold_what_only_the_lost_one_opens() -> None:
+    async def play() -> None:
+        # Given a bus with a volume, as its StatefulSet makes it
+        world = World(VirtualClock(_START, asyncio.get_running_loop()))
+        bus, server = Key("EventBus", _SPACE, "default"), ("Secret", _SPACE, "eventbus-default-js-server")
+        claim = ("PersistentVolumeClaim", _SPACE, "eventbus-default-js-vol-eventbus-default-js-0")
+        labels = {"controller": "eventbus-controller", "eventbus-name": "default"}
+        world.write("EventBus", "default", 0, {})
+        await world.settle()
+        held = copy.deepcopy(world.store.objects[server])
+        world.store.put(claim, {"metadata": {"name": claim[2], "namespace": _SPACE, "labels": labels}})
+        # When somebody deletes its Secret
+        world.store.remove(server)
+        with pytest.raises(NotMade, match=r"'eventbus-default-js-server' .*eventbus-default-js-0 is gone; put it back"):
+            await look(world.desk, bus)
+        # Then none is made in its place, and the status says what to do
+        assert server not in world.store.objects
+        said = {one["type"]: one for one in world.store.objects[tuple(bus)]["status"]["conditions"]}
+        assert said["Deployed"]["reason"] == "JetStreamAuthSecretsFailed" and said["Configured"]["status"] == "True"
+        assert "put it back" in said["Ready"]["message"]
+        # And with the Secret, or without the volume, it goes on
+        world.store.put(server, held)
+        await look(world.desk, bus)
+        assert world.store.objects[server]["data"]["encryption"] == held["data"]["encryption"]
+        world.store.remove(server)
+        world.store.remove(claim)
+        await look(world.desk, bus)
+        assert world.store.objects[server]["data"]["encryption"] != held["data"]["encryption"]
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())

@@ -76,7 +76,6 @@ async def _install(
     desk: Desk, seen: Object, bus: EventBus, owned: list[Object], blocked: list[Condition]
 ) -> float | None:
     settings = desk.settings()
-    configured = holds(CONFIGURED)
     try:
         config = workloads.bus_config(bus, settings)
         installed = workloads.installed(bus, settings) is not None
@@ -86,12 +85,13 @@ async def _install(
         deployed = unknown(DEPLOYED, "NotYet", "the spec has to be mended first")
         await desk.tell(seen, [faulty, deployed, *(blocked or [fails(READY, faulty.reason, faulty.message)])])
         return _AGAIN_SECONDS
+    except NotMade as error:
+        await _tell_not_made(desk, seen, error, blocked)
+        raise
     try:
         await desk.bring(seen, wanted)
     except (ConfigError, NotMade) as error:
-        kind = error.kind if isinstance(error, NotMade) else "StatefulSet"
-        deployed = fails(DEPLOYED, _REASONS.get(kind, f"JetStream{kind}Failed"), str(error))
-        await desk.tell(seen, [configured, deployed, *(blocked or [fails(READY, deployed.reason, deployed.message)])])
+        await _tell_not_made(desk, seen, error, blocked)
         raise
     kept = {place(item) for item in wanted}
     await desk.clear([item for item in owned if place(item) not in kept])
@@ -103,7 +103,7 @@ async def _install(
     else:
         deployed = holds(DEPLOYED, "Skipped", "somebody else runs the servers")
         works = holds(READY, "Skipped", "somebody else runs the servers")
-    await desk.tell(seen, [configured, deployed, *(blocked or [works])], {"config": config})
+    await desk.tell(seen, [holds(CONFIGURED), deployed, *(blocked or [works])], {"config": config})
     return _AGAIN_SECONDS if installed else None
 
 
@@ -112,7 +112,36 @@ async def _credentials(desk: Desk, bus: EventBus) -> workloads.Credentials:
     server = await desk.cluster.read("Secret", space, workloads.server_secret_name(bus))
     client = await desk.cluster.read("Secret", space, workloads.client_secret_name(bus))
     held = workloads.kept(server, client)
-    return workloads.renewed(held, bus, now) if held else workloads.made(bus, now)
+    try:
+        if held is not None:
+            return workloads.renewed(held, bus, now)
+        await _check_volumes(desk, bus)
+        return workloads.made(bus, now)
+    except ConfigError as error:
+        raise NotMade("Update" if held else "Create", "Secret", str(error)) from error
+
+
+async def _check_volumes(desk: Desk, bus: EventBus) -> None:
+    """Raises ConfigError where volumes hold events that a new key could not open: servers would not start, or begin anew over them."""
+    space, volume = bus.metadata.namespace, workloads.volume_name(bus)
+    claims = [
+        one["metadata"]["name"]
+        for one in await desk.cluster.listed("PersistentVolumeClaim", space, _labels(bus.metadata.name))
+        if one["metadata"]["name"].startswith(f"{volume}-") and not one["metadata"].get("deletionTimestamp")
+    ]
+    js = workloads.installed(bus, desk.settings())
+    if claims and js is not None and js.persistence is not None:
+        raise ConfigError(
+            f"Secret {workloads.server_secret_name(bus)!r} with the key of the events in {', '.join(sorted(claims))} is gone; put it back,"
+            " or delete these PersistentVolumeClaims, which gives up what is in them"
+        )
+
+
+async def _tell_not_made(desk: Desk, seen: Object, error: ConfigError | NotMade, blocked: list[Condition]) -> None:
+    kind = error.kind if isinstance(error, NotMade) else "StatefulSet"
+    deployed = fails(DEPLOYED, _REASONS.get(kind, f"JetStream{kind}Failed"), str(error))
+    ready = blocked or [fails(READY, deployed.reason, deployed.message)]
+    await desk.tell(seen, [holds(CONFIGURED), deployed, *ready])
 
 
 def _works(desk: Desk, wanted: Object) -> Condition:
@@ -152,12 +181,16 @@ async def _remove(desk: Desk, seen: Object, bus: EventBus | None, owned: list[Ob
     about = seen["metadata"]
     space, name = about["namespace"], about["name"]
     await desk.clear(owned)
-    labels = f"{CONTROLLER}=eventbus-controller,{EVENT_BUS_NAME}={workloads.label_value(name)}"
-    await desk.clear(await desk.cluster.listed("PersistentVolumeClaim", space, labels))
+    await desk.clear(await desk.cluster.listed("PersistentVolumeClaim", space, _labels(name)))
     if bus is not None:
         # Of one whose spec cannot be read the garbage collector takes the Secrets.
         await _forget(desk, seen, bus)
     await desk.finalize(seen, [one for one in finalizers if one != FINALIZER])
+
+
+def _labels(name: str) -> str:
+    """What chooses all that belongs to the bus of this name."""
+    return f"{CONTROLLER}=eventbus-controller,{EVENT_BUS_NAME}={workloads.label_value(name)}"
 
 
 async def _forget(desk: Desk, seen: Object, bus: EventBus) -> None:

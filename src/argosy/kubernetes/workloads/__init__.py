@@ -7,7 +7,13 @@ A manifest that cannot become objects raises ConfigError with a sentence for the
 """
 
 from argosy.kubernetes.workloads._bus import event_bus
-from argosy.kubernetes.workloads._bus_config import bus_config, client_secret_name, installed, server_secret_name
+from argosy.kubernetes.workloads._bus_config import (
+    bus_config,
+    client_secret_name,
+    installed,
+    server_secret_name,
+    volume_name,
+)
 from argosy.kubernetes.workloads._deployments import event_source, sensor
 from argosy.kubernetes.workloads._owned import MANAGED, label_value, selector
 from argosy.kubernetes.workloads._runners import (
@@ -48,5 +54,6 @@ __all__ = [
     "sensor",
     "server_secret_name",
     "shared_event_source",
+    "volume_name",
     "without_effect",
 ]

@@ -21,6 +21,7 @@ from argosy.kubernetes.workloads._bus_config import (
     replicas_of,
     server_secret_name,
     service_name,
+    volume_name,
 )
 from argosy.kubernetes.workloads._nats_text import CLUSTER_PORT, FILES, METRICS_PORT, MONITOR_PORT, text
 from argosy.kubernetes.workloads._owned import disruption, label_value, metadata, selector, texts
@@ -165,11 +166,7 @@ def _claim(bus: EventBus, given: Object) -> Object:
     }
     if given.get("storageClassName") is not None:
         spec["storageClassName"] = given["storageClassName"]
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": _volume(bus)}, "spec": spec}
-
-
-def _volume(bus: EventBus) -> str:
-    return f"{base_name(bus)}-vol"
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": volume_name(bus)}, "spec": spec}
 
 
 def _pod_spec(
@@ -184,7 +181,7 @@ def _pod_spec(
         {"name": "config-volume", "projected": {"sources": config}},
         {"name": "pid", "emptyDir": {}},
     ]
-    data = _volume(bus) if js.persistence is not None else "js-data"
+    data = volume_name(bus) if js.persistence is not None else "js-data"
     if js.persistence is None:
         volumes.append({"name": data, "emptyDir": {}})
     containers = [_main(bus, js, version, secret, data)]

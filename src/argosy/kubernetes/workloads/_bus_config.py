@@ -88,6 +88,11 @@ def service_name(bus: EventBus) -> str:
     return f"{base_name(bus)}-svc"
 
 
+def volume_name(bus: EventBus) -> str:
+    """The volumes of the servers, and what the names of their claims begin with."""
+    return f"{base_name(bus)}-vol"
+
+
 def server_secret_name(bus: EventBus) -> str:
     """The Secret of the servers: credentials, keys, certificates."""
     return f"{base_name(bus)}-server"
