@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.brokers import rabbitmq as brokers
 from tests.cluster import whole
+from tests.cluster.site import Site
 from tests.kubernetes.apiserver import NotThere
 from tests.kubernetes.conftest import apiserver, namespace, pytest_collection_modifyitems
 from tests.missing import missing
 
-__all__ = ["apiserver", "cluster", "namespace", "pytest_collection_modifyitems"]
+__all__ = ["apiserver", "cluster", "namespace", "pytest_collection_modifyitems", "rabbitmq", "sites"]
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[whole.Cluster]
             yield cluster
     except NotThere as reason:
         missing(reason)
+
+
+@pytest.fixture
+def rabbitmq(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
+    """A RabbitMQ that this test alone uses."""
+    try:
+        brokers.installed()
+    except brokers.NotThere as reason:
+        missing(reason)
+    with brokers.RabbitMQ(tmp_path / "rabbitmq") as broker:
+        yield broker
+
+
+@pytest.fixture
+def sites() -> Iterator[list[Site]]:
+    """Put every ``Site`` in here: what is left of it goes with the test."""
+    made: list[Site] = []
+    yield made
+    for site in made:
+        site.remove()

@@ -12,6 +12,7 @@ names. A container of any other image has no process, and is reported running: t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -155,11 +156,9 @@ class Container:
 
     def _gone(self, code: int) -> None:
         assert self._process is not None
-        try:
-            # What it left behind has lost its container.
+        # What it left behind has lost its container.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process = None
         self.running = False
         self.code = code if code >= 0 else 128 - code

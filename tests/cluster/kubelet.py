@@ -8,6 +8,7 @@ API, ``kubectl exec``; ``log`` and ``processes`` show a test what it needs. Ends
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,10 +130,9 @@ class Kubelet:
             for each in self._objects.all():
                 uid = each["metadata"]["uid"]
                 if uid not in self._pods and each["status"].get("phase") not in ("Succeeded", "Failed"):
-                    try:
+                    # It is gone again, or the API server is away: then it is tried anew.
+                    with contextlib.suppress(ApiError, OSError):
                         self._take(each)
-                    except (ApiError, OSError):
-                        pass  # It is gone again, or the API server is away: then it is tried anew.
             for uid, pod in list(self._pods.items()):
                 if pod.over and self.current(pod.object) is None:
                     self._network.give_back(pod.address)

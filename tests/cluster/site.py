@@ -5,6 +5,7 @@ Everything is applied with kubectl: what ``argosy install`` prints, then the man
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -165,6 +166,19 @@ class Site:
             return not {each["metadata"]["name"] for each in there} & set(self.namespaces)
 
         self.cluster.until(gone, "the namespaces are gone", namespace=self.namespace, seconds=120)
+
+    def remove(self) -> None:
+        """Delete everything of the site that is there yet, and return once none of its processes is."""
+        spaces = [*self.namespaces, self.controllers]
+        server = self.cluster.server
+        there = {each["metadata"]["name"] for each in server.request("GET", "/api/v1/namespaces")["items"]}
+        # While there is a controller, so that nothing waits for one.
+        for namespace in there.intersection(self.namespaces):
+            self.cluster.kubectl("delete", ",".join(KINDS), "--all", "-n", namespace, "--wait=false", check=False)
+        with contextlib.suppress(AssertionError):
+            self.cluster.until(lambda: not any(map(self.objects, KINDS)), "objects are gone", seconds=20)
+        self.cluster.kubectl("delete", "--ignore-not-found", "namespaces", *spaces, "--wait=false")
+        self.cluster.until(lambda: not any(map(self.cluster.kubelet.pods, spaces)), "its pods are gone", seconds=120)
 
     # ------------------------------------------------------------------ causing
 

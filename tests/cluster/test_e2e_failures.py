@@ -6,7 +6,6 @@ import os
 import random
 import secrets
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,8 @@ from tests.cluster.site import BROKER, WORKSHOP, Site, argosy
 from tests.cluster.test_e2e_rolling import MANIFESTS, RATE, Load
 from tests.cluster.test_e2e_workshop import started
 from tests.cluster.whole import Cluster
-from tests.missing import missing
 
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def rabbitmq(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
-    """A RabbitMQ that this test alone uses."""
-    try:
-        brokers.installed()
-    except brokers.NotThere as reason:
-        missing(reason)
-    with brokers.RabbitMQ(tmp_path / "rabbitmq") as broker:
-        yield broker
 
 
 def of_two(site: Site, folder: Path) -> Path:
@@ -48,10 +35,11 @@ def of_two(site: Site, folder: Path) -> Path:
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
 def test_no_event_is_lost_while_every_process_is_killed(
-    cluster: Cluster, rabbitmq: brokers.RabbitMQ, mode: str, tmp_path: Path, record_property: Any
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site], mode: str, tmp_path: Path, record_property: Any
 ) -> None:
     # Given a namespace that passes on what comes in, with just the rights that `argosy rbac` prints
     site = Site(cluster, rabbitmq, mode=mode)
+    sites.append(site)
     load = Load(rabbitmq)
     try:
         site.install()
@@ -102,9 +90,12 @@ def test_no_event_is_lost_while_every_process_is_killed(
 
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
-def test_a_password_that_changes_reaches_what_runs(cluster: Cluster, rabbitmq: brokers.RabbitMQ, mode: str) -> None:
+def test_a_password_that_changes_reaches_what_runs(
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site], mode: str
+) -> None:
     # Given event sources that receive with the password of a Secret
     site = Site(cluster, rabbitmq, mode=mode)
+    sites.append(site)
     site.install()
     site.lend_broker("machines")
     site.apply(*sorted(WORKSHOP.glob("*.yaml")))

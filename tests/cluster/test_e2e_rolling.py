@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,11 @@ import pytest
 from tests.brokers import rabbitmq as brokers
 from tests.cluster.site import BROKER, Site
 from tests.cluster.whole import Cluster
-from tests.missing import missing
 
 pytestmark = pytest.mark.timeout(400)
 
 RATE = 200
 MANIFESTS = Path(__file__).with_name("relay")
-
-
-@pytest.fixture
-def rabbitmq(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
-    """A RabbitMQ that this test alone uses."""
-    try:
-        brokers.installed()
-    except brokers.NotThere as reason:
-        missing(reason)
-    with brokers.RabbitMQ(tmp_path / "rabbitmq") as broker:
-        yield broker
 
 
 class Load:
@@ -71,10 +58,11 @@ class Load:
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
 def test_no_event_is_lost_while_every_process_is_replaced(
-    cluster: Cluster, rabbitmq: brokers.RabbitMQ, mode: str, record_property: Any
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site], mode: str, record_property: Any
 ) -> None:
     # Given a namespace that passes on what comes in
     site = Site(cluster, rabbitmq, mode=mode)
+    sites.append(site)
     load = Load(rabbitmq)
     try:
         site.install()

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,23 +31,11 @@ from tests.e2e.test_understack import (
     payload,
     secret,
 )
-from tests.missing import missing
 
 pytestmark = pytest.mark.timeout(500)
 
 MANIFESTS = CORPUS / "manifests"
 ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/argo-events/roles/sensor-submit-workflow-role"
-
-
-@pytest.fixture
-def rabbitmq(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
-    """A RabbitMQ that this test alone uses."""
-    try:
-        brokers.installed()
-    except brokers.NotThere as reason:
-        missing(reason)
-    with brokers.RabbitMQ(tmp_path / "rabbitmq") as broker:
-        yield broker
 
 
 class UnderStack(Site):
@@ -142,10 +128,11 @@ def _taken(plural: str, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
 def test_the_corpus_applied_as_it_is_makes_the_workflows_that_are_written_down(
-    cluster: Cluster, rabbitmq: brokers.RabbitMQ, mode: str, record_property: Any
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site], mode: str, record_property: Any
 ) -> None:
     # Given an installation that serves both namespaces, and all manifests
     site = UnderStack(cluster, rabbitmq, namespaces=("openstack", "argo-events"), mode=mode)
+    sites.append(site)
     site.install()
     site.prepare()
     cluster.kubectl("apply", "-f", str(MANIFESTS))
@@ -214,10 +201,11 @@ def test_the_corpus_applied_as_it_is_makes_the_workflows_that_are_written_down(
 
 
 def test_the_rights_that_argosy_prints_are_enough_and_none_is_too_many(
-    cluster: Cluster, rabbitmq: brokers.RabbitMQ
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site]
 ) -> None:
     # Given the corpus without its own roles, and with those that `argosy rbac` prints for it, in the cluster and in RabbitMQ
     site = UnderStack(cluster, rabbitmq, namespaces=("openstack", "argo-events"), mode="shared")
+    sites.append(site)
     site.install()
     site.prepare()
     given = [each for file in sorted(MANIFESTS.glob("*.yaml")) for each in yaml.safe_load_all(file.read_text()) if each]

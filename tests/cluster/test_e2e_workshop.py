@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,20 +16,8 @@ from tests.brokers import rabbitmq as brokers
 from tests.cli.running import http
 from tests.cluster.site import WORKSHOP, Site, spoken
 from tests.cluster.whole import Cluster
-from tests.missing import missing
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture
-def rabbitmq(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
-    """A RabbitMQ that this test alone uses."""
-    try:
-        brokers.installed()
-    except brokers.NotThere as reason:
-        missing(reason)
-    with brokers.RabbitMQ(tmp_path / "rabbitmq") as broker:
-        yield broker
 
 
 def alarm(site: Site, hall: str) -> None:
@@ -68,10 +54,11 @@ def left(site: Site) -> set[str]:
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
 def test_manifests_become_pods_and_events_become_workflows_with_the_rights_of_each_sensor(
-    cluster: Cluster, rabbitmq: brokers.RabbitMQ, mode: str
+    cluster: Cluster, rabbitmq: brokers.RabbitMQ, sites: list[Site], mode: str
 ) -> None:
     # Given an installation, and the manifests of a namespace, applied as they are
     site = Site(cluster, rabbitmq, mode=mode)
+    sites.append(site)
     site.install()
     site.lend_broker("machines")
     site.apply(*sorted(WORKSHOP.glob("*.yaml")))
