@@ -10,6 +10,8 @@ from typing import Any
 
 from argosy.kubernetes.client import AlreadyExists, Conflict, Object
 from argosy.kubernetes.controller.caches import KEPT, owner_of
+from argosy.kubernetes.controller.conditions import DEPENDENCIES_PROVIDED, is_true
+from argosy.kubernetes.controller.waits import waited_for
 from argosy.kubernetes.watching import Place, place_of
 from argosy.manifests.bundle import Key
 
@@ -165,6 +167,15 @@ class View:
 
     def each(self, kind: str) -> list[Object]:
         return [item for where, item in sorted(self._seen.items()) if where[0] == kind]
+
+    def waited(self, namespace: str) -> list[str]:
+        return sorted({source for item in self.of("Sensor", namespace) for source in waited_for(item)})
+
+    def waiting(self, namespace: str, source: str) -> list[Object]:
+        return [item for item in self.of("Sensor", namespace) if source in waited_for(item)]
+
+    def unsettled(self, namespace: str) -> list[Object]:
+        return [item for item in self.of("Sensor", namespace) if not is_true(item, DEPENDENCIES_PROVIDED)]
 
     def owned(self, owner: Key) -> list[Object]:
         return [item for item in self._seen.values() if owner_of(item) == owner]

@@ -20,7 +20,9 @@ from argosy.kubernetes.controller.permitted import forbidden
 from argosy.kubernetes.controller.polling import Reports
 from argosy.kubernetes.controller.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Queue
 from argosy.kubernetes.controller.rules import controller_own_rules, controller_rules
+from argosy.kubernetes.controller.waits import Waits
 from argosy.kubernetes.rights import Account, Right
+from argosy.kubernetes.watching import Place
 from argosy.manifests.bundle import Key
 
 _START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -216,6 +218,27 @@ class TestWhatIsSaid:
         made = event(Said(about, "Warning", "No", "ü" * 2000), "i" * 300)
         assert len(made["metadata"]["name"]) <= 253
         assert len(made["note"].encode()) <= 1024 and len(made["reportingInstance"]) <= 128
+
+
+class TestWaits:
+    def test_sensors_are_found_by_what_they_name_as_it_changes(self) -> None:
+        def sensor(*names: str, provided: str = "") -> Any:
+            conditions = [{"type": "DependenciesProvided", "status": provided}] if provided else []
+            spec = {"dependencies": [{"eventSourceName": name} for name in names]}
+            return {"metadata": {}, "spec": spec, "status": {"conditions": conditions}}
+
+        waits, one, other = Waits(), Place("shop", "one"), Place("shop", "other")
+        waits.note(one, sensor("a", "b"))
+        waits.note(other, sensor("b", provided="True"))
+        assert waits.sources("shop") == ["a", "b"] and waits.sources("elsewhere") == []
+        assert waits.of("shop", "b") == [one, other] and waits.unsettled("shop") == [one]
+        waits.note(one, sensor("c", provided="True"))
+        assert waits.of("shop", "a") == [] and waits.of("shop", "c") == [one] and waits.unsettled("shop") == []
+        waits.note(other, {"metadata": {}, "spec": {"dependencies": "none"}})
+        assert waits.of("shop", "b") == [] and waits.unsettled("shop") == [other]
+        waits.note(other, None)
+        waits.note(one, None)
+        assert waits.sources("shop") == [] and waits.unsettled("shop") == []
 
 
 class TestReports:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from argosy.kubernetes.client import Client, Conflict, NotFound, Object, Resource
+from argosy.kubernetes.controller.waits import Waits
 from argosy.kubernetes.names import CONTROLLER, FIELD_MANAGER, GROUP_VERSION, RUNNER
 from argosy.kubernetes.watching import Cache, Place, place_of
 from argosy.manifests.bundle import Key
@@ -77,7 +78,7 @@ def _essence(item: Object | None) -> tuple[Any, ...] | None:
         return None
     about = item["metadata"]
     fields = ("uid", "generation", "deletionTimestamp", "finalizers", "labels", "annotations")
-    return (*(about.get(field) for field in fields), (item.get("status") or {}).get("mode"))
+    return (*(about.get(field) for field in fields), (item.get("status") or {}).get("mode") or "dedicated")
 
 
 class Cluster(Protocol):
@@ -94,6 +95,15 @@ class Cluster(Protocol):
 
     def owned(self, owner: Key) -> list[Object]:
         """All watched objects that say that they belong to this one, as they were last seen."""
+
+    def waited(self, namespace: str) -> list[str]:
+        """The event sources that Sensors of a namespace name."""
+
+    def waiting(self, namespace: str, source: str) -> list[Object]:
+        """The Sensors of a namespace that name this event source."""
+
+    def unsettled(self, namespace: str) -> list[Object]:
+        """The Sensors of a namespace of which it is not said that all that they wait for is there."""
 
     async def read(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object as it is now: for kinds that are not watched, and where the last look is not enough."""
@@ -135,6 +145,7 @@ class Caches:
         self._changed = changed
         self._owner: dict[tuple[str, Place], Key] = {}
         self._owned: dict[Key, set[tuple[str, Place]]] = {}
+        self._waits = Waits()
         self._essences: dict[tuple[str, Place], tuple[Any, ...]] = {}
         self._written: dict[tuple[str, Place], tuple[str, Object]] = {}
         labels = f"{CONTROLLER} in ({','.join(sorted(made_by))})"
@@ -148,6 +159,8 @@ class Caches:
 
     def _made(self, kind: str, kept: Kept, labels: str) -> list[Cache]:
         def changed(place: Place) -> None:
+            if kind == "Sensor":
+                self._waits.note(place, self.get(kind, *place))
             before, now = self._owner.get((kind, place)), self._noted(kind, place) if kept.selected else None
             if kind not in _SERVED or self._says_more(kind, place):
                 self._changed(kind, place, now or before)
@@ -212,6 +225,18 @@ class Caches:
     def owned(self, owner: Key) -> list[Object]:
         found = (self.get(kind, *place) for kind, place in sorted(self._owned.get(owner, ())))
         return [item for item in found if item is not None]
+
+    def waited(self, namespace: str) -> list[str]:
+        return self._waits.sources(namespace)
+
+    def waiting(self, namespace: str, source: str) -> list[Object]:
+        return self._sensors(self._waits.of(namespace, source))
+
+    def unsettled(self, namespace: str) -> list[Object]:
+        return self._sensors(self._waits.unsettled(namespace))
+
+    def _sensors(self, places: list[Place]) -> list[Object]:
+        return [item for place in places if (item := self.get("Sensor", *place))]
 
     @property
     def owners(self) -> list[Key]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from argosy.kubernetes.client import Object
 from argosy.kubernetes.controller import buses, namespaces, serving
 from argosy.kubernetes.controller.caches import CLUSTER_GRANTS, GRANTS, OBJECTS, Cluster
-from argosy.kubernetes.controller.conditions import DEPENDENCIES_PROVIDED, DEPLOYED, PERMITTED, is_true
+from argosy.kubernetes.controller.conditions import DEPLOYED, PERMITTED, is_true
 from argosy.kubernetes.controller.desk import Desk, key_of
 from argosy.kubernetes.names import RUNNER
 from argosy.kubernetes.watching import Place
@@ -87,18 +87,10 @@ def _around(cluster: Cluster, kind: str, place: Place) -> Iterator[Key]:
             yield key_of(bus)
     item = cluster.get(kind, space, name)
     emitted = {name} if kind == "EventSource" else {source for source, _ in declared_by_emit(item or {})}
-    for other in cluster.of("Sensor", space):
-        waits = _waited_for(other)
-        # Of a sensor that is gone nobody knows any more what it emitted: something that is no event source.
-        lost = item is None and kind == "Sensor" and any(not cluster.get("EventSource", space, one) for one in waits)
-        if emitted & waits or lost or not is_true(other, DEPENDENCIES_PROVIDED):
-            yield key_of(other)
-
-
-def _waited_for(item: Object) -> set[str]:
-    dependencies = (item.get("spec") or {}).get("dependencies")
-    return {
-        str(one.get("eventSourceName"))
-        for one in dependencies or ()
-        if isinstance(one, dict) and isinstance(dependencies, list)
-    }
+    if kind == "Sensor":
+        # What it emitted before nobody knows any more: something that is no event source.
+        emitted |= {source for source in cluster.waited(space) if not cluster.get("EventSource", space, source)}
+    for source in sorted(emitted):
+        yield from (key_of(other) for other in cluster.waiting(space, source))
+    if emitted:
+        yield from (key_of(other) for other in cluster.unsettled(space))
