@@ -238,6 +238,8 @@ def test_a_bus_keeps_what_its_events_depend_on(before: Object, now: Object, fiel
         ({"nats": {"native": {}}}, {"nats": {"native": {"auth": "none"}}}),
         (LIMITS, {"jetstream": {"version": "2.10.29", "replicas": 5, **LIMITS["jetstream"]}}),
         (LIMITS, {"jetstream": {"version": "latest", "streamConfig": '{"maxAge": "1h", "maxMsgs": 5}'}}),
+        (LIMITS, {"jetstream": {"version": "latest", "streamConfig": "MAXMSGS: 5\nmaxage: 1h\ncolour: red"}}),
+        ({"jetstream": {"version": "latest", "streamConfig": "maxMsgs: many"}}, LIMITS),
         ({"nonsense": 1}, LIMITS),
         (EXOTIC, {"jetstreamExotic": {"url": "nats://other:4222"}}),
     ],

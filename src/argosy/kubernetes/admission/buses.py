@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from argosy.bus._jetstream_settings import STREAM_KEYS
 from argosy.kubernetes.admission.others import Remark
 from argosy.kubernetes.client import Object
-from argosy.manifests._yaml import Fault, documents
+from argosy.manifests._yaml import Document, documents
 from argosy.manifests.checks._walk import mapping
+from argosy.manifests.eventbus import stream_remarks
 
 _ENGINES = ("nats", "jetstream", "kafka", "jetstreamExotic")
+_LIMITS = {key.lower() for key in STREAM_KEYS}
+_NONSENSE = object()
 _ADVICE = "make a new EventBus and move to it"
 
 
@@ -47,8 +51,8 @@ def changes(before: Object, now: Object) -> Iterator[Remark]:
             if auths[0] != auths[1]:
                 yield _fixed(f"spec.nats.{word}.auth", f"'auth' cannot change from {auths[0]} to {auths[1]}; {_ADVICE}")
     if had == "jetstream":
-        limits = [_settings(mapping(spec, "jetstream").get("streamConfig")) for spec in (old, new)]
-        if limits[0] != limits[1]:
+        was, wanted = (_settings(mapping(spec, "jetstream").get("streamConfig")) for spec in (old, new))
+        if was != wanted and was is not _NONSENSE:
             yield _fixed("spec.jetstream.streamConfig", f"'streamConfig' cannot change; {_ADVICE}")
 
 
@@ -57,11 +61,13 @@ def _engine(spec: dict[str, Any]) -> str:
 
 
 def _settings(text: Any) -> Any:
-    """What the text sets: how it is written does not matter."""
-    if not isinstance(text, str) or not text.strip():
+    """What the text sets: how it is written does not matter, nor what has no effect. What is not valid never made a stream."""
+    if text is None or text == "":
         return None
-    read = list(documents(text))
-    return text if len(read) != 1 or isinstance(read[0], Fault) else read[0].value
+    if not isinstance(text, str) or any(one.severity == "error" for one in stream_remarks(text)):
+        return _NONSENSE
+    given = next((one.value for one in documents(text) if isinstance(one, Document)), {})
+    return {key.lower(): value for key, value in given.items() if key.lower() in _LIMITS}
 
 
 def _fixed(path: str, message: str) -> Remark:
