@@ -66,7 +66,7 @@ def _settings(text: Any) -> Any:
         return None
     if not isinstance(text, str) or any(one.severity == "error" for one in stream_remarks(text)):
         return _NONSENSE
-    given = next((one.value for one in documents(text) if isinstance(one, Document)), {})
+    given: Object = next((one.value for one in documents(text) if isinstance(one, Document)), {})
     return {key.lower(): value for key, value in given.items() if key.lower() in _LIMITS}
 
 
