@@ -173,9 +173,12 @@ async def test_a_store_that_upstreams_installation_encrypted_is_taken_over(tmp_p
 
 
 def as_upstream(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The objects as upstream's controller would have written them: the variable of the key in quotes, no key of an authority."""
+    """The objects as upstream's controller would have written them: the variable of the key in quotes, no key of an authority, no label
+    of ours.
+    """
     ours = ("authority-private-key", "next-authority-private-key")
     for one in objects:
+        del one["metadata"]["labels"]["app.kubernetes.io/managed-by"]
         if one["kind"] == "Secret":
             one["data"] = {key: text for key, text in one["data"].items() if key not in ours}
         elif one["kind"] == "ConfigMap":

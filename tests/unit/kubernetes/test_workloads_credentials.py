@@ -224,8 +224,16 @@ tls { cert_file: "/etc/nats-config/server-cert.pem" }"""
 
         again = kept(*secrets_of(ours))
 
-        assert again == ours
+        assert again == ours and again.adopted
         assert renewed(again, BUS, NOW) is again
+
+    def test_are_those_that_have_neither_our_label_nor_the_key_of_an_authority(self) -> None:
+        server, client = secrets_of(credentials())
+        bare = {"kind": "Secret", "data": server["data"]}
+
+        for one, adopted in ((server, False), (bare, False), (self.secrets()[0], True)):
+            held = kept(one, client)
+            assert held and held.adopted is adopted
 
 
 def _single(bundle: str) -> list[str]:

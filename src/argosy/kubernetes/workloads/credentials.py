@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from argosy.errors import ConfigError
 from argosy.kubernetes.workloads._bus_config import CA_KEY, CLIENT_KEY, server_secret_name, service_name
+from argosy.kubernetes.workloads._owned import MANAGED
+from argosy.manifests.checks._walk import mapping
 from argosy.manifests.eventbus import EventBus
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ _AUTHORITY = dt.timedelta(days=3650)
 _AUTHORITY_RENEWED = dt.timedelta(days=400)  # longer than anything that it signs lives
 _PUBLISHED = dt.timedelta(days=30)
 _SKEW = dt.timedelta(hours=1)
-_STORE_KEY_LENGTH = 32
-"""Upstream's is shorter: 12."""
 _KEYS = {
     "encryption_key": "encryption",
     "server_key": "private-key",
@@ -75,7 +75,7 @@ class Credentials:
 
 def made(bus: EventBus, now: dt.datetime) -> Credentials:
     """New ones, for a bus of which nothing is there yet. Raises ConfigError where the library for certificates is missing."""
-    return renewed(Credentials("", "", "", _drawn(_STORE_KEY_LENGTH)), bus, now)
+    return renewed(Credentials("", "", "", _drawn(32)), bus, now)
 
 
 def kept(server: Object | None, client: Object | None) -> Credentials | None:
@@ -92,7 +92,9 @@ def kept(server: Object | None, client: Object | None) -> Credentials | None:
     if not held.get("encryption"):
         return None
     fields = {name: held.get(key, "") for name, key in _KEYS.items()}
-    return Credentials(user, password, system, adopted=_ADOPTED in held, **fields)
+    labels = mapping(server, "metadata", "labels")
+    ours = bool(fields["authority_key"]) or MANAGED.items() <= labels.items()
+    return Credentials(user, password, system, adopted=_ADOPTED in held or not ours, **fields)
 
 
 def renewed(held: Credentials, bus: EventBus, now: dt.datetime) -> Credentials:
@@ -120,7 +122,6 @@ def _complete(held: Credentials, bus: EventBus, now: dt.datetime) -> Credentials
             next_authority_key="",
             authorities=certificate + held.authorities,
             server_certificate="",
-            adopted=held.adopted or len(held.encryption_key) < _STORE_KEY_LENGTH,
         )
     held = _with_authority(held, now)
     if _due(held.server_key, held.server_certificate, now):
