@@ -30,7 +30,7 @@ from argosy.kubernetes.controller.metrics import Metrics
 from argosy.kubernetes.controller.permitted import Permissions
 from argosy.kubernetes.controller.polling import Poll, Reports
 from argosy.kubernetes.controller.queue import Queue
-from argosy.kubernetes.controller.reconciling import look, namespace_key, routes
+from argosy.kubernetes.controller.reconciling import entitled, look, namespace_key, routes
 from argosy.kubernetes.leases import Durations, Election
 from argosy.kubernetes.names import RUNNER
 from argosy.kubernetes.watching import Place
@@ -41,7 +41,7 @@ _log = logging.getLogger("argosy.controller")
 LEASE = "argosy-controller"
 _MADE_BY = ("eventbus-controller", "eventsource-controller", "sensor-controller", RUNNER)
 _TOGETHER_SECONDS = 0.3
-"""So long a namespace waits for further changes before it is looked at."""
+"""So long a namespace, and whoever needs rights, waits for further changes before it is looked at."""
 _DRAIN_SECONDS = 20.0
 _DURATIONS = {"LEASE_DURATION": "15s", "RENEW_DEADLINE": "10s", "RETRY_PERIOD": "2s"}
 """Those of Kubernetes' own controllers, where ``LEADER_ELECTION_…`` says nothing else."""
@@ -178,13 +178,13 @@ class Process:
         """Watch and look until told to stop (then what is under way is finished) or until the Lease is lost (then it is not)."""
         options = self._options
         permissions = Permissions(client, local=options.namespaces is not None)
-        reports = Reports()
+        reports, regranted = Reports(), asyncio.Event()
 
         def changed(kind: str, place: Place, owner: Key | None) -> None:
-            if kind in GRANTS or kind in CLUSTER_GRANTS:
-                permissions.forget()
             if self._state:
                 return  # everything is looked at once all of it is listed
+            if kind in GRANTS or kind in CLUSTER_GRANTS:
+                regranted.set()
             for key in routes(caches, kind, place, owner):
                 self._add(queue, key)
 
@@ -221,7 +221,13 @@ class Process:
                 self._add_all(caches, queue)
                 poll = Poll(caches, reports, queue.add, options.status_seconds)
                 working = asyncio.create_task(
-                    _together(queue.run(options.workers), poll.run(), announcer.run(), self._follow(caches, queue))
+                    _together(
+                        queue.run(options.workers),
+                        poll.run(),
+                        announcer.run(),
+                        self._follow(caches, queue),
+                        _regrant(caches, queue, permissions, regranted),
+                    )
                 )
                 stack.push_async_callback(_end, working)
                 if await self._first(working, lost):
@@ -290,6 +296,17 @@ class Process:
             _log.warning("%s: %s; again in %.1f s", key, error, pause, extra=extra)
         else:
             _log.error("%s: a defect: %r; again in %.1f s", key, error, pause, exc_info=error, extra=extra)
+
+
+async def _regrant(caches: Caches, queue: Queue[Key], permissions: Permissions, regranted: asyncio.Event) -> None:
+    """Have looked at whoever needs rights, once for many roles that change together."""
+    while True:
+        await regranted.wait()
+        await asyncio.sleep(_TOGETHER_SECONDS)
+        regranted.clear()
+        permissions.forget()
+        for key in entitled(caches):
+            queue.add(key)
 
 
 async def _together(*doings: Coroutine[Any, Any, None]) -> None:

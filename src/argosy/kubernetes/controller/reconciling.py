@@ -57,11 +57,13 @@ def routes(cluster: Cluster, kind: str, place: Place, owner: Key | None) -> Iter
     elif kind in GRANTS or kind in CLUSTER_GRANTS:
         if name == RUNNER:
             yield namespace_key(space)
-        else:
-            # Somebody may act in another namespace than his own.
-            yield from (key_of(item) for kind in _ACTING for item in cluster.each(kind) if _asks(item))
     elif owner is not None and kind != "Pod":
         yield owner
+
+
+def entitled(cluster: Cluster) -> Iterator[Key]:
+    """The keys of all objects whose service accounts need any rights, wherever: somebody may act in another namespace than his own."""
+    yield from (key_of(item) for kind in _ACTING for item in cluster.each(kind) if _asks(item))
 
 
 def _served(cluster: Cluster, space: str) -> Iterator[tuple[Key, Object]]:
