@@ -205,6 +205,7 @@ def test_an_object_that_is_not_valid_can_be_labelled_and_let_go_of(kind: str) ->
 
 LIMITS = {"jetstream": {"version": "latest", "streamConfig": "maxMsgs: 5\nmaxAge: 1h\n"}}
 NATIVE: Object = {"nats": {"native": {"auth": "token"}}}
+PERSISTENT: Object = {"jetstream": {"version": "latest", "persistence": {"volumeSize": "20Gi"}}}
 KAFKA = {"kafka": {"url": "kafka:9092"}}
 EXOTIC = {"jetstreamExotic": {"url": "nats://nats:4222"}}
 
@@ -223,6 +224,9 @@ EXOTIC = {"jetstreamExotic": {"url": "nats://nats:4222"}}
         (LIMITS, {"jetstream": {"version": "latest"}}, "spec.jetstream.streamConfig"),
         ({"jetstream": {"version": "latest"}}, LIMITS, "spec.jetstream.streamConfig"),
         (LIMITS, {"jetstream": {"version": "latest", "streamConfig": "maxMsgs: 6"}}, "spec.jetstream.streamConfig"),
+        (LIMITS, {"jetstream": {**LIMITS["jetstream"], "persistence": {}}}, "spec.jetstream.persistence"),
+        (PERSISTENT, {"jetstream": {"version": "latest"}}, "spec.jetstream.persistence"),
+        (NATIVE, {"nats": {"native": {"auth": "token", "persistence": {}}}}, "spec.nats.native.persistence"),
     ],
 )
 def test_a_bus_keeps_what_its_events_depend_on(before: Object, now: Object, field: str) -> None:
@@ -241,6 +245,7 @@ def test_a_bus_keeps_what_its_events_depend_on(before: Object, now: Object, fiel
         (LIMITS, {"jetstream": {"version": "latest", "streamConfig": "MAXMSGS: 5\nmaxage: 1h\ncolour: red"}}),
         ({"jetstream": {"version": "latest", "streamConfig": "maxMsgs: many"}}, LIMITS),
         ({"nonsense": 1}, LIMITS),
+        (PERSISTENT, {"jetstream": {"version": "latest", "persistence": {"accessMode": "ReadWriteOnce"}}}),
         (EXOTIC, {"jetstreamExotic": {"url": "nats://other:4222"}}),
     ],
 )

@@ -1,7 +1,8 @@
 """What of an EventBus would not run, and what cannot be changed once it is there, because what it keeps would be lost or left behind.
 
 What cannot change are upstream's rules (``pkg/reconciler/eventbus``, ``validator/eventbus.go``): the engine stays, in every direction; so do ``native`` or
-``exotic``, how clients of NATS Streaming say who they are, and the limits of an installed JetStream's stream.
+``exotic``, how clients of NATS Streaming say who they are, and the limits of an installed JetStream's stream. One more is Kubernetes': the volumes
+of an installation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from argosy.bus._jetstream_settings import STREAM_KEYS
 from argosy.kubernetes.admission.others import Remark
 from argosy.kubernetes.client import Object
+from argosy.kubernetes.workloads import claimed
 from argosy.manifests._yaml import Document, documents
 from argosy.manifests.checks._walk import mapping
 from argosy.manifests.eventbus import stream_remarks
@@ -54,6 +56,14 @@ def changes(before: Object, now: Object) -> Iterator[Remark]:
         was, wanted = (_settings(mapping(spec, "jetstream").get("streamConfig")) for spec in (old, new))
         if was != wanted and was is not _NONSENSE:
             yield _fixed("spec.jetstream.streamConfig", f"'streamConfig' cannot change; {_ADVICE}")
+    for path in (("jetstream",), ("nats", "native")):
+        claims = [_claimed(mapping(spec, *path).get("persistence")) for spec in (old, new)]
+        if claims[0] != claims[1]:
+            yield _fixed(f"spec.{'.'.join(path)}.persistence", f"'persistence' cannot change; {_ADVICE}")
+
+
+def _claimed(persistence: Any) -> Object | None:
+    return claimed(persistence) if isinstance(persistence, dict) else None
 
 
 def _engine(spec: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ complete (labels, owner, all fields that we decide) and ready for server-side ap
 A manifest that cannot become objects raises ConfigError with a sentence for the object's status.
 """
 
-from argosy.kubernetes.workloads._bus import event_bus
+from argosy.kubernetes.workloads._bus import claimed, event_bus
 from argosy.kubernetes.workloads._bus_config import (
     bus_config,
     client_secret_name,
@@ -36,6 +36,7 @@ __all__ = [
     "Settings",
     "api_secret",
     "bus_config",
+    "claimed",
     "client_secret_name",
     "event_bus",
     "event_source",

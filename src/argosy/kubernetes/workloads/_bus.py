@@ -149,7 +149,10 @@ def _stateful_set(
         },
     }
     if js.persistence is not None:
-        spec["volumeClaimTemplates"] = [_claim(bus, js.persistence)]
+        about, claim = {"name": volume_name(bus)}, claimed(js.persistence)
+        spec["volumeClaimTemplates"] = [
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about, "spec": claim}
+        ]
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -158,7 +161,8 @@ def _stateful_set(
     }
 
 
-def _claim(bus: EventBus, given: Object) -> Object:
+def claimed(given: Object) -> Object:
+    """What ``persistence`` asks of a volume: the part of a StatefulSet that no cluster lets change."""
     spec: Object = {
         "accessModes": [given.get("accessMode") or "ReadWriteOnce"],
         "volumeMode": "Filesystem",
@@ -166,7 +170,7 @@ def _claim(bus: EventBus, given: Object) -> Object:
     }
     if given.get("storageClassName") is not None:
         spec["storageClassName"] = given["storageClassName"]
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": volume_name(bus)}, "spec": spec}
+    return spec
 
 
 def _pod_spec(
