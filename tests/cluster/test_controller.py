@@ -160,6 +160,20 @@ class TestObjectsOfAnInstallation:
         assert live["metadata"]["generation"] > before
         assert live["spec"]["template"]["spec"]["priorityClassName"] == "high"
 
+    def test_a_service_whose_address_cannot_be_changed_is_made_anew(self, space: Space, controller: Controller) -> None:
+        space.apply(exotic(), source())
+        before = until(lambda: space.get("Service", "hooks-eventsource-svc"), "the Service")
+        assert before["spec"]["clusterIP"] != "None"
+        space.patch("EventSource", "hooks", {"spec": {"service": {"clusterIP": "None"}}})
+
+        def address() -> str:
+            return str((space.get("Service", "hooks-eventsource-svc") or {"spec": {}})["spec"].get("clusterIP"))
+
+        until(lambda: address() == "None", "one without an address")
+        after = space.get("Service", "hooks-eventsource-svc") or {}
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+        until(lambda: space.status("EventSource", "hooks").get("Deployed") == "True", "all is well")
+
 
 class TestWhatAStatusSays:
     def test_an_invalid_spec_is_named_and_what_ran_before_goes_on(self, space: Space, controller: Controller) -> None:

@@ -28,6 +28,8 @@ from argosy.manifests.sensor import Sensor
 
 _SHOWN = 5
 _REMEMBERED = 50_000
+_FINAL = ("may not change once set", "is immutable")
+"""How the API server says that a field of a Service stays as it was made."""
 _PASSING = ("EventBusNotReady",)
 """Reasons that every installation has for a moment, and that nobody need be told of."""
 
@@ -110,7 +112,7 @@ class Desk:
             return await self.cluster.apply(made)
         except Rejected as error:
             # A Service with another cluster IP is another Service.
-            if made["kind"] != "Service" or live is None or "immutable" not in str(error).lower():
+            if made["kind"] != "Service" or live is None or not any(word in str(error) for word in _FINAL):
                 raise
         self.wrote("delete", made)
         await self.cluster.delete(live)
