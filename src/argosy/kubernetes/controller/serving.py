@@ -32,6 +32,7 @@ from argosy.kubernetes.controller.desk import Desk, NotMade, judged, place, reas
 from argosy.kubernetes.controller.permitted import RECHECK_SECONDS
 from argosy.kubernetes.names import API_SECRET, RUNNER, SHARDS, Mode, mode_of, ours
 from argosy.manifests.bundle import Finding, Key
+from argosy.manifests.checks._needs import is_exclusive
 from argosy.manifests.eventsource import EventSource, declared_events
 from argosy.manifests.sensor import Sensor, declared_by_emit
 from argosy.manifests.spelling import did_you_mean
@@ -216,7 +217,7 @@ def _bus(desk: Desk, one: EventSource | Sensor) -> tuple[dict[str, Any] | None, 
 
 def _overlaps(one: EventSource | Sensor) -> bool:
     """Whether two may serve it at once, and must where nobody is to find it away."""
-    return isinstance(one, EventSource) and not workloads.is_exclusive(one)
+    return isinstance(one, EventSource) and not is_exclusive(one)
 
 
 async def _dedicate(

@@ -15,24 +15,19 @@ from argosy.kubernetes.workloads._bus_config import (
     volume_name,
 )
 from argosy.kubernetes.workloads._deployments import event_source, sensor
-from argosy.kubernetes.workloads._owned import MANAGED, label_value, selector
+from argosy.kubernetes.workloads._owned import MANAGED, label_value
 from argosy.kubernetes.workloads._runners import (
     api_secret,
-    runner_labels,
-    runner_name,
     runners,
     shared_event_source,
     without_effect,
 )
 from argosy.kubernetes.workloads.credentials import Credentials, kept, made, renewed
-from argosy.kubernetes.workloads.settings import JetStreamDefaults, JetStreamVersion, Settings, parse
-from argosy.manifests.checks._needs import is_elected, is_exclusive
+from argosy.kubernetes.workloads.settings import Settings, parse
 
 __all__ = [
     "MANAGED",
     "Credentials",
-    "JetStreamDefaults",
-    "JetStreamVersion",
     "Settings",
     "api_secret",
     "bus_config",
@@ -41,17 +36,12 @@ __all__ = [
     "event_bus",
     "event_source",
     "installed",
-    "is_elected",
-    "is_exclusive",
     "kept",
     "label_value",
     "made",
     "parse",
     "renewed",
-    "runner_labels",
-    "runner_name",
     "runners",
-    "selector",
     "sensor",
     "server_secret_name",
     "shared_event_source",

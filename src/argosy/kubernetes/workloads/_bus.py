@@ -73,7 +73,7 @@ def event_bus(bus: EventBus, settings: Settings, held: Credentials | None) -> li
     if replicas >= 3:
         made.append(disruption(bus, base_name(bus)))
     if settings.network_policy:
-        made.append(_fence(bus))
+        made.append(_network_policy(bus))
     # The manifest's own parts are in it, and belong to the manifest.
     return deepcopy(made)
 
@@ -99,7 +99,7 @@ def _service(bus: EventBus) -> Object:
     }
 
 
-def _fence(bus: EventBus) -> Object:
+def _network_policy(bus: EventBus) -> Object:
     """Who may reach the servers: pods of the namespace that use the bus, each other, and who collects metrics."""
     clients = [
         {"podSelector": {"matchExpressions": [{"key": CONTROLLER, "operator": "In", "values": _CLIENTS}]}},

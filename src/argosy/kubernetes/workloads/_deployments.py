@@ -32,15 +32,15 @@ _LONGEST = 128 * 1024 - 1
 """What Linux takes as one variable, its name and the ``=`` included."""
 
 
-def event_source(source: EventSource, bus: BusConfig, settings: Settings, kinds: Kinds | None = None) -> list[Object]:
+def event_source(source: EventSource, bus: BusConfig, settings: Settings) -> list[Object]:
     """The Deployment, its Service and its PodDisruptionBudget, as far as the manifest asks for them.
 
-    ``bus`` is the ``status.config`` of its EventBus; ``kinds`` are those of the cluster. Raises ConfigError if the object is too
-    large for a pod's environment.
+    ``bus`` is the ``status.config`` of its EventBus. Raises ConfigError if the object is too large for a pod's environment, or the bus
+    cannot be reached by what is said of it.
     """
     replicas = max(1, source.spec.replicas or 1)
     elected = is_elected(source)
-    needs_token = elected or _asks(source, kinds)
+    needs_token = elected or _asks(source)
     several = elected or not is_exclusive(source)
     extra = [_pod.text_env("ARGOSY_ELECT", "lease")] if elected else []
     deployment = _deployment(
@@ -64,7 +64,7 @@ def event_source(source: EventSource, bus: BusConfig, settings: Settings, kinds:
     return deepcopy(made)
 
 
-def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None = None) -> list[Object]:
+def sensor(one: Sensor, bus: BusConfig, settings: Settings) -> list[Object]:
     """The Deployment of a Sensor, and a PodDisruptionBudget for several pods. As ``event_source``."""
     replicas = max(1, one.spec.replicas or 1)
     deployment = _deployment(
@@ -76,7 +76,7 @@ def sensor(one: Sensor, bus: BusConfig, settings: Settings, kinds: Kinds | None 
         replicas,
         [],
         _RECREATE,
-        token=_asks(one, kinds),
+        token=_asks(one),
         drain=False,
     )
     if one.spec.revision_history_limit is not None:
@@ -114,9 +114,9 @@ def _named(ports: list[Object]) -> list[Object]:
     ]
 
 
-def _asks(one: EventSource | Sensor, kinds: Kinds | None) -> bool:
+def _asks(one: EventSource | Sensor) -> bool:
     """Whether its process asks the Kubernetes API, or runs code of which nobody can tell."""
-    if any(not part.rights.nothing for part in parts(one, kinds or Kinds())):
+    if any(not part.rights.nothing for part in parts(one, Kinds())):
         return True
     if not (one.spec.template or {}).get("serviceAccountName"):
         return False
@@ -168,8 +168,8 @@ def _deployment(
     spec = _pod.pod(main, volumes, template, settings, token=token)
     _pod.spread(spec, own, replicas)
     about: Object = {"labels": _pod.labels(template, own)}
-    if notes := _pod.notes(template):
-        about["annotations"] = notes
+    if annotations := _pod.pod_annotations(template):
+        about["annotations"] = annotations
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

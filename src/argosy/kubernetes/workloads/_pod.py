@@ -31,7 +31,7 @@ def labels(template: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, str
     return dict(sorted({**texts(mapping(dict(template), "metadata", "labels")), **own}.items()))
 
 
-def notes(template: Mapping[str, Any]) -> dict[str, str]:
+def pod_annotations(template: Mapping[str, Any]) -> dict[str, str]:
     """The annotations of a pod."""
     return dict(sorted(texts(mapping(dict(template), "metadata", "annotations")).items()))
 

@@ -33,12 +33,7 @@ def runners(namespace: str, shards: int, settings: Settings, mode: Mode | None =
     return deepcopy([_runner(namespace, shard, shards, settings, mode or settings.mode) for shard in range(shards)])
 
 
-def runner_name(shard: int) -> str:
-    """The Deployment of one runner."""
-    return f"{RUNNER}-{shard}"
-
-
-def runner_labels(shard: int) -> dict[str, str]:
+def _runner_labels(shard: int) -> dict[str, str]:
     """The labels by which the pods of one runner are found."""
     return {CONTROLLER: RUNNER, OWNER_NAME: RUNNER, SHARD: str(shard)}
 
@@ -57,7 +52,7 @@ def shared_event_source(source: EventSource, shards: int) -> list[Object]:
             ' the namespace one runner (argosy.dev/shards: "1"), or the object pods of its own (argosy.dev/mode: dedicated)',
             path="spec.service.ports",
         )
-    service = event_source_service(source, runner_labels(found.pop() if found else 0))
+    service = event_source_service(source, _runner_labels(found.pop() if found else 0))
     return deepcopy([service]) if service else []
 
 
@@ -75,7 +70,7 @@ def without_effect(one: EventSource | Sensor) -> list[str]:
 
 
 def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: Mode) -> Object:
-    own = runner_labels(shard)
+    own = _runner_labels(shard)
     volumes = Volumes()
     volumes.add("tmp", "/tmp", {"emptyDir": {}}, read_only=False)
     env = [
@@ -91,7 +86,7 @@ def _runner(namespace: str, shard: int, shards: int, settings: Settings, mode: M
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": runner_name(shard), "namespace": namespace, "labels": _labels(own)},
+        "metadata": {"name": f"{RUNNER}-{shard}", "namespace": namespace, "labels": _labels(own)},
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": own},
