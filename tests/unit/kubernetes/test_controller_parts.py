@@ -15,7 +15,7 @@ from argosy.errors import ConfigError
 from argosy.kubernetes.controller.announcing import Rate, Said, event
 from argosy.kubernetes.controller.conditions import Condition, fails, holds, merged, turned
 from argosy.kubernetes.controller.configuration import Configuration, of_environment
-from argosy.kubernetes.controller.differing import differences, made_of, marked
+from argosy.kubernetes.controller.differing import changed_by, differences, made_of, marked
 from argosy.kubernetes.controller.permitted import forbidden
 from argosy.kubernetes.controller.polling import Reports
 from argosy.kubernetes.controller.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Queue
@@ -191,6 +191,24 @@ class TestDifferences:
     )
     def test_what_is_not_as_it_should_be_is_named(self, live: Any, wanted: Any, path: str) -> None:
         assert differences(live, wanted) == [path]
+
+    def test_who_changed_a_field_is_told_by_the_records_and_not_by_who_came_last(self) -> None:
+        def record(manager: str, time: str, fields: Any, **more: str) -> Any:
+            return {"manager": manager, "time": time, "fieldsV1": fields, **more}
+
+        image = {"f:spec": {"f:containers": {'k:{"name":"main"}': {"f:image": {}}}}}
+        records = [
+            record("argosy-controller", "4", {"f:spec": {"f:replicas": {}}}),
+            record("kubectl-edit", "1", {"f:spec": {"f:replicas": {}}}),
+            record("somebody", "2", image),
+            record("kube-controller-manager", "3", {"f:metadata": {"f:annotations": {}}}),
+            record("scaler", "5", {"f:spec": {"f:replicas": {}}}, subresource="status"),
+        ]
+        live = {"metadata": {"managedFields": records}}
+        assert changed_by(live, "argosy-controller", ["spec.replicas"]) == "kubectl-edit"
+        assert changed_by(live, "argosy-controller", ["spec.containers[main].image", "spec.replicas"]) == "somebody"
+        assert changed_by(live, "argosy-controller", ["spec.containers[other].image"]) == ""
+        assert changed_by({"metadata": {}}, "argosy-controller", ["spec.replicas"]) == ""
 
     def test_an_object_carries_a_name_for_what_it_was_made_of(self) -> None:
         wanted = {"kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [1]}}

@@ -120,8 +120,8 @@ class Desk:
         return await self.cluster.apply(made)
 
     def _reverted(self, about: Object, live: Object, made: Object) -> None:
-        who = changed_by(live, FIELD_MANAGER)
-        fields = ", ".join(differences(live, made)[:_SHOWN])
+        changed = differences(live, made)
+        who, fields = changed_by(live, FIELD_MANAGER, changed), ", ".join(changed[:_SHOWN])
         text = f"{made['kind']} '{made['metadata']['name']}' was changed{f' by {who}' if who else ''}: {fields}; it is set back"
         self.announce(Said(about, "Normal", "Reverted", text))
 

@@ -37,15 +37,32 @@ def made_of(live: Mapping[str, Any]) -> str:
     return str(((live.get("metadata") or {}).get("annotations") or {}).get(DIGEST) or "")
 
 
-def changed_by(live: Mapping[str, Any], own: str) -> str:
-    """Who else last set fields of the object, by the API server's records; empty where nobody did."""
+def changed_by(live: Mapping[str, Any], own: str, paths: Sequence[str]) -> str:
+    """Who else last set one of these fields, by the API server's records; empty where that is not known."""
     others = [
         one
         for one in live["metadata"].get("managedFields") or ()
-        if one.get("manager") != own and one.get("subresource") != "status"
+        if one.get("manager") != own
+        and one.get("subresource") != "status"
+        and any(_sets(one.get("fieldsV1") or {}, _STEPS.findall(path)) for path in paths)
     ]
     last: Object = max(others, key=lambda one: str(one.get("time") or ""), default={})
     return str(last.get("manager") or "")
+
+
+_STEPS = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
+
+
+def _sets(fields: Mapping[str, Any], steps: Sequence[str]) -> bool:
+    """Whether a record of fields (``FieldsV1``) covers a path, or something in it."""
+    if not steps or not fields:
+        return True
+    step, rest = steps[0], steps[1:]
+    if step.startswith("["):
+        entry = f':"{step[1:-1]}"'
+        return any(_sets(inner, rest) for key, inner in fields.items() if key.startswith("k:") and entry in key)
+    inner = fields.get(f"f:{step}")
+    return inner is not None and _sets(inner, rest)
 
 
 def holds(live: Any, wanted: Any) -> bool:
