@@ -131,6 +131,32 @@ class TestARunner:
             runner.until_ready()
             assert [name for name, door in doors.items() if post(door, name, {}, "open-sesame")] == ["own-pods"]
 
+    def test_serves_one_that_is_to_have_pods_of_its_own_until_the_controller_says_that_it_has(
+        self, place: Place
+    ) -> None:
+        # Given an event source that a runner serves
+        door = port()
+        item = event_source(place.namespace, "hooks", door)
+        place.apply(item)
+
+        def told(mode: str) -> None:
+            status = {"status": {"mode": mode}}
+            path = place.apiserver.path(item, subresource="status")
+            place.apiserver.request("PATCH", path, status, content="application/merge-patch+json")
+
+        told("shared")
+        with place.runner() as runner:
+            runner.start()
+            runner.until_ready()
+            # When it is to have pods of its own, it is served on
+            item["metadata"]["annotations"] = {"argosy.dev/mode": "dedicated"}
+            place.apply(item, event_source(place.namespace, "other", other := port()))
+            runner.until(lambda: post(other, "other", {}, "open-sesame") == 200, "one that came after that")
+            assert post(door, "hooks", {}, "open-sesame") == 200
+            # Then the runner lets go when they are there
+            told("dedicated")
+            runner.until(lambda: post(door, "hooks", {}, "open-sesame") == 0, "the end of it")
+
     def test_goes_on_with_rotated_secrets_and_with_those_that_come_late(self, place: Place, receiver: Receiver) -> None:
         # Given an object whose secret is not there yet, among others
         space = place.namespace
