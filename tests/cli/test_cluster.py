@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,10 +232,10 @@ def telling(*answers: list[int] | str) -> PodApi:
     left = list(answers)
 
     def answer(method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        asked.append(query)
         told = left.pop(0)
         if isinstance(told, str):
             return 400, {"error": told}
-        asked.append(query)
         rows = [
             {
                 "bus": "one",
@@ -274,6 +275,21 @@ def test_following_goes_on_with_the_pod_that_comes_where_one_ends(
     assert new.asked[0]["since"] == "2026-01-01T00:00:02Z"  # type: ignore[attr-defined]
     assert "the pod that told what comes has ended; another one is looked for" in said.errors
     assert "that is enough" in said.errors
+
+
+def test_following_before_anything_came_goes_on_from_where_it_began_by_the_clock_of_the_pods(
+    double: ApiServerDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a pod that ends before it has told anything
+    monkeypatch.setattr("argosy.cli._cluster_log._PAUSE_SECONDS", 0.0)
+    told = telling([], "that is enough")
+    double.add(pod("web-1", "EventSource", "web"), told)
+    # When somebody follows
+    ask("events", "tail", "-f", code=1)
+    # Then the next one is asked for so many seconds, and for no time of this machine
+    queries = told.asked  # type: ignore[attr-defined]
+    assert "since" not in queries[0]
+    assert re.fullmatch(r"\d+\.\d{3}s", queries[1]["since"])
 
 
 def test_following_several_buses_goes_on_with_each_although_the_pod_of_one_ends(

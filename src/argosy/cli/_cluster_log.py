@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import queue
 import threading
@@ -76,7 +75,7 @@ class Log:
     def _following(self, text_of: str, query: dict[str, object]) -> Iterator[Any]:
         """What comes, for as long as somebody tells it: pods are replaced while one looks. Then others are asked, from where it broke off."""
         asked = self._log_pods(query)
-        newest, lost_at = dt.datetime.now(dt.UTC).isoformat(), 0.0
+        start, newest, lost_at = time.monotonic(), "", 0.0
         while True:
             began, failed = time.monotonic(), None
             try:
@@ -99,7 +98,8 @@ class Log:
                 raise failed
             time.sleep(_PAUSE_SECONDS)
             query.pop("last", None)
-            query["since"] = newest
+            # So long ago by the clock of the pods: that of this machine may differ.
+            query["since"] = newest or f"{time.monotonic() - start:.3f}s"
 
     def one(self, path: str, query: dict[str, object]) -> Answer:
         """One event, and all sensors that listen to it."""
