@@ -164,14 +164,21 @@ class Cache:
 
 
 @contextlib.asynccontextmanager
-async def kept(*caches: Cache) -> AsyncIterator[None]:
-    """Run the caches while the context is open; it opens when all have been listed once."""
+async def running(*caches: Cache) -> AsyncIterator[None]:
+    """Run the caches while the context is open; it opens at once."""
     tasks = [asyncio.create_task(cache.run()) for cache in caches]
     try:
-        for cache in caches:
-            await cache.synced.wait()
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def kept(*caches: Cache) -> AsyncIterator[None]:
+    """The same; it opens when all have been listed once."""
+    async with running(*caches):
+        for cache in caches:
+            await cache.synced.wait()
+        yield

@@ -6,15 +6,15 @@ A question is answered from here. Before something is refused for what is not th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from argosy.kubernetes.admission.known import KINDS, Ask, Facts, Known, facts_of, told, waited_for
 from argosy.kubernetes.client import Client, NotFound, Object, Resource
 from argosy.kubernetes.names import GROUP_VERSION, Mode
-from argosy.kubernetes.watching import Cache, Place
+from argosy.kubernetes.watching import Cache, Place, running
 
 _PLURALS = {"EventBus": "eventbus", "EventSource": "eventsources", "Sensor": "sensors"}
 _ACCOUNTS = "ServiceAccount"
@@ -53,16 +53,9 @@ class State:
         )
         return cache
 
-    @contextlib.asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
+    def followed(self) -> AbstractAsyncContextManager[None]:
         """Follow the cluster while the context is open; it opens at once."""
-        tasks = [asyncio.create_task(cache.run()) for caches in self._caches.values() for cache in caches]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return running(*(cache for caches in self._caches.values() for cache in caches))
 
     def behind(self) -> list[str]:
         """What was not listed yet."""

@@ -7,7 +7,6 @@ that two looks in a row do not write the same twice.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from argosy.kubernetes.client import Client, Conflict, NotFound, Object, Resource
 from argosy.kubernetes.controller.waits import Waits
 from argosy.kubernetes.names import CONTROLLER, FIELD_MANAGER, GROUP_VERSION, RUNNER
-from argosy.kubernetes.watching import Cache, Place, place_of
+from argosy.kubernetes.watching import Cache, Place, place_of, running
 from argosy.manifests.bundle import Key
 
 OBJECTS = ("EventBus", "EventSource", "Sensor")
@@ -183,15 +182,10 @@ class Caches:
         """Watch while the context is open; it opens when everything has been listed once."""
         needed = [cache for caches in self._needed.values() for cache in caches]
         extra = [cache for caches in self._extra.values() for cache in caches]
-        tasks = [asyncio.create_task(cache.run()) for cache in (*needed, *extra)]
-        try:
+        async with running(*needed, *extra):
             for cache in needed:
                 await cache.synced.wait()
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def problems(self) -> list[str]:
