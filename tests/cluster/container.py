@@ -28,6 +28,7 @@ from argosy.bus._embedded_child import find_binary
 from tests.cluster.volumes import NotYet
 
 _BIN = Path(sys.executable).parent
+_CHECKOUT = Path(__file__).parents[2]
 _NATS = """#!/bin/sh
 # The server of a pod may only bind that pod's address.
 for word in "$@"; do
@@ -92,8 +93,9 @@ class Container:
             f"cd {_q(self._place)}",
             "mkdir upper work root",
             "mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root",
-            # Who is not root may use the interpreter all the same.
-            "chmod a+rx root/root",
+            # Who is not root may use the interpreter and the checkout all the same.
+            f"chmod a+rx root/root {' '.join(f'root{_q(folder)}' for folder in (_CHECKOUT, *_CHECKOUT.parents))}",
+            f"mkdir checkout && mount --bind root{_q(_CHECKOUT)} checkout",
             "for each in proc sys dev; do mount --rbind /$each root/$each; done",
             f"mkdir -p root/run/names && mount --bind {_q(names)} root/run/names",
             "rm -f root/etc/hosts && ln -s /run/names/hosts root/etc/hosts",
@@ -116,6 +118,9 @@ class Container:
             script += [f'mount --bind {_q(source)} "$target"']
             if only_read:
                 script += ['mount -o remount,bind,ro "$target"']
+        if any(_CHECKOUT.is_relative_to(place) for _, place, _ in mounts):
+            # A volume hides it: a pod's /tmp, where the checkout is in ours.
+            script += [f"mkdir -p root{_q(_CHECKOUT)} && mount --bind checkout root{_q(_CHECKOUT)}"]
         if self._security("readOnlyRootFilesystem"):
             script += ["mount -o remount,ro root"]
         host = _q(environment["HOSTNAME"])
