@@ -134,7 +134,7 @@ def test_a_pod_that_fails_its_liveness_probe_is_started_again_and_never_ready(cl
     # Then it is started again and again, with growing pauses, and is not ready
     cluster.until(lambda: status()["restartCount"] >= 2, "it is started again", namespace=namespace)
     assert status()["ready"] is False
-    assert cluster.kubelet.log(namespace, "ill").count("listening") >= 2
+    cluster.until(lambda: cluster.kubelet.log(namespace, "ill").count("listening") >= 2, "it listens again")
 
 
 def test_a_deployment_is_updated_without_a_gap_behind_its_service(cluster: Cluster) -> None:
