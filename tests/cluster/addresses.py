@@ -42,8 +42,9 @@ class Network:
         shown = _ip("route", "show", "table", "local", "proto", _MARK).splitlines()
         for network in {line.split()[1] for line in shown if line.startswith("local ")}:
             if (lock := _lock(network)) is not None:
-                with lock:
+                with lock, contextlib.suppress(subprocess.CalledProcessError):
                     _ip("route", "del", "local", network, "dev", "lo")
+                Path(lock.name).unlink(missing_ok=True)
         used = _ip("route", "show", "table", "all")
         while True:
             base = f"10.{random.randrange(64, 250)}.{random.randrange(256)}"

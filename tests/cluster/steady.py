@@ -93,7 +93,7 @@ class Sending:
 
 
 def main(about: dict[str, Any]) -> None:
-    """``about``: rate (events a second in all), amqp (URL), exchange."""
+    """``about``: rate (events a second in all), amqp (URL; empty for requests only), exchange."""
     taken = Taken()
     print(json.dumps({"port": taken.server_port}), flush=True)
     given = json.loads(sys.stdin.readline())  # the way to the webhook, once it is there
@@ -126,7 +126,7 @@ def main(about: dict[str, Any]) -> None:
     began = time.monotonic()
     half = about["rate"] / 2
     # Several of each, so that one that waits for its answer does not lower the rate.
-    senders = [Sending(f"amqp-{one}", half / 2, publishing()) for one in range(2)]
+    senders = [Sending(f"amqp-{one}", half / 2, publishing()) for one in range(2) if about["amqp"]]
     senders += [Sending(f"http-{one}", half / 8, post) for one in range(8)]
     wait = json.loads(sys.stdin.readline())["seconds"]
     for sender in senders:

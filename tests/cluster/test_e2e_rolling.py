@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.brokers import rabbitmq as brokers
+from tests.cli.running import http
 from tests.cluster.site import BROKER, Site
 from tests.cluster.whole import Cluster
 
@@ -23,16 +27,16 @@ MANIFESTS = Path(__file__).with_name("relay")
 class Load:
     """The process that sends and takes: ``tests.cluster.steady``."""
 
-    def __init__(self, rabbitmq: brokers.RabbitMQ) -> None:
-        about = {"rate": RATE, "amqp": f"{rabbitmq.url}/relay", "exchange": "relay"}
+    def __init__(self, rabbitmq: brokers.RabbitMQ | None) -> None:
+        about = {"rate": RATE, "amqp": f"{rabbitmq.url}/relay" if rabbitmq else "", "exchange": "relay"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster.steady", json.dumps(about)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         self.port: int = self._read()["port"]
 
-    def begin(self, host: str) -> None:
-        self._write({"webhook": [host, 12000, "/taken"]})
+    def begin(self, host: str, port: int = 12000) -> None:
+        self._write({"webhook": [host, port, "/taken"]})
 
     def end(self, seconds: float) -> dict[str, Any]:
         self._write({"seconds": seconds})
@@ -54,6 +58,41 @@ class Load:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(value) + "\n")
         self._process.stdin.flush()
+
+
+def test_the_judge_names_what_is_lost_and_what_comes_twice() -> None:
+    # Given a load, and somebody who passes on all but one request, and one twice
+    load = Load(None)
+    seen: set[str] = set()
+
+    class PassesOn(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            number = json.loads(body)["number"]
+            seen.add(number)
+            times = {"http-3-5": 0, "http-2-5": 2}.get(number, 1)
+            for _ in range(times):
+                http(f"http://127.0.0.1:{load.port}/", body)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), PassesOn) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            # When it has run for a while
+            load.begin("127.0.0.1", server.server_port)
+            while not {f"http-{one}-9" for one in range(8)} <= seen:
+                time.sleep(0.05)
+            result = load.end(0.5)
+        finally:
+            load.kill()
+            server.shutdown()
+    # Then just these are told
+    assert (result["lost"], result["twice"], result["repeated"]) == (["http-3-5"], 1, 0)
+    assert result["sent"] >= 8 * 9
 
 
 @pytest.mark.parametrize("mode", ["dedicated", "shared"])
