@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from argosy.clock import VirtualClock, VirtualLoop
 from argosy.kubernetes.client import Conflict, Object
+from argosy.kubernetes.controller.announcing import Said
 from argosy.kubernetes.controller.caches import KEPT
 from argosy.kubernetes.controller.conditions import PERMITTED, Condition, holds
 from argosy.kubernetes.controller.desk import Desk, NotMade
@@ -338,6 +339,31 @@ def test_no_new_key_is_drawn_for_a_bus_whose_volumes_hold_what_only_the_lost_one
         world.store.remove(claim)
         await look(world.desk, bus)
         assert world.store.objects[server]["data"]["encryption"] != held["data"]["encryption"]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(play())
+
+
+def test_of_what_objects_wait_for_people_are_told_once_it_lasts() -> None:
+    async def play() -> None:
+        # Given a sensor whose bus and event source are not there yet
+        world, said = World(VirtualClock(_START, asyncio.get_running_loop())), list[Said]()
+        world.desk.announce = said.append
+        world.write("Sensor", "tell", 0, {})
+        await world.settle()
+        # When a moment has passed, nobody is told
+        await asyncio.sleep(20)
+        world.waiting[Key("Sensor", _SPACE, "tell")] = None
+        await world.settle()
+        assert said == []
+        # Then, when it lasts, they are
+        await asyncio.sleep(20)
+        world.waiting[Key("Sensor", _SPACE, "tell")] = None
+        await world.settle()
+        assert {(one.kind, one.reason) for one in said} == {
+            ("Warning", "EventBusNotFound"),
+            ("Warning", "UnknownEventSource"),
+        }
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(play())

@@ -6,6 +6,7 @@ and only one that says something else than before.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -30,8 +31,9 @@ _SHOWN = 5
 _REMEMBERED = 50_000
 _FINAL = ("may not change once set", "is immutable")
 """How the API server says that a field of a Service stays as it was made."""
-_PASSING = ("EventBusNotReady",)
-"""Reasons that every installation has for a moment, and that nobody need be told of."""
+_PASSING = ("EventBusNotFound", "EventBusNotReady", "UnknownEvent", "UnknownEventSource")
+"""Reasons that objects have for a moment that are applied together; people are told of those that last."""
+_LASTING_SECONDS = 30.0
 
 
 class NotMade(ArgosyError):
@@ -146,6 +148,7 @@ class Desk:
             "observedGeneration": seen["metadata"].get("generation"),
         }
         patch = {name: _change(before.get(name), value) for name, value in now.items() if before.get(name) != value}
+        self._announce_lasting(seen, now["conditions"])
         if not patch:
             return
         self.wrote("status", seen)
@@ -160,6 +163,13 @@ class Desk:
                     self.announce(Said(seen, "Normal", "Ready", one.get("message") or "it is ready"))
             elif one["status"] == "False" and one.get("reason") not in _PASSING:
                 self.announce(Said(seen, "Warning", one.get("reason") or one["type"], one.get("message") or ""))
+
+    def _announce_lasting(self, seen: Object, now: list[dict[str, Any]]) -> None:
+        for one in now:
+            if one["status"] == "False" and one.get("reason") in _PASSING and one["type"] != READY:
+                age = self.clock.now() - dt.datetime.fromisoformat(one["lastTransitionTime"])
+                if age.total_seconds() >= _LASTING_SECONDS:
+                    self.announce(Said(seen, "Warning", one["reason"], one.get("message") or ""))
 
     async def finalize(self, seen: Object, finalizers: list[str]) -> Object:
         """Have the object carry exactly these finalizers."""

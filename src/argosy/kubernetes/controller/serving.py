@@ -39,7 +39,8 @@ from argosy.manifests.spelling import did_you_mean
 
 _UPSTREAMS = {"EventSource": "eventsource-controller", "Sensor": "sensor-controller"}
 """Finalizers that upstream's controller may have left on an object that is ours now."""
-_AGAIN_SECONDS = 60.0
+_AGAIN_SECONDS = 40.0
+"""So soon one is looked at again that waits for others: people are told of what lasts."""
 _MOST_SHARDS = 64
 
 
@@ -86,7 +87,8 @@ async def look(desk: Desk, key: Key) -> float | None:
     await desk.tell(seen, [*told, _ready(conditions)], fields)
     if served.failure is not None:
         raise served.failure
-    return RECHECK_SECONDS if served.deployed.status == "True" else _AGAIN_SECONDS
+    settled = served.deployed.status == "True" and all(one.status == "True" for one in provided)
+    return RECHECK_SECONDS if settled else _AGAIN_SECONDS
 
 
 def _belongs(item: Object, seen: Object) -> bool:
