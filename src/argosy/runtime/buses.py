@@ -19,7 +19,7 @@ from argosy.bus._jetstream_settings import Connection, StreamSettings, split_opt
 from argosy.bus.embedded import EmbeddedServer
 from argosy.bus.jetstream import JetStreamBus
 from argosy.errors import BusError, BusUnavailable, ConfigError, SecretMissing
-from argosy.manifests.bundle import Bundle
+from argosy.manifests.bundle import Bundle, Key
 from argosy.manifests.eventbus import EventBus
 from argosy.manifests.eventsource import EventSource
 from argosy.manifests.fields import TLSConfig
@@ -63,6 +63,8 @@ class Buses:
         self._secrets = secrets
         self._server = server
         self._manifests: dict[tuple[str, str], EventBus] = {}
+        self._faulty: set[str] = set()
+        """What errors are about, as findings name it."""
         self._open: dict[str, Bus] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, str] = {}
@@ -73,6 +75,7 @@ class Buses:
     def update(self, bundle: Bundle) -> None:
         """Take the EventBus manifests of a newly loaded bundle."""
         self._manifests = {(bus.metadata.namespace, bus.metadata.name): bus for bus in bundle.event_buses}
+        self._faulty = {finding.object for finding in bundle.findings if finding.severity == "error"}
 
     def give(self, buses: Mapping[str, Given]) -> None:
         """Where the buses of an embedded server are that this process does not keep itself, by ``namespace/name``."""
@@ -170,6 +173,9 @@ class Buses:
 
     def _embedded(self, namespace: str, name: str) -> Bus:
         manifest = self._manifests.get((namespace, name))
+        if manifest is None and str(Key("EventBus", namespace, name)) in self._faulty:
+            # Events must not go elsewhere than its manifest would have them.
+            raise ConfigError(f"EventBus {name!r} of namespace {namespace!r} has errors; argosy lint tells which")
         exotic = manifest.spec.jetstream_exotic if manifest is not None else None
         if exotic is not None:
             return self._external(namespace, exotic.url, exotic.access_secret, exotic.stream_config, exotic.tls)

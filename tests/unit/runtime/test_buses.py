@@ -152,3 +152,20 @@ class TestTheAccessSecret:
         said = "".join(str(error) for error in (caught.value, caught.value.__cause__))
         assert "hunter2" not in said
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "{jetstreamExotic: {url: 'http://nats:4222'}}",
+        "{jetstream: {version: latest, streamConfig: 'maxMsgs: many'}}",
+        "{nats: {exotic: {url: 'nats://a:4222', clusterID: a}}}",
+    ],
+)
+async def test_what_names_a_bus_with_errors_does_not_run_on_another_one(spec: str) -> None:
+    # Given a process with a log of its own, and an EventBus that cannot be read
+    head = "apiVersion: argoproj.io/v1alpha1\nkind: EventBus\nmetadata: {name: default, namespace: ns}\n"
+    buses = Buses("embedded", Secrets())
+    buses.update(loads(f"{head}spec: {spec}\n"))
+    with pytest.raises(ConfigError, match="EventBus 'default' of namespace 'ns' has errors; argosy lint tells which"):
+        await buses.get("ns", "default")
