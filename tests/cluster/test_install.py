@@ -19,7 +19,8 @@ from tests.cluster.controlling import until
 from tests.cluster.kinds import serve
 from tests.cluster.webhooks import free_port
 from tests.examples import snippets
-from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.apiserver import ApiServer, NotThere, running
+from tests.missing import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGOSY = Path(sys.executable).with_name("argosy")
@@ -33,6 +34,16 @@ def printed(*words: str) -> str:
     """What ``argosy install`` prints."""
     done = subprocess.run([ARGOSY, "install", *words], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A server of this module alone: kinds are removed from it, and a controller sees to all of its namespaces."""
+    try:
+        with running(tmp_path_factory.mktemp("apiserver-of-installations")) as server:
+            yield server
+    except NotThere as reason:
+        missing(reason)
 
 
 @pytest.fixture
