@@ -37,6 +37,7 @@ class KafkaAccess(Model):
     url: str
     """Brokers to begin with, ``host:port``, joined by commas."""
     topic: str = Field(min_length=1)
+    """The topic's name."""
     version: str = ""
     """The version of the brokers. It is checked for its form and has no effect: the client asks the brokers."""
     tls: TLSConfig | None = None

@@ -88,6 +88,7 @@ class GitSource(Model):
     creds: GitCreds | None = None
     """Counts before ``githubApp`` and ``sshKeySecret``."""
     github_app: GithubApp | None = None
+    """The GitHub App in whose name a private repository is read."""
     ssh_key_secret: SecretKeySelector | None = None
     """A private key without a passphrase."""
     insecure_ignore_host_key: bool = False
@@ -104,6 +105,7 @@ class GitSource(Model):
     ref: str = ""
     """A full name such as ``refs/pull/1/head``, a branch, or a full commit id. Counts before ``tag``."""
     remote: GitRemote | None = None
+    """A further remote of the working copy."""
 
 
 class FileSource(Model):

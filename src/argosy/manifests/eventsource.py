@@ -27,9 +27,13 @@ class EventSourceSpec(Model):
     }
 
     event_bus_name: str = ""
+    """The EventBus of the same namespace that events go to; empty means ``default``."""
     replicas: int | None = None
+    """How many pods; without it one. Of an event that only one may receive, one of them receives."""
     template: dict[str, Json] | None = None
+    """How the pods look; read by the controller only."""
     service: dict[str, Json] | None = None
+    """The Service before the pods; read by the controller only."""
 
 
 @dataclass(frozen=True)

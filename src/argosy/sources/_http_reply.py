@@ -28,7 +28,9 @@ class Reply(Model):
     """The answer to a request whose event is kept, or was dropped by ``filter``."""
 
     status: int = Field(200, ge=200, le=399)
+    """The status code."""
     content_type: str = "text/plain; charset=utf-8"
+    """The ``Content-Type`` of the answer."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Values are [templates](languages/templates.md) of ``.id``, ``.header`` and ``.body``: what the event has."""
     body: str = "success"

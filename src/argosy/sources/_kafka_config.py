@@ -23,6 +23,7 @@ class KafkaConsumerGroup(Model):
     """The group that shares the topic's partitions, and for which the broker keeps how far each was read."""
 
     group_name: str = Field(min_length=1)
+    """The group."""
     oldest: bool = False
     """Where a group begins that has read nothing yet: with the oldest message there is, or with the next one. What is
     added afterwards is never left out, also while the source is away."""
@@ -35,6 +36,7 @@ class AwsMskIamAuth(Model):
     The connection is encrypted in any case."""
 
     region: str = Field(pattern=f"^{REGION}$")
+    """The cluster's region."""
 
 
 class KafkaConfig(KafkaAccess, SourceConfig):
@@ -44,6 +46,7 @@ class KafkaConfig(KafkaAccess, SourceConfig):
     """The number of the only partition to read, where there is no ``consumerGroup``. How far it was read is kept on
     the bus, so that nothing is left out while the source is away; the first start begins with the next message."""
     consumer_group: KafkaConsumerGroup | None = None
+    """Read all partitions as a member of this group; without it one partition is read."""
     limit_events_per_second: int = Field(default=0, ge=0)
     """How many messages become events in a second, over all partitions; 0 for no limit."""
     config: str = ""

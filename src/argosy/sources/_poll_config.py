@@ -18,7 +18,9 @@ class SecureHeader(Model):
     """A header whose value is in a Secret or a ConfigMap."""
 
     name: str = Field(min_length=1)
+    """The header's name."""
     value_from: ValueFrom
+    """The Secret or ConfigMap that holds its value."""
 
 
 class Paging(Model):
@@ -48,17 +50,21 @@ class HttpConfig(SourceConfig):
     url: str
     """Where to ask, by http or https."""
     method: Literal["GET", "POST", "PUT"] = "GET"
+    """The method of the request."""
     query: dict[str, str] = Field(default_factory=dict)
     """Query parameters as [templates](languages/templates.md) of ``.cursor``; what comes out empty is not sent."""
     headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of the request."""
     secure_headers: list[SecureHeader] = Field(default_factory=list)
     """Headers with secret values, such as an API's key; another origin does not get them."""
     basic_auth: BasicAuth | None = None
+    """A user name and a password, both from Secrets."""
     bearer_secret: SecretKeySelector | None = None
     """A token, sent as ``Authorization: Bearer …``."""
     body: str = ""
     """What is sent, a template of ``.cursor``; JSON, unless ``headers`` have another ``Content-Type``."""
     tls: TLSConfig | None = None
+    """Who signed the server, and our certificate if the server wants one."""
     interval: Duration | None = None
     """How long after a poll the next one is due, such as ``30s``."""
     schedule: str = ""
@@ -86,6 +92,7 @@ class HttpConfig(SourceConfig):
     initial_cursor: str = ""
     """The cursor of the first poll."""
     paging: Paging | None = None
+    """How further pages of an answer are found."""
     start: Literal["all", "new"] = "all"
     """Whether what the first poll finds becomes events, or is only remembered."""
     repeats: bool = False

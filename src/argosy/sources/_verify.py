@@ -42,6 +42,7 @@ class _Signed(Model):
     header: str = Field(min_length=1)
     """The header that holds the signature, or several of them with commas or blanks between."""
     encoding: Encoding = "hex"
+    """How the signature is written."""
     prefix: str = ""
     """What stands before each signature, such as ``sha256=``."""
     signed: str = "{body}"
@@ -68,6 +69,7 @@ class Hmac(_Signed):
     secrets: list[SecretKeySelector] = Field(min_length=1)
     """Any of them; name two while one is rotated."""
     algorithm: Algorithm = "sha256"
+    """The hash function."""
 
 
 class Signature(_Signed):
@@ -119,6 +121,7 @@ class StandardWebhooks(Model):
     secrets: list[SecretKeySelector] = Field(min_length=1)
     """Any of them, each as it was issued: ``whsec_`` and base64."""
     tolerance: Duration = Field(300.0, gt=0)
+    """How old a message may be, and how far ahead of our clock."""
 
 
 class Replay(Model):
@@ -134,17 +137,23 @@ class Verify(Model):
     """What a request must prove. Ours; Argo Events has ``authSecret`` alone."""
 
     hmac: Hmac | None = None
+    """A hash of the body with a shared secret."""
     signature: Signature | None = None
+    """A signature of the body with a key whose public half we have."""
     standard_webhooks: StandardWebhooks | None = None
+    """Standard Webhooks."""
     basic: list[BasicAuth] = Field(default_factory=list)
     """User names and passwords, any of them."""
     jwt: Jwt | None = None
+    """A JSON Web Token."""
     mtls: Mtls | None = None
+    """The client's certificate."""
     addresses: list[str] = Field(default_factory=list)
     """Networks that senders must be in, such as ``192.30.252.0/22``."""
     trusted_proxies: list[str] = Field(default_factory=list)
     """Networks of proxies whose ``X-Forwarded-For`` is believed."""
     replay: Replay | None = None
+    """A message that was received before is refused."""
 
     @field_validator("addresses", "trusted_proxies")
     @classmethod

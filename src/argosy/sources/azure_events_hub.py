@@ -50,10 +50,12 @@ class AzureEventsHubConfig(SourceConfig):
     fqdn: str = Field(min_length=1)
     """The namespace, such as ``name.servicebus.windows.net``."""
     hub_name: str = Field(min_length=1)
+    """The hub's name."""
     shared_access_key_name: SecretKeySelector | None = None
     """A Secret's key with the name of a shared access key. Without it and ``sharedAccessKey`` a token of Microsoft Entra ID
     is shown, of a client secret or a workload identity in the environment, or of the machine's managed identity."""
     shared_access_key: SecretKeySelector | None = None
+    """The key of the shared access policy."""
 
     @model_validator(mode="after")
     def _complete(self) -> AzureEventsHubConfig:

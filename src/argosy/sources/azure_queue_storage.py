@@ -39,6 +39,7 @@ class AzureQueueStorageConfig(SourceConfig):
     """One queue of a storage account."""
 
     queue_name: str = Field(min_length=1)
+    """The queue's name."""
     connection_string: SecretKeySelector | None = None
     """A Secret's key with the account's connection string: with ``AccountKey`` or with ``SharedAccessSignature``."""
     storage_account_name: str = ""

@@ -59,7 +59,9 @@ class AzureServiceBusConfig(SourceConfig):
     queue_name: str = ""
     """The queue; else ``topicName`` and ``subscriptionName``."""
     topic_name: str = ""
+    """The topic's name; with ``subscriptionName``, in the place of ``queueName``."""
     subscription_name: str = ""
+    """The name of the topic's subscription."""
     tls: TLSConfig | None = None
     """Whom to trust, where it is not the machine's own authorities, and a certificate of ours."""
     json_body: bool = False

@@ -44,7 +44,9 @@ class EmitterConfig(SourceConfig):
     channel_name: str
     """The channel, such as ``orders/new``; ``+`` for one level. Options may follow, such as ``?last=100``."""
     username: SecretKeySelector | None = None
+    """The user."""
     password: SecretKeySelector | None = None
+    """The user's password."""
     connection_backoff: Backoff | None = None
     """Pauses between the tries to connect, before the failure is reported and the runtime's own pauses begin."""
     json_body: bool = False

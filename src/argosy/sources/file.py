@@ -39,7 +39,9 @@ class WatchPathConfig(Model):
     directory: str
     """Absolute. Folders inside are not watched."""
     path: str = ""
+    """One path below the directory."""
     path_regexp: str = ""
+    """A regular expression of paths below the directory."""
 
     @model_validator(mode="after")
     def _complete(self) -> WatchPathConfig:

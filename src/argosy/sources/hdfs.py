@@ -54,10 +54,15 @@ class HdfsConfig(SourceConfig):
     krb_c_cache_secret: SecretKeySelector | None = None
     """Kerberos is not built; this field and the other five are refused."""
     krb_keytab_secret: SecretKeySelector | None = None
+    """The keytab."""
     krb_username: str = ""
+    """The principal's name."""
     krb_realm: str = ""
+    """The principal's realm."""
     krb_config_config_map: ConfigMapKeySelector | None = None
+    """The ``krb5.conf``."""
     krb_service_principal_name: str = ""
+    """The name node's principal."""
 
     @field_validator("type")
     @classmethod

@@ -63,6 +63,7 @@ class JetstreamConfig(NatsServerConfig):
     """Where a consumer begins that is made: with what comes from then on, with all that is there, with the last message
     (of each subject), or at ``startSequence`` or ``startTime``."""
     start_sequence: int | None = Field(None, ge=1)
+    """The sequence number to begin with."""
     start_time: dt.datetime | None = None
     """With its zone, as ``2026-01-31T12:00:00Z``."""
     ack_wait: Duration | None = Field(None, ge=1)

@@ -48,6 +48,7 @@ class MinioBucket(Model):
     """A bucket."""
 
     name: str = Field(pattern=f"^{s3.BUCKET}$")
+    """The bucket's name."""
     key: str = ""
     """Without meaning here; the S3 object of a trigger has it."""
 
@@ -58,7 +59,9 @@ class MinioFilter(EventFilter):
     expression: str = Field("", json_schema_extra=OURS)
     """An [expr](languages/expr.md) expression over the event's data, as every other kind has it."""
     prefix: str = ""
+    """What the keys begin with."""
     suffix: str = ""
+    """What the keys end with."""
 
 
 class MinioConfig(SourceConfig):
@@ -67,15 +70,19 @@ class MinioConfig(SourceConfig):
     dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 
     filter: MinioFilter | None = None
+    """Which objects count."""
     endpoint: str
     """``host:port`` of the server, without a scheme."""
     bucket: MinioBucket
+    """The bucket."""
     region: str = ""
     """The server's region, where it has one and the keys may not ask for it."""
     insecure: bool = False
     """Whether to speak plain HTTP."""
     access_key: SecretKeySelector
+    """The access key."""
     secret_key: SecretKeySelector
+    """The secret key."""
     events: list[str] = Field(default_factory=list)
     """Such as ``s3:ObjectCreated:Put`` and ``s3:ObjectRemoved:*``; none means all that create or remove objects."""
     ca_certificate: SecretKeySelector | None = None

@@ -52,6 +52,7 @@ class MnsConfig(SourceConfig):
     """One queue."""
 
     queue: str = Field(min_length=1)
+    """The queue's name."""
     endpoint: str = Field(min_length=1)
     """The account's endpoint, such as ``http://1234567890.mns.eu-central-1.aliyuncs.com``."""
     access_key: SecretKeySelector | None = None

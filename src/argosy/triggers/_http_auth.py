@@ -42,8 +42,11 @@ class OAuth2(Model):
     token_url: str = Field(min_length=1)
     """Where tokens are asked for."""
     client_id: SecretKeySelector
+    """The client's id."""
     client_secret: SecretKeySelector
+    """The client's secret."""
     scopes: list[str] = Field(default_factory=list)
+    """The scopes that are asked for."""
     audience: str = ""
     """Sent along where it is given; some servers want it."""
     parameters: dict[str, str] = Field(default_factory=dict)
@@ -56,12 +59,17 @@ class AwsAuth(Model):
     """Signs each request for AWS (Signature Version 4). Without keys the process's own credentials are used."""
 
     region: str = Field(min_length=1)
+    """The region that requests are signed for."""
     service: str = Field(min_length=1)
     """As the signature names it: ``execute-api``, ``lambda``, ``es`` …"""
     access_key: SecretKeySelector | None = None
+    """The access key; without it the credentials of the environment count."""
     secret_key: SecretKeySelector | None = None
+    """The secret key."""
     session_token: SecretKeySelector | None = None
+    """The session token of credentials that expire."""
     role_arn: str = Field("", alias="roleARN")
+    """A role to take on first."""
 
     @model_validator(mode="after")
     def _both(self) -> AwsAuth:
@@ -74,8 +82,11 @@ class HttpAuth(Model):
     """In whose name requests are made (ours). Exactly one of the three."""
 
     bearer: BearerAuth | None = None
+    """A token as it is."""
     oauth2: OAuth2 | None = None
+    """A token of an authorization server, for client credentials."""
     aws: AwsAuth | None = None
+    """A signature as AWS' services want it (Signature Version 4)."""
 
     @model_validator(mode="after")
     def _one(self) -> HttpAuth:

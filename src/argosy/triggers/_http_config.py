@@ -20,7 +20,9 @@ class SecureHeader(Model):
     """A header whose value is in a Secret or a ConfigMap."""
 
     name: str
+    """The header's name."""
     value_from: ValueFrom
+    """The Secret or ConfigMap that holds its value."""
 
 
 class Redirects(Model):
@@ -62,13 +64,19 @@ class HttpConfig(TriggerConfig):
     method: Literal["", "GET", "HEAD", "OPTIONS", "DELETE", "PATCH", "POST", "PUT"] = ""
     """Empty means POST."""
     payload: list[TriggerParameter] = Field(default_factory=list)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
     headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of the request."""
     dynamic_headers: list[TriggerParameter] = Field(default_factory=list)
     """Headers out of events; ``dest`` is the header's name."""
     secure_headers: list[SecureHeader] = Field(default_factory=list)
+    """Headers whose values are in Secrets or ConfigMaps."""
     basic_auth: BasicAuth | None = None
+    """A user name and a password, both from Secrets."""
     tls: TLSConfig | None = None
+    """Who signed the server, and our certificate if the server wants one."""
     timeout: int = Field(0, ge=0)
     """Seconds for the whole request with its redirects; 0 means 60."""
     host: str = ""

@@ -52,6 +52,7 @@ class ObjectConfig(TriggerConfig):
     dropped: ClassVar[Mapping[str, str]] = SAID_BY_OBJECT
 
     source: ArtifactLocation
+    """Where the object stands."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
     """Set on the object of the source."""
     service_account_name: str = Field("", json_schema_extra=OURS)

@@ -56,6 +56,7 @@ class AwsLambdaConfig(TriggerConfig):
     access_key: SecretKeySelector | None = None
     """With ``secretKey``; without both, the process's own credentials count."""
     secret_key: SecretKeySelector | None = None
+    """The secret key."""
     role_arn: str = Field("", alias="roleARN")
     """A role to take, with the process's own credentials; with the keys where it has none."""
 

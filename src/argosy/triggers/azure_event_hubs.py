@@ -27,11 +27,15 @@ class AzureEventHubsTriggerConfig(TriggerConfig):
     fqdn: str = Field(min_length=1)
     """The namespace, such as ``name.servicebus.windows.net``."""
     hub_name: str = Field(min_length=1)
+    """The hub's name."""
     shared_access_key_name: SecretKeySelector
     """A Secret's key with the name of a shared access key."""
     shared_access_key: SecretKeySelector
+    """The key of the shared access policy."""
     payload: list[TriggerParameter] = Field(min_length=1)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
 
     @field_validator("fqdn")
     @classmethod

@@ -32,12 +32,15 @@ class AzureServiceBusTriggerConfig(TriggerConfig):
     queue_name: str = ""
     """The queue; else ``topicName``. With both, the queue."""
     topic_name: str = ""
+    """The topic's name, in the place of ``queueName``."""
     subscription_name: str = ""
     """Has no effect, as in Argo Events: a topic hands a message to all its subscriptions."""
     tls: TLSConfig | None = None
     """Whom to trust, where it is not the machine's own authorities, and a certificate of ours."""
     payload: list[TriggerParameter] = Field(min_length=1)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> AzureServiceBusTriggerConfig:

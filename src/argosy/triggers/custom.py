@@ -66,6 +66,7 @@ class CustomConfig(TriggerConfig):
     parameters: list[TriggerParameter] = Field(default_factory=list)
     """Change the resource that the server gave, which must be a JSON object then."""
     payload: list[TriggerParameter] = Field(default_factory=list)
+    """What is sent: values out of events, each at its ``dest``."""
 
     @field_validator("server_url")
     @classmethod

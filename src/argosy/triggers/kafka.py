@@ -45,7 +45,9 @@ class KafkaTriggerConfig(KafkaAccess, TriggerConfig):
     partitioning_key: str | None = None
     """The message's key. Messages of one key stay in order, in one partition."""
     payload: list[TriggerParameter] = Field(min_length=1)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
     required_acks: Literal[-1, 0, 1] = 0
     """Whose answer an action waits for: 0 or -1 all replicas that are in sync, 1 the partition's leader, who may be lost
     with the message."""
@@ -57,6 +59,7 @@ class KafkaTriggerConfig(KafkaAccess, TriggerConfig):
     schema_registry: SchemaRegistryConfig | None = None
     """Writes the payload as Avro, by the schema ``schemaId``."""
     headers: dict[str, str] = Field(default_factory=dict)
+    """Headers of the message."""
     secure_headers: list[SecureHeader] = Field(default_factory=list)
     """Headers whose values are in Secrets or ConfigMaps."""
 

@@ -36,7 +36,9 @@ class NatsTriggerConfig(TriggerConfig):
     subject: str
     """Where to: tokens with dots between them."""
     payload: list[TriggerParameter] = Field(min_length=1)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
     tls: TLSConfig | None = None
     """With this block TLS is demanded; without it, it is spoken where the server wants it."""
     auth: NatsAuth | None = None

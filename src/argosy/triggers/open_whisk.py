@@ -56,6 +56,7 @@ class OpenWhiskConfig(TriggerConfig):
     payload: list[TriggerParameter] = Field(min_length=1)
     """The action's parameters: a JSON object."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
     tls: TLSConfig | None = Field(default=None, json_schema_extra={"x-argosy": True})
     """Who signed the host's certificate, where the machine does not know."""
 

@@ -31,7 +31,9 @@ class PulsarTriggerConfig(PulsarAccess, TriggerConfig):
     topic: str = Field(min_length=1)
     """A name such as ``orders`` or ``persistent://tenant/namespace/orders``."""
     payload: list[TriggerParameter] = Field(min_length=1)
+    """What is sent: values out of events, each at its ``dest``."""
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
 
 
 class PulsarTrigger(Trigger[PulsarTriggerConfig]):

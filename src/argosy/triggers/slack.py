@@ -65,6 +65,7 @@ class SlackSender(Model):
     """Under which name and face a message appears; the app needs the scope ``chat:write.customize``."""
 
     username: str = ""
+    """The name that the message is under."""
     icon: str = ""
     """An emoji such as ``:rocket:``, or the URL of a picture."""
 
@@ -82,6 +83,7 @@ class SlackConfig(TriggerConfig):
     dropped: ClassVar[Mapping[str, str]] = {"namespace": f"1.0; {OWN_NAMESPACE}"}
 
     parameters: list[TriggerParameter] = Field(default_factory=list)
+    """Values out of events that are set on this block before it is used."""
     slack_token: SecretKeySelector
     """The app's bot token (``xoxb-…``), which needs the scope ``chat:write``."""
     channel: str = ""
@@ -93,7 +95,9 @@ class SlackConfig(TriggerConfig):
     blocks: str = ""
     """A JSON array of blocks, as text."""
     thread: SlackThread = Field(default_factory=SlackThread)
+    """The thread that the message goes to."""
     sender: SlackSender = Field(default_factory=SlackSender)
+    """As whom the message is posted."""
     api_url: str = Field("", alias="apiURL", json_schema_extra=OURS)
     """Where the Web API is, for example ``https://slack-gov.com/api``; empty means Slack's own."""
 

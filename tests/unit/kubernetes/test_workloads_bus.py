@@ -266,7 +266,7 @@ class TestTheStatus:
         found = limits(f"{{jetstream: {{version: latest, streamConfig: '{own}'}}}}")
 
         read = StreamSettings.parse(found)
-        assert (read.max_age_seconds, read.duplicates_seconds, read.max_messages) == (60, 60, 50_000)
+        assert (read.max_age_seconds, read.duplicates_seconds, read.max_messages) == (60, 60, -1)
 
 
 class TestNatsStreaming:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from argosy.kubernetes.workloads.settings import LIMITS
+
 _NEWEST, _OLDEST = "2.14.2", "2.10.29"
 _SERVED = (_NEWEST, "2.12.12", "2.11.8", _OLDEST)
 _BEFORE = ("2.10.10", "2.9.16", "2.9.12", "2.9.1", "2.8.2", "2.8.2-alpine", "2.8.1", "2.8.1-alpine")
@@ -28,7 +30,7 @@ def _version(name: str, server: str) -> dict[str, str]:
 
 
 def configuration() -> dict[str, Any]:
-    """The whole of it. The limits of the event log are Argo Events' own."""
+    """The whole of it."""
     versions = [_version("latest", _NEWEST), *(_version(name, name) for name in _SERVED)]
     versions += [_version(name, _OLDEST) for name in _BEFORE]
     return {
@@ -37,9 +39,7 @@ def configuration() -> dict[str, Any]:
                 # Argo Events' say "max_file_store: 1TB", which a volume is full long before. Without a word a server keeps to three
                 # quarters of its volume.
                 "settings": "",
-                "streamConfig": (
-                    "maxMsgs: 50000\nmaxAge: 168h\nmaxBytes: -1\nreplicas: 3\nduplicates: 300s\nretention: 0\ndiscard: 0\n"
-                ),
+                "streamConfig": LIMITS,
                 "versions": versions,
             }
         }

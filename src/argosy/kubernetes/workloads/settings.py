@@ -21,7 +21,10 @@ from argosy.manifests.findings import check
 
 _OLDEST = (2, 10)
 """NATS before this lacks what the bus needs (``argosy.bus.jetstream``)."""
-_LIMITS = "maxMsgs: 50000\nmaxAge: 168h\nmaxBytes: -1\nreplicas: 3\nduplicates: 300s\nretention: 0\ndiscard: 0\n"
+LIMITS = "maxMsgs: -1\nmaxAge: 168h\nmaxBytes: -1\nreplicas: 3\nduplicates: 300s\nretention: 0\ndiscard: 0\n"
+"""Argo Events' limits of the event log, but for the count: its 50 000 messages would take events away that no sensor has read, after
+minutes of a busy source. A bus that is full refuses, so that sources wait.
+"""
 _NUMBER = re.compile(r"v?(\d+)\.(\d+)")
 _IMAGE_TAG = re.compile(r":v?(\d+)\.(\d+)")
 
@@ -62,8 +65,8 @@ class JetStreamDefaults(Model):
 
     settings: str = ""
     """Lines for the ``jetstream`` block of the server's configuration. Without limits the server takes three quarters of its volume."""
-    stream_config: str = _LIMITS
-    """Limits of the event log as YAML text, such as ``maxAge: 72h``; upstream's where nothing else is said."""
+    stream_config: str = LIMITS
+    """Limits of the event log as YAML text, such as ``maxAge: 72h``."""
     versions: list[JetStreamVersion] = Field(default_factory=_versions, min_length=1)
     """The versions that an EventBus may name."""
 
