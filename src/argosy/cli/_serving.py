@@ -6,26 +6,19 @@ them by hand.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from argosy.cli._process import log_format, log_level, run_to_the_end
+
 if TYPE_CHECKING:
     from argosy.runtime.process import Options
 
-_LEVELS = {"debug": "debug", "info": "info", "warn": "warning", "warning": "warning", "error": "error"}
 Command = Callable[..., None]
-
-
-def level(ctx: click.Context, option: click.Parameter, value: str) -> str:
-    """The level that a word names. Upstream takes any other word for info, and a pod must not fail for the loudness of its log."""
-    return _LEVELS.get(value.lower(), "info")
-
 
 _OPTIONS = (
     click.option(
@@ -62,25 +55,8 @@ _OPTIONS = (
         show_envvar=True,
         help="Seconds that work under way gets on SIGTERM.",
     ),
-    click.option(
-        "--log-format",
-        type=click.Choice(["auto", "text", "json"]),
-        default="auto",
-        show_default=True,
-        envvar="ARGOSY_LOG_FORMAT",
-        show_envvar=True,
-        help="auto: text on a terminal, else JSON.",
-    ),
-    click.option(
-        "--log-level",
-        default="info",
-        show_default=True,
-        envvar="LOG_LEVEL",
-        show_envvar=True,
-        callback=level,
-        metavar="LEVEL",
-        help="debug, info, warn or error.",
-    ),
+    log_format,
+    log_level,
 )
 
 
@@ -91,17 +67,12 @@ def options(command: Command) -> Command:
     return command
 
 
-def serve(name: str, given: Mapping[str, Any], run: Callable[[Options], Any]) -> None:
+def serve(name: str, given: Mapping[str, Any], run: Callable[[Options], Awaitable[int]]) -> None:
     """Run what ``run`` makes of these options until SIGTERM, and exit. An error that has a name is said in one line."""
-    import uvloop
-
     from argosy import connecting
-    from argosy.errors import ArgosyError
-    from argosy.runtime import garbage, logs
     from argosy.runtime.buses import DECLARED
     from argosy.runtime.process import Options
 
-    logs.configure(given["log_format"], given["log_level"])
     options = Options(
         bus=DECLARED,
         data=None,
@@ -111,15 +82,12 @@ def serve(name: str, given: Mapping[str, Any], run: Callable[[Options], Any]) ->
         log_format=given["log_format"],
         log_level=given["log_level"],
     )
-    garbage.collect_rarely()
-    try:
+
+    async def main() -> int:
         connecting.resolve(given["resolve"])
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(run(options))
-    except ArgosyError as error:
-        click.echo(f"argosy {name}: {error}", err=True)
-        code = 1
-    sys.exit(code)
+        return await run(options)
+
+    run_to_the_end(name, main, options.log_format, options.log_level)
 
 
 def serve_object(name: str, kind: Literal["EventSource", "Sensor"], given: Mapping[str, Any]) -> None:

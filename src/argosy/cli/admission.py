@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 from typing import Literal, cast
 
 import click
+
+from argosy.cli._process import log_format, log_level, run_to_the_end
 
 
 @click.command()
@@ -89,16 +89,8 @@ import click
     show_default=True,
     help="Seconds that questions under way get on SIGTERM.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "text", "json"]),
-    default="auto",
-    show_default=True,
-    help="auto: text on a terminal.",
-)
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
+@log_format
+@log_level
 def admission(
     namespaced: bool,
     managed: tuple[str, ...],
@@ -136,13 +128,10 @@ def admission(
     SIGTERM drains: what was asked is answered. A second one cancels.
     Exit codes: 0 drained, 1 could not run, 2 the call was wrong, 130 cancelled.
     """
-    from argosy.errors import ArgosyError
     from argosy.kubernetes.admission.process import Options, Process
-    from argosy.runtime import garbage, logs
 
     if managed and not namespaced:
         raise click.UsageError("--managed-namespace goes with --namespaced.")
-    logs.configure(log_format, log_level)
     options = Options(
         namespace=namespace,
         watched=tuple(dict.fromkeys(managed or (namespace,))) if namespaced else (),
@@ -160,13 +149,8 @@ def admission(
         seconds=seconds,
         grace_seconds=grace,
     )
-    import uvloop
 
-    garbage.collect_rarely()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(Process(options).run())
-    except ArgosyError as error:
-        click.echo(f"argosy admission: {error}", err=True)
-        code = 1
-    sys.exit(code)
+    async def main() -> int:
+        return await Process(options).run()
+
+    run_to_the_end("admission", main, log_format, log_level)

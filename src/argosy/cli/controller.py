@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from argosy.cli._serving import level
+from argosy.cli._process import log_format, log_level, run_to_the_end
 
 
 @click.command()
@@ -93,22 +91,8 @@ from argosy.cli._serving import level
     help="How many objects are looked at at once.",
 )
 @click.option("--kloglevel", type=int, hidden=True, help="Without effect; upstream has it.")
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "text", "json"]),
-    default="auto",
-    show_default=True,
-    help="auto: text on a terminal.",
-)
-@click.option(
-    "--log-level",
-    default="info",
-    show_default=True,
-    envvar="LOG_LEVEL",
-    callback=level,
-    metavar="LEVEL",
-    help="debug, info, warn or error.",
-)
+@log_format
+@log_level
 def controller(
     namespaced: bool,
     managed: tuple[str, ...],
@@ -147,19 +131,14 @@ def controller(
     SIGTERM drains: what is under way is finished. A second one cancels.
     Exit codes: 0 drained, 1 could not run, 2 the call was wrong, 130 cancelled.
     """
-    from argosy.errors import ArgosyError
     from argosy.kubernetes.controller.configuration import of_environment
     from argosy.kubernetes.controller.process import Options, Process
-    from argosy.runtime import garbage, logs
 
     if managed and not namespaced:
         raise click.UsageError("--managed-namespace goes with --namespaced.")
-    logs.configure(log_format, log_level)
     over: dict[str, Any] = {"mode": mode, "shards": shards}
-    import uvloop
 
-    garbage.collect_rarely()
-    try:
+    async def main() -> int:
         options = Options(
             namespaces=tuple(dict.fromkeys(managed or (namespace,))) if namespaced else None,
             namespace=namespace,
@@ -171,13 +150,6 @@ def controller(
             status_seconds=status_interval,
             workers=workers,
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_run(Process, options))
-    except ArgosyError as error:
-        click.echo(f"argosy controller: {error}", err=True)
-        code = 1
-    sys.exit(code)
+        return await Process(options).run()
 
-
-async def _run(process: Any, options: Any) -> int:
-    return int(await process(options).run())
+    run_to_the_end("controller", main, log_format, log_level)

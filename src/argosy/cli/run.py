@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import click
+
+from argosy.cli._process import log_format, run_to_the_end
 
 
 @click.command()
@@ -71,13 +71,7 @@ import click
     show_default=True,
     help="What the embedded bus survives: the death of any process, or also a power cut (4 to 6 times slower).",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(["auto", "text", "json"]),
-    default="auto",
-    show_default=True,
-    help="auto: text on a terminal.",
-)
+@log_format
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
@@ -112,12 +106,9 @@ def run(
     Exit codes: 0 drained, 1 could not run, 2 the call was wrong, 130 cancelled.
     """
     from argosy import connecting
-    from argosy.errors import ArgosyError
-    from argosy.runtime import garbage, logs
     from argosy.runtime.feeds import Files
     from argosy.runtime.process import Options, Process
 
-    logs.configure(log_format, log_level)
     options = Options(
         bus=bus,
         data=data,
@@ -130,14 +121,9 @@ def run(
         log_format=log_format,
         log_level=log_level,
     )
-    import uvloop
 
-    garbage.collect_rarely()
-    try:
+    async def main() -> int:
         connecting.resolve(resolve)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(Process(options, Files(paths, follow=reload and "-" not in paths)).run())
-    except ArgosyError as error:
-        click.echo(f"argosy run: {error}", err=True)
-        code = 1
-    sys.exit(code)
+        return await Process(options, Files(paths, follow=reload and "-" not in paths)).run()
+
+    run_to_the_end("run", main, log_format, log_level)
