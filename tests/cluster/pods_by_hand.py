@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from argosy.kubernetes import names
 from tests.brokers.nats_server import NatsServer, spawn
 from tests.cli.running import Run, http
+from tests.cluster.addresses import leads_out
 from tests.kubernetes.apiserver import ApiServer
+from tests.missing import missing
 
 WORDS = {"EventSource": "eventsource-service", "Sensor": "sensor-service", "Runner": "runner-service"}
 LABELS = {"EventSource": names.EVENT_SOURCE_NAME, "Sensor": names.SENSOR_NAME}
@@ -112,11 +112,13 @@ class Pods:
 
 
 def needed() -> None:
-    """Skip the test where the addresses cannot be lent, and say why."""
+    """End the test where the addresses cannot be lent, and say why."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip(
+        missing(
             "the API server's proxy goes to no loopback address, and only root, with 'ip' of iproute2, can lend others"
         )
+    if reason := leads_out():
+        missing(reason)
 
 
 @contextlib.contextmanager

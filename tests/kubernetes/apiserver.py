@@ -169,6 +169,8 @@ class ApiServer:
                     self._binary,
                     f"--etcd-servers=http://127.0.0.1:{client}",
                     "--bind-address=127.0.0.1",
+                    # Else it looks for a way out of this machine, which a network of its own has not.
+                    "--advertise-address=127.0.0.1",
                     f"--secure-port={secure}",
                     f"--tls-cert-file={files['server.crt']}",
                     f"--tls-private-key-file={files['server.key']}",
