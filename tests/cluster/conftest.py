@@ -10,11 +10,21 @@ import pytest
 from tests.brokers import rabbitmq as brokers
 from tests.cluster import whole
 from tests.cluster.site import Site
-from tests.kubernetes.apiserver import NotThere
+from tests.kubernetes.apiserver import ApiServer, NotThere, running
 from tests.kubernetes.conftest import apiserver, namespace, pytest_collection_modifyitems
 from tests.missing import missing
 
-__all__ = ["apiserver", "cluster", "namespace", "pytest_collection_modifyitems", "rabbitmq", "sites"]
+__all__ = ["apiserver", "apiserver_alone", "cluster", "namespace", "pytest_collection_modifyitems", "rabbitmq", "sites"]
+
+
+@pytest.fixture(scope="module")
+def apiserver_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A server that no other module uses, for what sees to all namespaces or takes kinds away."""
+    try:
+        with running(tmp_path_factory.mktemp("apiserver-alone")) as server:
+            yield server
+    except NotThere as reason:
+        missing(reason)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,7 @@ from tests.cluster.controlling import until
 from tests.cluster.kinds import serve
 from tests.cluster.webhooks import free_port
 from tests.examples import snippets
-from tests.kubernetes.apiserver import ApiServer, NotThere, running
-from tests.missing import missing
+from tests.kubernetes.apiserver import ApiServer
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGOSY = Path(sys.executable).with_name("argosy")
@@ -37,13 +36,9 @@ def printed(*words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A server of this module alone: kinds are removed from it, and a controller sees to all of its namespaces."""
-    try:
-        with running(tmp_path_factory.mktemp("apiserver-of-installations")) as server:
-            yield server
-    except NotThere as reason:
-        missing(reason)
+def apiserver(apiserver_alone: ApiServer) -> ApiServer:
+    """Kinds are removed from it, and a controller sees to all of its namespaces."""
+    return apiserver_alone
 
 
 @pytest.fixture

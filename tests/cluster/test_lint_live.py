@@ -58,6 +58,12 @@ ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s
 
 
 @pytest.fixture(scope="module")
+def apiserver(apiserver_alone: ApiServer) -> ApiServer:
+    """All of its namespaces are looked at."""
+    return apiserver_alone
+
+
+@pytest.fixture(scope="module")
 def server(apiserver: ApiServer) -> ApiServer:
     """The API server with our definitions."""
     for one in definitions():
