@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.brokers.sources.server import built
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "monitoring" / "rules.yaml"
@@ -18,16 +19,9 @@ TRIGGER = f'{SENSOR},trigger_name="pack"'
 
 
 @pytest.fixture(scope="module")
-def promtool(pytestconfig: pytest.Config) -> str:
+def promtool() -> str:
     """Where it is."""
-    import os
-
-    asked = subprocess.run(
-        [sys.executable, str(ROOT / "tools/servers/install"), "--where", "promtool"], capture_output=True, text=True
-    )
-    if asked.returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(asked.stderr.strip())
-    return asked.stdout.strip()
+    return built("promtool")
 
 
 def test_the_rules_are_well_formed(promtool: str) -> None:

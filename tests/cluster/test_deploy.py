@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from argosy.kubernetes.install import Installation, objects
+from tests.brokers.sources.server import built
 from tests.kubernetes.apiserver import ApiServer
+from tests.missing import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -43,12 +45,7 @@ def read(found: dict[Key, Object]) -> dict[Key, Object]:
 @pytest.fixture(scope="module")
 def helm() -> str:
     """The real helm."""
-    asked = subprocess.run(
-        [sys.executable, str(ROOT / "tools/servers/install"), "--where", "helm"], capture_output=True, text=True
-    )
-    if asked.returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(asked.stderr.strip())
-    return asked.stdout.strip()
+    return built("helm")
 
 
 def template(helm: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -180,8 +177,7 @@ def test_a_release_is_installed_upgraded_and_removed(
 def kustomize() -> Any:
     """Builds a folder with the real kubectl."""
     if not KUBECTL.exists():
-        reason = "kubectl is not installed; make test-cluster brings it"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        missing("kubectl is not installed; make test-cluster brings it")
 
     def build(folder: Path) -> dict[Key, Object]:
         command = [str(KUBECTL), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)]

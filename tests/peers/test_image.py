@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 ROOT = Path(__file__).resolve().parents[2]
 USER = "9731"
 EXTRAS = "kubernetes"
@@ -122,9 +124,8 @@ def read_only(built: Path) -> list[str]:
         "bash",
     ]
     tried = subprocess.run([*begin, "true"], capture_output=True, text=True)
-    if tried.returncode and not os.environ.get("CI"):
-        pytest.skip(f"a mount namespace cannot be made here: {tried.stderr.strip()}")
-    assert tried.returncode == 0, tried.stderr
+    if tried.returncode:
+        missing(f"a mount namespace cannot be made here: {tried.stderr.strip()}")
     return begin
 
 
